@@ -1,0 +1,674 @@
+//! The one loop that handles a command: authorize, ledger, load, decide, commit, receipt.
+
+use crate::cache::{Loaded, StateCache};
+use crate::erased::DecideError;
+use crate::error::RawRejection;
+use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
+use crate::request::{Envelope, generate_command_id};
+use crate::store::{Commit, CommitError, Committed, Effect, EventStore};
+use crate::{
+    AnyDecider, Command, CommandMetrics, Conflict, Context, Decided, Decider, HandleError, RawCommand,
+    RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request,
+};
+use diptych_core::{
+    Action, Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, Permit,
+    Principal, RawFact, StreamId, StreamKey, StreamRef, Timestamp, Version,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The limits of handling, each with what happens beyond it.
+#[derive(Clone, Debug)]
+pub struct CommandLimits {
+    /// How often a command without an expected version is decided before it answers with a conflict.
+    pub attempts_max: u32,
+    /// The longest pause between two attempts; the pause is random below a bound that doubles.
+    pub retry_pause_max: Duration,
+    /// How many states are kept between commands.
+    pub cached_states_max: usize,
+    /// How many events are loaded at once.
+    pub load_events_max: usize,
+}
+
+impl Default for CommandLimits {
+    fn default() -> Self {
+        Self {
+            attempts_max: 8,
+            retry_pause_max: Duration::from_millis(50),
+            cached_states_max: 10_000,
+            load_events_max: 1_000,
+        }
+    }
+}
+
+/// The left panel of a running service.
+pub struct Commands {
+    store: Arc<dyn EventStore>,
+    deciders: BTreeMap<&'static str, Arc<dyn AnyDecider>>,
+    authorize: Arc<dyn Authorize>,
+    clock: Arc<dyn Clock>,
+    cache: StateCache,
+    limits: CommandLimits,
+    metrics: CommandMetrics,
+}
+
+/// One aggregate, read from the command side.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Aggregate {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its version, at least 1.
+    pub version: Version,
+    /// The state as JSON.
+    pub state: serde_json::Value,
+}
+
+/// A command with everything about it checked.
+struct Checked<'a> {
+    decider: &'a dyn AnyDecider,
+    header: CommandHeader,
+    command: RawCommand,
+    context: Context,
+    expected: ExpectedVersion,
+}
+
+impl Commands {
+    /// Joins deciders with a store.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn EventStore>,
+        deciders: Vec<Arc<dyn AnyDecider>>,
+        authorize: Arc<dyn Authorize>,
+        clock: Arc<dyn Clock>,
+        limits: CommandLimits,
+    ) -> Self {
+        let cache = StateCache::new(limits.cached_states_max);
+        let deciders = deciders
+            .into_iter()
+            .map(|decider| (decider.category(), decider))
+            .collect();
+        Self {
+            store,
+            deciders,
+            authorize,
+            clock,
+            cache,
+            limits,
+            metrics: CommandMetrics::default(),
+        }
+    }
+
+    /// The deciders, by category.
+    pub fn deciders(&self) -> impl Iterator<Item = &Arc<dyn AnyDecider>> {
+        self.deciders.values()
+    }
+
+    /// What this panel counts.
+    #[must_use]
+    pub fn metrics(&self) -> &CommandMetrics {
+        &self.metrics
+    }
+
+    /// Handles a typed command: the same loop as [`Commands::handle_raw`], with the types put back.
+    ///
+    /// # Errors
+    /// The domain's rejection, a lost race, a refusal the caller can mend, or a fault.
+    pub async fn handle<D: Decider>(
+        &self,
+        request: Request<D::Command>,
+    ) -> Result<Receipt<D::Event>, HandleError<D::Rejection>> {
+        let encoded = request.command.encode();
+        let body = encoded.map_err(|error| Refusal::Shape(crate::ShapeError::field("", error)))?;
+        let name = request.command.command_type().name.to_owned();
+        let command = RawCommand { name, body };
+        let raw = RawRequest {
+            category: D::Event::CATEGORY.to_owned(),
+            command,
+            envelope: request.envelope,
+        };
+        let receipt = self
+            .handle_raw(raw)
+            .await
+            .map_err(|error| error.map(typed_rejection::<D>))?;
+        let mut events = Vec::with_capacity(receipt.events.len());
+        for raw in &receipt.events {
+            events.extend(
+                raw.decode::<D::Event>()
+                    .map_err(|error| unreadable(raw, &error))?,
+            );
+        }
+        let Receipt {
+            stream,
+            version,
+            token,
+            command,
+            replayed,
+            ..
+        } = receipt;
+        Ok(Receipt {
+            stream,
+            version,
+            token,
+            events,
+            command,
+            replayed,
+        })
+    }
+
+    /// Handles a command in bytes.
+    ///
+    /// # Errors
+    /// As [`Commands::handle`], with the rejection in the ledger's form.
+    pub async fn handle_raw(&self, request: RawRequest) -> Result<RawReceipt, RawError> {
+        let started = Instant::now();
+        let (category, command) = (request.category.clone(), request.command.name.clone());
+        let result = self.run(request).await;
+        // A name that no decider knows must not become a label of its own.
+        if !matches!(&result, Err(HandleError::Refused(Refusal::Unknown { .. }))) {
+            self.metrics
+                .observe(&category, &command, outcome_label(&result), started.elapsed());
+        }
+        result
+    }
+
+    async fn run(&self, request: RawRequest) -> Result<RawReceipt, RawError> {
+        let keyed = request.envelope.id.is_some();
+        let checked = self.check(request).await?;
+        if keyed && let Some(record) = self.final_record(&checked.header).await? {
+            return self.replay(&checked, record).await;
+        }
+        let mut attempt = 1;
+        loop {
+            match self.attempt(&checked, attempt > 1).await {
+                Err(HandleError::Conflict(conflict)) => {
+                    let named = checked.expected != ExpectedVersion::Any;
+                    if named || attempt >= self.limits.attempts_max {
+                        return self
+                            .refuse_conflict(
+                                &checked,
+                                Conflict {
+                                    attempts: attempt,
+                                    ..conflict
+                                },
+                            )
+                            .await;
+                    }
+                    let header = &checked.header;
+                    self.metrics
+                        .retried(header.stream.stream.category.as_str(), &header.name);
+                    self.pause(attempt).await;
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// One decision on the state at hand; after a lost race, on what the store has by now.
+    async fn attempt(&self, checked: &Checked<'_>, lost_before: bool) -> Result<RawReceipt, RawError> {
+        let header = &checked.header;
+        let mut loaded = self.load(checked.decider, &header.stream).await?;
+        if lost_before {
+            loaded = self.catch_up(checked.decider, &header.stream, loaded).await?;
+        }
+        if let ExpectedVersion::Exactly(expected) = checked.expected
+            && expected != loaded.version
+        {
+            // The cached state is a hint: only the store may call the caller's belief stale.
+            loaded = self.catch_up(checked.decider, &header.stream, loaded).await?;
+            if expected != loaded.version {
+                let actual = loaded.version;
+                self.cache.put_back(&header.stream, loaded);
+                let stream = header.stream.stream.clone();
+                return Err(HandleError::Conflict(Conflict {
+                    stream,
+                    expected,
+                    actual,
+                    attempts: 1,
+                }));
+            }
+        }
+        let base = loaded.version;
+        let effect = match checked
+            .decider
+            .decide(&loaded.state, &checked.command, &checked.context)
+        {
+            Ok(Decided::Events(events)) => Effect::Append { base, events },
+            Ok(Decided::Rejected(RawRejection { name, data, .. })) => Effect::Reject { base, name, data },
+            Err(error) => {
+                self.cache.put_back(&header.stream, loaded);
+                return Err(decide_error(error));
+            }
+        };
+        match self
+            .store
+            .commit(Commit {
+                header: header.clone(),
+                effect,
+            })
+            .await
+        {
+            Ok(committed) if committed.replayed => self.replay(checked, committed.record).await,
+            Ok(committed) => self.conclude(checked, committed, loaded),
+            Err(error) => {
+                self.cache.put_back(&header.stream, loaded);
+                Err(commit_error(error, &header.id))
+            }
+        }
+    }
+
+    /// Turns a fresh ledger row into the answer and keeps the state for the next command.
+    fn conclude(
+        &self,
+        checked: &Checked<'_>,
+        committed: Committed,
+        loaded: Loaded,
+    ) -> Result<RawReceipt, RawError> {
+        let stream = &checked.header.stream;
+        let Committed { record, events, .. } = committed;
+        if let Outcome::Rejected { name, data } = &record.outcome {
+            self.cache.put_back(stream, loaded);
+            let rejection = checked.decider.rejection(name, data);
+            return Err(HandleError::Rejected(
+                rejection.map_err(|error| unreadable_ledger(&error))?,
+            ));
+        }
+        contiguous(stream, loaded.version, &events)?;
+        let state = checked.decider.evolve(loaded.state, &events);
+        let state = state.map_err(|error| unreadable_stream(stream, &error))?;
+        self.cache.put_back(
+            stream,
+            Loaded {
+                state,
+                version: record.version,
+            },
+        );
+        Ok(receipt(record, events, false))
+    }
+
+    /// Answers a command that had its outcome before.
+    async fn replay(&self, checked: &Checked<'_>, record: CommandRecord) -> Result<RawReceipt, RawError> {
+        match &record.outcome {
+            Outcome::Accepted { base } => {
+                let events = self.events(&record.header.stream, *base, record.version).await?;
+                Ok(receipt(record, events, true))
+            }
+            Outcome::Rejected { name, data } => {
+                let rejection = checked.decider.rejection(name, data);
+                Err(HandleError::Rejected(
+                    rejection.map_err(|error| unreadable_ledger(&error))?,
+                ))
+            }
+            Outcome::Refused(_) => Err(Fault::permanent(Code::Internal, "a refusal claimed a key").into()),
+        }
+    }
+
+    /// The final ledger row under the command's key, if there is one; another input under it is an error.
+    async fn final_record(&self, header: &CommandHeader) -> Result<Option<CommandRecord>, RawError> {
+        let found = self.store.recorded(&header.stream.tenant, &header.id).await?;
+        let found = found.filter(|record| !matches!(record.outcome, Outcome::Refused(_)));
+        match found {
+            Some(record) if record.header.hash != header.hash => Err(Refusal::KeyReused {
+                id: header.id.clone(),
+            }
+            .into()),
+            found => Ok(found),
+        }
+    }
+
+    /// Checks everything that needs no state: names, texts, permission, shape.
+    async fn check(&self, request: RawRequest) -> Result<Checked<'_>, RawError> {
+        let RawRequest {
+            category,
+            command,
+            envelope,
+        } = request;
+        let unknown = |what: String| Refusal::Unknown { what };
+        let decider = self
+            .deciders
+            .get(category.as_str())
+            .ok_or_else(|| unknown(format!("category `{category}`")))?;
+        if !decider.commands().iter().any(|known| known.name == command.name) {
+            return Err(unknown(format!("command `{}`", command.name)).into());
+        }
+        let id = envelope
+            .checked_id()
+            .transpose()
+            .map_err(Refusal::Text)?
+            .unwrap_or_else(generate_command_id);
+        let key = StreamKey::new(&envelope.key).map_err(Refusal::Text)?;
+        let stream = StreamId {
+            category: Category::new(&category).map_err(Refusal::Text)?,
+            key,
+        };
+        let occurred_at = envelope.time.unwrap_or_else(|| self.clock.now());
+        let mut header = header(&envelope, id, stream, &command, occurred_at);
+        let permit = self.permit(&envelope, &header);
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(forbidden) => return self.refuse_forbidden(header, forbidden).await,
+        };
+        header.policy = permit.policy;
+        let context = Context {
+            command: header.id.clone(),
+            principal: envelope.principal,
+            stream: header.stream.stream.clone(),
+            time: occurred_at,
+            correlation: envelope.correlation,
+            causation: envelope.causation,
+        };
+        Ok(Checked {
+            decider: decider.as_ref(),
+            header,
+            command,
+            context,
+            expected: envelope.expected,
+        })
+    }
+
+    fn permit(&self, envelope: &Envelope, header: &CommandHeader) -> Result<Permit, diptych_core::Forbidden> {
+        let (category, key) = (
+            header.stream.stream.category.as_str(),
+            header.stream.stream.key.as_str(),
+        );
+        if envelope.time.is_some() {
+            self.authorize
+                .authorize(&envelope.principal, Action::Import { category })?;
+        }
+        self.authorize.authorize(
+            &envelope.principal,
+            Action::Command {
+                category,
+                key,
+                name: &header.name,
+            },
+        )
+    }
+
+    async fn refuse_forbidden<T>(
+        &self,
+        header: CommandHeader,
+        forbidden: diptych_core::Forbidden,
+    ) -> Result<T, RawError> {
+        let effect = Effect::Refuse {
+            reason: RefusedFor::Forbidden,
+            version: Version::NONE,
+        };
+        self.keep_evidence(Commit { header, effect }).await;
+        Err(Refusal::Forbidden(forbidden).into())
+    }
+
+    async fn refuse_conflict(
+        &self,
+        checked: &Checked<'_>,
+        conflict: Conflict,
+    ) -> Result<RawReceipt, RawError> {
+        let effect = Effect::Refuse {
+            reason: RefusedFor::Conflict,
+            version: conflict.actual,
+        };
+        self.keep_evidence(Commit {
+            header: checked.header.clone(),
+            effect,
+        })
+        .await;
+        Err(HandleError::Conflict(conflict))
+    }
+
+    /// Evidence of a refusal is kept when it can be; the refusal stands either way.
+    async fn keep_evidence(&self, commit: Commit) {
+        if let Err(error) = self.store.commit(commit).await {
+            tracing::warn!(?error, "a refused command left no audit row");
+        }
+    }
+
+    async fn load(&self, decider: &dyn AnyDecider, stream: &StreamRef) -> Result<Loaded, Fault> {
+        match self.cache.check_out(stream) {
+            Some(loaded) => Ok(loaded),
+            None => {
+                let fresh = Loaded {
+                    state: decider.initial(),
+                    version: Version::NONE,
+                };
+                self.catch_up(decider, stream, fresh).await
+            }
+        }
+    }
+
+    /// Folds what the store has beyond a state, and checks that no version is missing.
+    async fn catch_up(
+        &self,
+        decider: &dyn AnyDecider,
+        stream: &StreamRef,
+        mut loaded: Loaded,
+    ) -> Result<Loaded, Fault> {
+        loop {
+            let events = self
+                .store
+                .load(stream, loaded.version, self.limits.load_events_max)
+                .await?;
+            contiguous(stream, loaded.version, &events)?;
+            let version = loaded.version.plus(events.len());
+            let state = decider.evolve(loaded.state, &events);
+            loaded = Loaded {
+                state: state.map_err(|error| unreadable_stream(stream, &error))?,
+                version,
+            };
+            if events.len() < self.limits.load_events_max {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    /// The events of a stream in the range `(base, last]`.
+    async fn events(
+        &self,
+        stream: &StreamRef,
+        base: Version,
+        last: Version,
+    ) -> Result<Vec<Arc<RawFact>>, Fault> {
+        let count = usize::try_from(last.0.saturating_sub(base.0)).unwrap_or(usize::MAX);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let events = self.store.load(stream, base, count).await?;
+        contiguous(stream, base, &events)?;
+        Ok(events)
+    }
+
+    /// Reads one aggregate from the command side; `None` when its stream is empty.
+    ///
+    /// # Errors
+    /// A refusal (not allowed, not a valid key, no such category) or a fault.
+    pub async fn aggregate(
+        &self,
+        principal: &Principal,
+        category: &str,
+        key: &str,
+        at: Option<Version>,
+    ) -> Result<Option<Aggregate>, RawError> {
+        let unknown = || Refusal::Unknown {
+            what: format!("category `{category}`"),
+        };
+        let decider = self.deciders.get(category).ok_or_else(unknown)?;
+        let allowed = self
+            .authorize
+            .authorize(principal, Action::ReadAggregate { category, key });
+        allowed.map_err(Refusal::Forbidden)?;
+        let stream = StreamId::new(category, key).map_err(Refusal::Text)?;
+        let stream = StreamRef {
+            tenant: principal.tenant.clone(),
+            stream,
+        };
+        let loaded = match at {
+            Some(version) => {
+                let events = self.events(&stream, Version::NONE, version).await?;
+                let version = Version(events.len() as u64);
+                let state = decider.evolve(decider.initial(), &events);
+                Loaded {
+                    state: state.map_err(|error| unreadable_stream(&stream, &error))?,
+                    version,
+                }
+            }
+            None => {
+                let loaded = self.load(decider.as_ref(), &stream).await?;
+                self.catch_up(decider.as_ref(), &stream, loaded).await?
+            }
+        };
+        let state = decider.to_json(&loaded.state)?;
+        let version = loaded.version;
+        let stream_id = stream.stream.clone();
+        if at.is_none() && version > Version::NONE {
+            self.cache.put_back(&stream, loaded);
+        }
+        Ok((version > Version::NONE).then_some(Aggregate {
+            stream: stream_id,
+            version,
+            state,
+        }))
+    }
+
+    /// What became of a command.
+    ///
+    /// # Errors
+    /// A refusal (not allowed) or a fault.
+    pub async fn recorded(
+        &self,
+        principal: &Principal,
+        id: &CommandId,
+    ) -> Result<Option<CommandRecord>, RawError> {
+        let allowed = self.authorize.authorize(principal, Action::ReadCommand);
+        allowed.map_err(Refusal::Forbidden)?;
+        Ok(self.store.recorded(&principal.tenant, id).await?)
+    }
+
+    /// Waits a random time below a bound that doubles with every attempt.
+    async fn pause(&self, attempt: u32) {
+        let bound = Duration::from_millis(1 << attempt.min(16)).min(self.limits.retry_pause_max);
+        tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
+    }
+}
+
+fn header(
+    envelope: &Envelope,
+    id: CommandId,
+    stream: StreamId,
+    command: &RawCommand,
+    occurred_at: Timestamp,
+) -> CommandHeader {
+    let stream = StreamRef {
+        tenant: envelope.principal.tenant.clone(),
+        stream,
+    };
+    let actor = envelope.principal.actor.clone();
+    CommandHeader {
+        hash: InputHash::of(&actor, &stream, command, envelope.expected),
+        id,
+        stream,
+        name: command.name.clone(),
+        actor,
+        correlation: envelope.correlation.clone(),
+        causation: envelope.causation.clone(),
+        policy: None,
+        occurred_at,
+    }
+}
+
+fn receipt(record: CommandRecord, events: Vec<Arc<RawFact>>, replayed: bool) -> RawReceipt {
+    let CommandRecord {
+        header,
+        version,
+        token,
+        ..
+    } = record;
+    Receipt {
+        stream: header.stream.stream,
+        version,
+        token,
+        events,
+        command: header.id,
+        replayed,
+    }
+}
+
+fn decide_error(error: DecideError) -> RawError {
+    match error {
+        DecideError::Shape(shape) => Refusal::Shape(shape).into(),
+        DecideError::Fault(fault) => fault.into(),
+    }
+}
+
+fn commit_error(error: CommitError, id: &CommandId) -> RawError {
+    match error {
+        CommitError::Conflict(conflict) => HandleError::Conflict(conflict),
+        CommitError::KeyReused => Refusal::KeyReused { id: id.clone() }.into(),
+        CommitError::Overloaded { retry_after } => Refusal::Overloaded { retry_after }.into(),
+        CommitError::Indeterminate => Refusal::Indeterminate { id: id.clone() }.into(),
+        CommitError::Fault(fault) => fault.into(),
+    }
+}
+
+/// Versions must follow each other: a second proof, beside positions, that nothing was skipped.
+fn contiguous(stream: &StreamRef, after: Version, events: &[Arc<RawFact>]) -> Result<(), Fault> {
+    let gap = events
+        .iter()
+        .zip(after.0 + 1..)
+        .find(|(event, expected)| event.version.0 != *expected);
+    match gap {
+        None => Ok(()),
+        Some((event, expected)) => {
+            let message = format!(
+                "stream `{stream}` has version {} where {expected} must stand",
+                event.version
+            );
+            Err(Fault::permanent(Code::Storage, message))
+        }
+    }
+}
+
+fn typed_rejection<D: Decider>(raw: RawRejection) -> HandleError<D::Rejection> {
+    match D::Rejection::decode(&raw.name, &raw.data) {
+        Ok(rejection) => HandleError::Rejected(rejection),
+        Err(error) => HandleError::Fault(unreadable_ledger(&error)),
+    }
+}
+
+/// An event whose type this code lacks is newer data; one that does not fit its type is damage.
+fn undecodable_code(error: &DecodeError) -> Code {
+    match error {
+        DecodeError::UnknownType { .. } | DecodeError::UnknownVersion { .. } => Code::OlderCode,
+        _ => Code::Undecodable,
+    }
+}
+
+fn unreadable_stream(stream: &StreamRef, error: &DecodeError) -> Fault {
+    let message = format!("stream `{stream}` holds an event that cannot be read");
+    Fault::permanent(undecodable_code(error), message).because(error.clone())
+}
+
+fn unreadable(raw: &RawFact, error: &DecodeError) -> Fault {
+    let message = format!("the event at position {} cannot be read", raw.position);
+    Fault::permanent(undecodable_code(error), message).because(error.clone())
+}
+
+fn unreadable_ledger(error: &DecodeError) -> Fault {
+    Fault::permanent(
+        Code::OlderCode,
+        "the ledger holds a rejection that this code does not know",
+    )
+    .because(error.clone())
+}
+
+fn outcome_label(result: &Result<RawReceipt, RawError>) -> &'static str {
+    match result {
+        Ok(receipt) if receipt.replayed => "replayed",
+        Ok(_) => "accepted",
+        Err(HandleError::Rejected(_)) => "rejected",
+        Err(HandleError::Conflict(_)) => "conflict",
+        Err(HandleError::Refused(Refusal::Forbidden(_))) => "forbidden",
+        Err(HandleError::Refused(Refusal::Overloaded { .. })) => "overloaded",
+        Err(HandleError::Refused(_)) => "refused",
+        Err(HandleError::Fault(_)) => "fault",
+    }
+}

@@ -1,0 +1,33 @@
+//! The left panel: commands change state under invariants.
+//!
+//! Pure deciders, the one loop that handles a command, the idempotency ledger and the port to the event
+//! store. Absent here, on purpose: read models. Nothing in this crate can see one.
+
+mod cache;
+mod command;
+mod context;
+mod decider;
+mod erased;
+mod error;
+mod fields;
+mod handler;
+mod ledger;
+mod metrics;
+mod receipt;
+mod rejection;
+mod request;
+mod store;
+
+pub use command::{Command, CommandType};
+pub use context::Context;
+pub use decider::Decider;
+pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, erase};
+pub use error::{Conflict, HandleError, RawError, RawRejection, Refusal};
+pub use fields::{FieldProblem, Fields, ShapeError};
+pub use handler::{Aggregate, CommandLimits, Commands};
+pub use ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
+pub use metrics::CommandMetrics;
+pub use receipt::{RawReceipt, Receipt};
+pub use rejection::{Rejection, RejectionKind, RejectionType};
+pub use request::{RawRequest, Request, RequestBy, generate_command_id};
+pub use store::{Commit, CommitError, Committed, Effect, EventStore};

@@ -1,0 +1,1 @@
+//! Published suites that every store runs.

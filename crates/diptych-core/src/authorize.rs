@@ -1,0 +1,84 @@
+//! The seam for permission: one question, asked by both panels. No policy language here.
+
+use crate::{Code, Principal};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The version of the policies that allowed something, kept on the audit row.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PolicyVersion(pub Cow<'static, str>);
+
+/// What a principal asks to do.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Action<'a> {
+    /// Give a command to one stream.
+    Command {
+        /// The category of the stream.
+        category: &'a str,
+        /// The key of the stream.
+        key: &'a str,
+        /// The command's name.
+        name: &'a str,
+    },
+    /// Set the time of a command to one in the past, as an import does.
+    Import {
+        /// The category of the stream.
+        category: &'a str,
+    },
+    /// Read one aggregate from the command side.
+    ReadAggregate {
+        /// The category of the stream.
+        category: &'a str,
+        /// The key of the stream.
+        key: &'a str,
+    },
+    /// Read what became of a command.
+    ReadCommand,
+    /// Ask a read model.
+    Query {
+        /// The model's name.
+        model: &'a str,
+    },
+}
+
+/// Permission, with the policies it came from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Permit {
+    /// Which policies allowed it; none where none are configured.
+    pub policy: Option<PolicyVersion>,
+}
+
+/// Permission refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forbidden {
+    /// Why, in words that may be shown to the caller.
+    pub reason: String,
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "not allowed: {} ({})", self.reason, Code::Forbidden)
+    }
+}
+
+impl std::error::Error for Forbidden {}
+
+/// Decides who may do what. Asked before anything is looked up, so that a refusal tells nothing.
+pub trait Authorize: Send + Sync + 'static {
+    /// Allows or refuses an action.
+    ///
+    /// # Errors
+    /// [`Forbidden`] with a reason that may be shown.
+    fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden>;
+}
+
+/// Allows everything: for a service that only its own machine can reach.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unrestricted;
+
+impl Authorize for Unrestricted {
+    fn authorize(&self, _: &Principal, _: Action<'_>) -> Result<Permit, Forbidden> {
+        Ok(Permit::default())
+    }
+}

@@ -1,0 +1,80 @@
+//! The codes of everything that can go wrong, each with a page of its own under docs/errors.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $title:literal;)+) => {
+        /// A stable code. Its page says what happened, why, and what to do.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[$doc])* #[doc = concat!("`", $number, "`: ", $title, ".")] $name,)+
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The stable form, such as `DP0003`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $number),+ }
+            }
+
+            /// A short title that never changes with the occurrence.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    Malformed = "DP0001", "the body is not the JSON that was expected";
+    Invalid = "DP0002", "fields of the body failed validation";
+    StaleVersion = "DP0003", "the stream is at another version than expected";
+    Conflict = "DP0004", "the command lost too many races";
+    KeyMissing = "DP0005", "this command needs an Idempotency-Key";
+    KeyReused = "DP0006", "the idempotency key was used for another command";
+    Overloaded = "DP0007", "the service has more to do than it accepts";
+    Forbidden = "DP0008", "not allowed";
+    NotFound = "DP0009", "there is nothing here";
+    Rejected = "DP0010", "the domain said no";
+    Internal = "DP0011", "the service failed";
+    Indeterminate = "DP0012", "the outcome is not known yet";
+    OlderCode = "DP0013", "stored data is newer than this code";
+    TooLarge = "DP0014", "the request is larger than allowed";
+    MediaType = "DP0015", "the body is not JSON";
+    BadHeader = "DP0016", "a header cannot be understood";
+    WeakIfMatch = "DP0017", "If-Match needs a strong version tag";
+    BadKey = "DP0018", "an id in the path is not valid";
+    MethodNotAllowed = "DP0019", "this address does not take this method";
+    BadParameter = "DP0020", "a query parameter cannot be understood";
+    BadPageToken = "DP0021", "the page token is not valid here";
+    PageTokenExpired = "DP0022", "the page token outlived its read model";
+    BadToken = "DP0023", "minPosition is not a position token";
+    EpochChanged = "DP0024", "the token is from another life of the log";
+    NotFreshEnough = "DP0025", "the answer is staler than its contract allows";
+    ModelStopped = "DP0026", "the read model has stopped";
+    TimedOut = "DP0027", "the request took longer than allowed";
+    Storage = "DP0030", "the store failed";
+    StorageFull = "DP0031", "the store has no room left";
+    StoreVersion = "DP0032", "the store was written by other software";
+    ShapeChanged = "DP0033", "a read model changed its shape without a new revision";
+    LogDiffers = "DP0034", "the log is not the one a checkpoint came from";
+    FoldFailed = "DP0035", "a projection failed at a fact";
+    Undecodable = "DP0036", "a stored event cannot be read";
+    InlineFailed = "DP0037", "an inline read model refused the event";
+    ProjectionLimit = "DP0038", "a projection went past a limit";
+    ServiceInvalid = "DP0040", "the service is put together wrongly";
+    NotLoopback = "DP0041", "the service has no authentication and may not listen there";
+    CannotListen = "DP0042", "the service cannot listen there";
+    ImportFailed = "DP0043", "the import met data it cannot take";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,205 @@
+//! Event languages: how typed events become stored bytes and come back. Knows nothing of streams or stores.
+
+use schemars::{Schema, SchemaGenerator};
+use thiserror::Error;
+
+/// The stable name and schema version of one kind of event, with its meaning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventType {
+    /// The stored name, such as `OrderPlaced`. Never reused for another meaning.
+    pub name: &'static str,
+    /// The schema version, starting at 1.
+    pub version: u32,
+    /// What it means, from the doc comment.
+    pub meaning: &'static str,
+}
+
+/// An event language: the events of one category. Derived by `#[derive(Event)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event language",
+    note = "write `#[derive(Event)]` and `#[event(category = \"...\", owner = \"...\")]` on its enum"
+)]
+pub trait Event: Sized + Send + Sync + 'static {
+    /// The category whose streams hold these events.
+    const CATEGORY: &'static str;
+    /// Who answers for the language.
+    const OWNER: &'static str;
+    /// Every type that can be written.
+    const TYPES: &'static [EventType];
+
+    /// The type of this event.
+    fn event_type(&self) -> EventType;
+
+    /// The payload as JSON text, as it will be stored byte for byte.
+    ///
+    /// # Errors
+    /// Refuses an event that could not be read back, such as one holding an empty id.
+    fn encode(&self) -> Result<String, EncodeError>;
+
+    /// Reads a stored payload; `None` for a type that the language has declared retired.
+    ///
+    /// # Errors
+    /// An unknown type or version, or a payload that does not fit its type.
+    fn decode(name: &str, version: u32, payload: &str) -> Result<Option<Self>, DecodeError>;
+
+    /// The JSON Schema of every type that can be written, in the order of `TYPES`.
+    fn schemas(generator: &mut SchemaGenerator) -> Vec<Schema>;
+}
+
+/// One or several event languages that a projection reads. Every `Event` is one; `#[derive(EventSet)]` joins several.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event language nor a set of them",
+    note = "derive `Event` on one language, or `EventSet` on an enum with a variant for each language"
+)]
+pub trait EventSet: Sized + Send + Sync + 'static {
+    /// The categories it reads.
+    const CATEGORIES: &'static [&'static str];
+
+    /// The types it can be handed, for display and metrics.
+    fn types() -> Vec<EventType>;
+
+    /// Reads a stored payload of one of its categories; `None` for a retired type.
+    ///
+    /// # Errors
+    /// As [`Event::decode`], and for a category that is not in the set.
+    fn decode_in(
+        category: &str,
+        name: &str,
+        version: u32,
+        payload: &str,
+    ) -> Result<Option<Self>, DecodeError>;
+}
+
+impl<E: Event> EventSet for E {
+    const CATEGORIES: &'static [&'static str] = &[E::CATEGORY];
+
+    fn types() -> Vec<EventType> {
+        E::TYPES.to_vec()
+    }
+
+    fn decode_in(
+        category: &str,
+        name: &str,
+        version: u32,
+        payload: &str,
+    ) -> Result<Option<Self>, DecodeError> {
+        if category == E::CATEGORY {
+            E::decode(name, version, payload)
+        } else {
+            Err(DecodeError::foreign(category))
+        }
+    }
+}
+
+/// An event on its way into the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewEvent {
+    /// The stored type name.
+    pub name: &'static str,
+    /// The schema version of the payload.
+    pub schema_version: u32,
+    /// JSON text.
+    pub payload: String,
+}
+
+impl NewEvent {
+    /// Encodes a typed event.
+    ///
+    /// # Errors
+    /// As [`Event::encode`].
+    pub fn from_event<E: Event>(event: &E) -> Result<Self, EncodeError> {
+        let kind = event.event_type();
+        Ok(Self {
+            name: kind.name,
+            schema_version: kind.version,
+            payload: event.encode()?,
+        })
+    }
+}
+
+/// A typed value that cannot be stored, because it could not be read back.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{what}` cannot be stored: {reason}")]
+pub struct EncodeError {
+    what: String,
+    reason: String,
+}
+
+impl EncodeError {
+    /// Says what could not be stored and why.
+    pub fn new(what: &str, reason: impl ToString) -> Self {
+        Self {
+            what: what.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// Stored bytes that the running code cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The language does not know the type.
+    #[error("event type `{name}` is not known to this code")]
+    UnknownType {
+        /// The stored name.
+        name: String,
+    },
+    /// The language knows the type, not this version of it.
+    #[error("event type `{name}` has no version {version} in this code")]
+    UnknownVersion {
+        /// The stored name.
+        name: String,
+        /// The stored version.
+        version: u32,
+    },
+    /// The category belongs to no language of the set.
+    #[error("category `{category}` is not one that this projection reads")]
+    ForeignCategory {
+        /// The stored category.
+        category: String,
+    },
+    /// The bytes do not fit the type.
+    #[error("`{what}` does not fit its type: {reason}")]
+    Malformed {
+        /// What was being read.
+        what: String,
+        /// What did not fit.
+        reason: String,
+    },
+}
+
+impl DecodeError {
+    /// For an unknown type name.
+    #[must_use]
+    pub fn unknown_type(name: &str) -> Self {
+        Self::UnknownType {
+            name: name.to_owned(),
+        }
+    }
+
+    /// For a known type at an unknown version.
+    #[must_use]
+    pub fn unknown_version(name: &str, version: u32) -> Self {
+        Self::UnknownVersion {
+            name: name.to_owned(),
+            version,
+        }
+    }
+
+    /// For a category outside the set.
+    #[must_use]
+    pub fn foreign(category: &str) -> Self {
+        Self::ForeignCategory {
+            category: category.to_owned(),
+        }
+    }
+
+    /// For bytes that do not fit.
+    pub fn malformed(what: &str, reason: &impl ToString) -> Self {
+        Self::Malformed {
+            what: what.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Recorded events: as stores hand them out, and as projections see them.
+
+use crate::{DecodeError, EventSet, Id, Metadata, Position, StreamId, StreamRef, Tenant, Timestamp, Version};
+use std::sync::Arc;
+
+/// The stored name and schema version of a recorded event; interned by the store, so cloning is cheap.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct EventName {
+    /// The stored name.
+    pub name: Arc<str>,
+    /// The schema version of its payload.
+    pub schema_version: u32,
+}
+
+/// A recorded event with its bytes still undecoded: what stores exchange with folds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RawFact {
+    /// Its place in the log.
+    pub position: Position,
+    /// The stream it belongs to, with its tenant.
+    pub stream: StreamRef,
+    /// Its number in that stream.
+    pub version: Version,
+    /// Its type.
+    pub event: EventName,
+    /// The store's clock when it was recorded; never decreasing with position.
+    pub recorded_at: Timestamp,
+    /// When it happened: the command's time.
+    pub occurred_at: Timestamp,
+    /// JSON text of its [`Metadata`].
+    pub metadata: Box<str>,
+    /// JSON text of the event, byte for byte as written.
+    pub payload: Box<str>,
+}
+
+impl RawFact {
+    /// Decodes the payload as an event of the set `E`; `None` for a retired type.
+    ///
+    /// # Errors
+    /// As [`EventSet::decode_in`].
+    pub fn decode<E: EventSet>(&self) -> Result<Option<E>, DecodeError> {
+        let EventName { name, schema_version } = &self.event;
+        E::decode_in(
+            self.stream.stream.category.as_str(),
+            name,
+            *schema_version,
+            &self.payload,
+        )
+    }
+}
+
+/// A recorded event as a projection sees it: the typed event and its envelope.
+#[derive(Clone, Debug)]
+pub struct Fact<E> {
+    /// The typed event.
+    pub event: E,
+    raw: Arc<RawFact>,
+}
+
+impl<E> Fact<E> {
+    /// Joins a decoded event with the record it was decoded from.
+    #[must_use]
+    pub fn new(event: E, raw: Arc<RawFact>) -> Self {
+        Self { event, raw }
+    }
+
+    /// The stream's key as a typed id: `let order: OrderId = fact.id();`.
+    #[must_use]
+    pub fn id<I: Id>(&self) -> I {
+        I::from_key(self.raw.stream.stream.key.as_str())
+    }
+
+    /// Whose fact it is.
+    #[must_use]
+    pub fn tenant(&self) -> &Tenant {
+        &self.raw.stream.tenant
+    }
+
+    /// The stream it belongs to.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        &self.raw.stream.stream
+    }
+
+    /// Its number in its stream.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.raw.version
+    }
+
+    /// Its place in the log.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.raw.position
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub fn occurred_at(&self) -> Timestamp {
+        self.raw.occurred_at
+    }
+
+    /// When the store recorded it.
+    #[must_use]
+    pub fn recorded_at(&self) -> Timestamp {
+        self.raw.recorded_at
+    }
+
+    /// Who caused it and by which command, decoded on demand.
+    ///
+    /// # Errors
+    /// When the stored metadata is not what was written.
+    pub fn metadata(&self) -> Result<Metadata, DecodeError> {
+        Metadata::decode(&self.raw.metadata)
+    }
+
+    /// The record behind it.
+    #[must_use]
+    pub fn raw(&self) -> &RawFact {
+        &self.raw
+    }
+}

@@ -1,0 +1,43 @@
+//! The language of facts: what both panels and the hinge say to each other.
+//!
+//! Streams, versions, positions, tokens, events, metadata, portable values, money, identities and
+//! faults. Absent here, on purpose: any database, any transport, any `async fn`, and any clock: time is
+//! always handed in.
+
+mod authorize;
+mod clock;
+mod code;
+mod currency;
+mod event;
+mod fact;
+mod fault;
+mod id;
+mod identity;
+mod limits;
+mod metadata;
+mod money;
+mod portable;
+mod position;
+mod stream;
+mod text;
+mod time;
+mod value;
+
+pub use authorize::{Action, Authorize, Forbidden, Permit, PolicyVersion, Unrestricted};
+pub use clock::{BoxFuture, Clock};
+pub use code::Code;
+pub use currency::Currency;
+pub use event::{DecodeError, EncodeError, Event, EventSet, EventType, NewEvent};
+pub use fact::{EventName, Fact, RawFact};
+pub use fault::Fault;
+pub use id::{Id, Scalar};
+pub use identity::{Actor, CausationId, CommandId, CorrelationId, Principal, Tenant};
+pub use limits::{INDEXED_TEXT_BYTES_MAX, KEY_BYTES_MAX};
+pub use metadata::Metadata;
+pub use money::{Money, MoneyError};
+pub use portable::Portable;
+pub use position::{Epoch, Fingerprint, Position, Token, TokenError};
+pub use stream::{Category, ExpectedVersion, StreamId, StreamKey, StreamRef, Version};
+pub use text::TextError;
+pub use time::{Timestamp, TimestampError};
+pub use value::{Value, ValueType};

@@ -1,0 +1,1 @@
+//! The wire contract: the only place that knows status codes.

@@ -1,0 +1,1 @@
+//! Derives for Diptych: Event, EventSet, Command, Rejection, Id, Scalar, Data, ReadModel.

@@ -1,0 +1,1 @@
+//! Reference stores in memory: the oracle of the conformance suite.

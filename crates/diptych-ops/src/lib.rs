@@ -1,0 +1,1 @@
+//! Operator actions as values and their command line.

@@ -1,0 +1,1 @@
+//! The hinge: workers that fold recorded facts into read models.

@@ -1,0 +1,124 @@
+//! Why a fold stopped, and at which fact.
+
+use diptych_core::{Code, DecodeError, Position, RawFact};
+use std::fmt;
+
+/// A fact that a group could not take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoldError {
+    /// The fact.
+    pub position: Position,
+    /// Its type's name.
+    pub event: String,
+    /// Its stream, `order-42`.
+    pub stream: String,
+    /// What happened.
+    pub kind: FoldErrorKind,
+}
+
+/// What happened at the fact.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum FoldErrorKind {
+    /// The code cannot read it.
+    Undecodable(DecodeError),
+    /// `route` or `project` panicked.
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// `project` answered with a row of another key than the routed one.
+    KeyChanged {
+        /// The key it was routed to.
+        routed: String,
+        /// The key of the answer.
+        answered: String,
+    },
+    /// It touches more rows than a fact may.
+    TooManyRows {
+        /// How many.
+        rows: usize,
+    },
+    /// A stored row is not what was written: it was edited by hand.
+    RowEdited {
+        /// The row's key.
+        key: String,
+    },
+    /// A stored row cannot be read as the model's type.
+    RowUnreadable {
+        /// The row's key.
+        key: String,
+        /// Why.
+        error: DecodeError,
+    },
+}
+
+impl FoldError {
+    pub(crate) fn at(raw: &RawFact, kind: FoldErrorKind) -> Self {
+        let event = raw.event.name.to_string();
+        Self {
+            position: raw.position,
+            event,
+            stream: raw.stream.to_string(),
+            kind,
+        }
+    }
+
+    pub(crate) fn undecodable(raw: &RawFact, error: DecodeError) -> Self {
+        Self::at(raw, FoldErrorKind::Undecodable(error))
+    }
+
+    /// The code with a page of its own.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match &self.kind {
+            FoldErrorKind::Undecodable(
+                DecodeError::UnknownType { .. } | DecodeError::UnknownVersion { .. },
+            ) => Code::OlderCode,
+            FoldErrorKind::Undecodable(_) => Code::Undecodable,
+            FoldErrorKind::TooManyRows { .. } => Code::ProjectionLimit,
+            _ => Code::FoldFailed,
+        }
+    }
+}
+
+impl fmt::Display for FoldError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            position,
+            event,
+            stream,
+            ..
+        } = self;
+        if !event.is_empty() {
+            write!(out, "at position {position} (`{event}` of `{stream}`): ")?;
+        }
+        match &self.kind {
+            FoldErrorKind::Undecodable(error) => write!(out, "{error}")?,
+            FoldErrorKind::Panicked { message } => write!(out, "the projection panicked: {message}")?,
+            FoldErrorKind::KeyChanged { routed, answered } => {
+                write!(
+                    out,
+                    "`project` was given row {routed} and answered with row {answered}"
+                )?;
+            }
+            FoldErrorKind::TooManyRows { rows } => {
+                write!(
+                    out,
+                    "the fact touches {rows} rows, at most {} are allowed",
+                    super::ROWS_PER_FACT_MAX
+                )?;
+            }
+            FoldErrorKind::RowEdited { key } => {
+                write!(
+                    out,
+                    "row {key} is not what was written: it was edited outside the projection"
+                )?;
+            }
+            FoldErrorKind::RowUnreadable { key, error } => write!(out, "row {key} cannot be read: {error}")?,
+        }
+        write!(out, " ({})", self.code())
+    }
+}
+
+impl std::error::Error for FoldError {}

@@ -1,0 +1,42 @@
+//! The right panel and the pure part of the hinge: read models, the fold that keeps them, and honest answers.
+//!
+//! Declarations, filters, pages, contracts, freshness, and the ports to the feed and the model store. Absent
+//! here, on purpose: commands. Nothing in this crate can give one, and no clock is read: time is handed in.
+
+mod answer;
+mod column;
+mod contract;
+mod error;
+mod feed;
+mod find;
+pub mod fold;
+mod group;
+mod metrics;
+mod model;
+mod model_store;
+mod page;
+mod progress;
+mod projection;
+mod queries;
+mod schema;
+mod text;
+
+pub use answer::{Answer, Freshness, Health, Page};
+pub use column::{CanFilter, CanSort, Column};
+pub use contract::{Breach, Contract};
+pub use error::QueryError;
+pub use feed::{Block, Categories, Feed, Mark};
+pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
+pub use fold::{Fold, FoldError, FoldErrorKind};
+pub use group::{AnyModel, Group, erase};
+pub use metrics::QueryMetrics;
+pub use model::ReadModel;
+pub use model_store::{
+    AdvanceError, Advanced, Checkpoint, Found, ModelStore, RowChange, RowRef, ScannedRow, Stopped, StoredRow,
+    TableChanges,
+};
+pub use page::PageKey;
+pub use progress::{Progress, ProgressEntry};
+pub use projection::{Projection, Route};
+pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};
+pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants};

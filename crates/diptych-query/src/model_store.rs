@@ -1,0 +1,180 @@
+//! The port to where rows live. Rows, guards, digest and checkpoint move in one transaction, or not at all.
+
+use crate::{Fold, FoldError, Group, Mark, RawFind, Schema};
+use diptych_core::{BoxFuture, Fault, Position, Tenant, Timestamp, Value};
+use std::time::Duration;
+
+/// How far a group has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    /// The last entry applied.
+    pub mark: Mark,
+    /// When the checkpoint was written.
+    pub updated_at: Timestamp,
+    /// Why it does not move on, when an event stopped it.
+    pub stopped: Option<Stopped>,
+}
+
+/// An event that stopped a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stopped {
+    /// The fact it could not take.
+    pub position: Position,
+    /// Why, in a sentence with a code.
+    pub reason: String,
+}
+
+/// The identity of a row.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct RowRef {
+    /// Whose row.
+    pub tenant: Tenant,
+    /// Its key's values.
+    pub key: Vec<Value>,
+}
+
+/// A row, or the tombstone of one, as a store keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredRow {
+    /// Which row.
+    pub row: RowRef,
+    /// Its columns; none for a tombstone.
+    pub values: Option<Vec<Value>>,
+    /// The position up to which facts are in it.
+    pub guard: Position,
+    /// The first 64 bits of its hash; 0 for a tombstone.
+    pub hash: u64,
+}
+
+/// A row that a fold leaves behind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowChange {
+    /// The row as it must be kept; without values it is deleted and its guard kept as a tombstone.
+    pub stored: StoredRow,
+    /// Whether the store holds the row, not a tombstone, before the change.
+    pub existed: bool,
+}
+
+/// What a fold changes in one table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TableChanges {
+    /// The rows, each once.
+    pub rows: Vec<RowChange>,
+    /// For each touched bucket: its number, the change of its row count and of its digest.
+    pub digest: Vec<(u8, i64, u128)>,
+}
+
+/// What an advance did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Advanced {
+    /// Where the group stands now.
+    pub checkpoint: Checkpoint,
+    /// How many rows were written or deleted.
+    pub rows: usize,
+}
+
+/// Why an advance did not happen. Nothing of it is in the store.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AdvanceError {
+    /// A fact could not be folded.
+    Fold(FoldError),
+    /// The group's checkpoint is not where the fold started: somebody else moved it.
+    Moved {
+        /// Where it is.
+        checkpoint: Position,
+    },
+    /// Infrastructure failed.
+    Fault(Fault),
+}
+
+impl From<Fault> for AdvanceError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<FoldError> for AdvanceError {
+    fn from(error: FoldError) -> Self {
+        Self::Fold(error)
+    }
+}
+
+/// Rows with the checkpoint of the same snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The rows' columns.
+    pub rows: Vec<Vec<Value>>,
+    /// Where their group stood.
+    pub checkpoint: Checkpoint,
+    /// The physical build they came from.
+    pub generation: u32,
+}
+
+/// A row as verification sees it.
+pub type ScannedRow = StoredRow;
+
+/// Where rows live.
+///
+/// INVARIANT: a row is never visible without the checkpoint that covers it, nor the other way round.
+pub trait ModelStore: Send + Sync + 'static {
+    /// Opens a group's tables, or makes them. Refuses tables of another shape under the same revision.
+    fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
+
+    /// Applies a planned fold in one transaction: supplies what it needs, runs it, writes what it changes,
+    /// and moves the checkpoint to where it ends.
+    fn advance<'a>(&'a self, group: &'a Group, fold: Fold) -> BoxFuture<'a, Result<Advanced, AdvanceError>>;
+
+    /// Writes down why a group stopped, or that it no longer is.
+    fn set_stopped<'a>(
+        &'a self,
+        group: &'a Group,
+        stopped: Option<Stopped>,
+    ) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Where a group stands.
+    fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
+
+    /// Rows of one tenant, filtered, in order, with the checkpoint of the same snapshot. The schema is one of the group's.
+    fn find<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        find: &'a RawFind,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Found, Fault>>;
+
+    /// The row of one key, with the checkpoint of the same snapshot.
+    fn get<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        row: &'a RowRef,
+    ) -> BoxFuture<'a, Result<Found, Fault>>;
+
+    /// Every row of every tenant in order of tenant and key, tombstones left out, after a row, at most `rows_max`.
+    fn scan<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<ScannedRow>, Fault>>;
+
+    /// The digest as kept with the checkpoint: bucket, rows, sum.
+    fn digest<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+    ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>>;
+
+    /// When the group's checkpoint first stood at or beyond a position, as far back as is kept.
+    fn passed_at<'a>(
+        &'a self,
+        group: &'a Group,
+        position: Position,
+    ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>>;
+
+    /// Empties the group's tables and sets its checkpoint to the start.
+    fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
+}

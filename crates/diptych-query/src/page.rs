@@ -1,0 +1,119 @@
+//! Page tokens: opaque, signed, and good for one question only.
+
+use crate::{Ask, Cursor, QueryError, Schema};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use diptych_core::{Principal, Value};
+
+/// Bytes of the signature in a token.
+const SIGNATURE_BYTES: usize = 16;
+
+/// The key that signs page tokens, with the one before it, so that a change of keys breaks no page.
+#[derive(Clone)]
+pub struct PageKey {
+    current: [u8; 32],
+    previous: Option<[u8; 32]>,
+}
+
+impl PageKey {
+    /// Signs with `current`, and still accepts what `previous` signed.
+    #[must_use]
+    pub fn new(current: [u8; 32], previous: Option<[u8; 32]>) -> Self {
+        Self { current, previous }
+    }
+
+    /// Writes the place after the last row of a page.
+    pub(crate) fn issue(&self, question: &Question<'_>, generation: u32, cursor: &Cursor) -> String {
+        let mut body = question.fingerprint().to_vec();
+        body.extend_from_slice(&generation.to_le_bytes());
+        body.push(u8::from(cursor.sorted.is_some()));
+        cursor
+            .sorted
+            .iter()
+            .chain(&cursor.key)
+            .for_each(|value| value.write_canonical(&mut body));
+        let signature = sign(&self.current, &body);
+        body.extend_from_slice(&signature);
+        URL_SAFE_NO_PAD.encode(body)
+    }
+
+    /// Reads a place back: the generation it was on, and where the next page starts.
+    pub(crate) fn read(&self, question: &Question<'_>, token: &str) -> Result<(u32, Cursor), QueryError> {
+        let damaged = || QueryError::PageToken { reason: "is damaged" };
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| damaged())?;
+        let split = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or_else(damaged)?;
+        let (body, signature) = bytes.split_at(split);
+        let keys = [Some(&self.current), self.previous.as_ref()];
+        // The hash type compares in constant time.
+        let signed = keys.into_iter().flatten().any(|key| {
+            let mut padded = [0; 32];
+            padded[..SIGNATURE_BYTES].copy_from_slice(signature);
+            let mut expected = [0; 32];
+            expected[..SIGNATURE_BYTES].copy_from_slice(&sign(key, body));
+            blake3::Hash::from_bytes(padded) == blake3::Hash::from_bytes(expected)
+        });
+        if !signed {
+            return Err(damaged());
+        }
+        let (fingerprint, rest) = body.split_first_chunk::<16>().ok_or_else(damaged)?;
+        if *fingerprint != question.fingerprint() {
+            return Err(QueryError::PageToken {
+                reason: "belongs to another question",
+            });
+        }
+        let (generation, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+        let (has_sorted, mut rest) = rest.split_first().ok_or_else(damaged)?;
+        let mut values = Vec::new();
+        while !rest.is_empty() {
+            let (value, after) = Value::read_canonical(rest).ok_or_else(damaged)?;
+            values.push(value);
+            rest = after;
+        }
+        let sorted = if *has_sorted == 1 {
+            Some(values.remove(0))
+        } else {
+            None
+        };
+        Ok((u32::from_le_bytes(*generation), Cursor { sorted, key: values }))
+    }
+}
+
+/// Everything that makes two questions the same but for their page.
+pub(crate) struct Question<'a> {
+    pub(crate) schema: &'static Schema,
+    pub(crate) principal: &'a Principal,
+    pub(crate) ask: &'a Ask,
+}
+
+impl Question<'_> {
+    fn fingerprint(&self) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        part(self.schema.name.as_bytes());
+        part(&self.schema.revision.to_le_bytes());
+        part(self.principal.tenant.as_str().as_bytes());
+        part(self.principal.actor.as_str().as_bytes());
+        part(format!("{:?}", self.ask.sort).as_bytes());
+        for condition in &self.ask.conditions {
+            let mut bytes = Vec::new();
+            condition
+                .values
+                .iter()
+                .for_each(|value| value.write_canonical(&mut bytes));
+            part(format!("{} {:?}", condition.column, condition.operator).as_bytes());
+            part(&bytes);
+        }
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        fingerprint
+    }
+}
+
+fn sign(key: &[u8; 32], body: &[u8]) -> [u8; SIGNATURE_BYTES] {
+    let mut signature = [0; SIGNATURE_BYTES];
+    signature.copy_from_slice(&blake3::keyed_hash(key, body).as_bytes()[..SIGNATURE_BYTES]);
+    signature
+}

@@ -1,0 +1,51 @@
+//! The second fold: how facts change rows. Pure, by key.
+
+use crate::ReadModel;
+use diptych_core::{EventSet, Fact};
+
+/// Folds facts into the rows of a read model. Both functions are pure: no clock, no randomness, no I/O.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no projection",
+    note = "implement `Projection` for it: `route` names the rows a fact touches, `project` changes one of them"
+)]
+pub trait Projection: ReadModel {
+    /// The facts it reads.
+    type Event: EventSet;
+
+    /// Names the rows that a fact touches, in the fact's tenant.
+    fn route(fact: &Fact<Self::Event>) -> Route<Self>;
+
+    /// The row after a fact; `None` for no row. Its key must be the routed one.
+    fn project(row: Option<Self>, fact: &Fact<Self::Event>) -> Option<Self>;
+}
+
+/// The rows that a fact touches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Route<M: ReadModel> {
+    /// No row.
+    None,
+    /// One row.
+    Key(M::Key),
+    /// Several rows.
+    Keys(Vec<M::Key>),
+}
+
+impl<M: ReadModel> Route<M> {
+    /// No row.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::None
+    }
+
+    /// The row of one key.
+    #[must_use]
+    pub fn key(key: M::Key) -> Self {
+        Self::Key(key)
+    }
+
+    /// The rows of several keys; a key named twice is touched once.
+    pub fn keys(keys: impl IntoIterator<Item = M::Key>) -> Self {
+        Self::Keys(keys.into_iter().collect())
+    }
+}

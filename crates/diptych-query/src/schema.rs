@@ -1,0 +1,198 @@
+//! What a read model declares about itself. Every store makes its tables from this and from nothing else.
+
+use crate::{Contract, Direction};
+use diptych_core::ValueType;
+
+/// A read model's declaration, written by `#[derive(ReadModel)]`.
+#[derive(Debug)]
+pub struct Schema {
+    /// Its name: the table's, and the address's with `-` for `_`.
+    pub name: &'static str,
+    /// The code's version of it. Another shape needs another revision.
+    pub revision: u32,
+    /// What it means, from the doc comment.
+    pub meaning: &'static str,
+    /// The columns, in the order of the struct's fields.
+    pub columns: &'static [ColumnSpec],
+    /// Which columns form the key, in order.
+    pub key: &'static [usize],
+    /// The secondary indexes.
+    pub indexes: &'static [IndexSpec],
+    /// The order of a page that asks for none; by key where there is none.
+    pub default_sort: Option<(usize, Direction)>,
+    /// Columns computed when a row is read, never stored.
+    pub computed: &'static [ComputedSpec],
+    /// When facts are folded.
+    pub mode: Mode,
+    /// What its answers promise.
+    pub contract: Contract,
+    /// Whose rows it holds.
+    pub tenants: Tenants,
+    /// Who answers for it and why it exists.
+    pub governance: Governance,
+}
+
+/// A stored column.
+#[derive(Debug)]
+pub struct ColumnSpec {
+    /// Its name in SQL, snake_case.
+    pub name: &'static str,
+    /// Its name on the wire, camelCase.
+    pub public: &'static str,
+    /// Its type.
+    pub value_type: ValueType,
+    /// Whether it may hold no value.
+    pub nullable: bool,
+    /// The only texts allowed, in order of rank; empty when any is.
+    pub choices: &'static [&'static str],
+    /// Whether it compares by rank among the choices.
+    pub ranked: bool,
+    /// Whether a query may filter by it.
+    pub filter: bool,
+    /// Whether a query may sort by it.
+    pub sort: bool,
+    /// How careful to be with it.
+    pub sensitivity: Sensitivity,
+    /// What it means, from the doc comment.
+    pub meaning: &'static str,
+}
+
+/// A column computed from a row and the clock.
+#[derive(Debug)]
+pub struct ComputedSpec {
+    /// Its name on the wire, camelCase.
+    pub public: &'static str,
+    /// Its type.
+    pub value_type: ValueType,
+    /// Whether it may hold no value.
+    pub nullable: bool,
+}
+
+/// A secondary index.
+#[derive(Debug)]
+pub struct IndexSpec {
+    /// The columns with their direction.
+    pub columns: &'static [(usize, Direction)],
+}
+
+/// When a read model's facts are folded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Inside the transaction of the command.
+    Inline,
+    /// By a worker that the writer wakes.
+    Asynchronous,
+    /// When somebody drains it.
+    OnDemand,
+}
+
+impl Mode {
+    /// The word that operators see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Asynchronous => "asynchronous",
+            Self::OnDemand => "on_demand",
+        }
+    }
+}
+
+/// Whose rows a read model holds and serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tenants {
+    /// Each tenant sees its own.
+    Own,
+    /// Across tenants, under a policy action of its own.
+    All,
+}
+
+/// How careful to be with a column.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Sensitivity {
+    /// Anyone who may see the row.
+    Public,
+    /// Inside the organisation.
+    Internal,
+    /// About a person.
+    Personal,
+    /// Needs a reason to look.
+    Restricted,
+}
+
+/// Who answers for a read model, why it exists and what it promises to people. Empty where not declared.
+#[derive(Debug)]
+pub struct Governance {
+    /// Who answers for it.
+    pub owner: &'static str,
+    /// Why it exists.
+    pub purpose: &'static str,
+    /// The journey of a user that it serves.
+    pub journey: &'static str,
+    /// The target for freshness, such as `99% within 3s over 30d`.
+    pub freshness_target: &'static str,
+    /// The differences tolerated; none by default.
+    pub correctness_target: &'static str,
+    /// The target for latency, such as `p99 50ms`.
+    pub latency_target: &'static str,
+    /// Who signed it off.
+    pub signed_off_by: &'static str,
+    /// When, as a date.
+    pub signed_off_on: &'static str,
+    /// How often that is looked at again, such as `quarterly`.
+    pub sign_off_cadence: &'static str,
+    /// Where an operator looks first.
+    pub runbook: &'static str,
+}
+
+impl Governance {
+    /// Nothing declared.
+    pub const NONE: Self = Self {
+        owner: "",
+        purpose: "",
+        journey: "",
+        freshness_target: "",
+        correctness_target: "none tolerated",
+        latency_target: "",
+        signed_off_by: "",
+        signed_off_on: "",
+        sign_off_cadence: "",
+        runbook: "",
+    };
+}
+
+impl Schema {
+    /// The column of a public name.
+    #[must_use]
+    pub fn column(&self, public: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.public == public)
+    }
+
+    /// The last part of the model's address: its name with `-` for `_`.
+    #[must_use]
+    pub fn segment(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// A fingerprint of everything that decides the table's shape: another one under the same revision is refused.
+    #[must_use]
+    pub fn shape(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        part(self.name);
+        for column in self.columns {
+            part(column.name);
+            part(&format!("{:?} {}", column.value_type, column.nullable));
+            part(&column.choices.join(","));
+            part(&column.ranked.to_string());
+        }
+        part(&format!("{:?}", self.key));
+        for index in self.indexes {
+            part(&format!("{:?}", index.columns));
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+}

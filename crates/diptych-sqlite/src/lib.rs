@@ -1,0 +1,1 @@
+//! The embedded store: log, ledger and read models on SQLite.

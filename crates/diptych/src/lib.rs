@@ -1,0 +1,1 @@
+//! The front door: build a service from deciders and read models, and get one binary.

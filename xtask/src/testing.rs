@@ -1,0 +1,198 @@
+//! Runs every test of the workspace and refuses silence: an ignored test, or a run that tested nothing, is
+//! a failure. Chooses no subset and knows no single test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+use crate::process::cargo;
+
+/// The one test command of the README; `ci` runs exactly this.
+const TEST_COMMAND: &[&str] = &["test", "--workspace", "--locked"];
+
+/// What tests need beside the code, with what cannot run without it.
+const NEEDS: &[(&str, &str)] = &[(
+    "data/online_retail_ii_2009_2010.csv.gz",
+    "the tests that import the retail log",
+)];
+
+/// Prepares the environment, runs every test, and says what could not run.
+pub(crate) fn run(root: &Path) -> Result<bool, String> {
+    let missing = prepare(root);
+    let (passed, report) = run_tests(root)?;
+    let complaints = judge(&missing, &report);
+    for complaint in &complaints {
+        eprintln!("test: {complaint}");
+    }
+    println!(
+        "test: {} passed and {} failed in {} runs",
+        report.passed, report.failed, report.runs
+    );
+    Ok(passed && complaints.is_empty())
+}
+
+/// Looks for everything in `NEEDS` and answers what is missing, in words.
+fn prepare(root: &Path) -> Vec<String> {
+    let missing = NEEDS.iter().filter(|(path, _)| !root.join(path).is_file());
+    missing
+        .map(|(path, what)| format!("{what} could not run: `{path}` is absent"))
+        .collect()
+}
+
+fn run_tests(root: &Path) -> Result<(bool, Report), String> {
+    let failed = |what: &str, error: std::io::Error| format!("cannot {what} the tests: {error}");
+    // One pipe for both streams keeps cargo's headings in order with the results below them.
+    let (reader, writer) = std::io::pipe().map_err(|error| failed("listen to", error))?;
+    let mut command = cargo(root, TEST_COMMAND);
+    command.env("CARGO_TERM_COLOR", "never");
+    command
+        .stdout(writer.try_clone().map_err(|error| failed("listen to", error))?)
+        .stderr(writer);
+    let mut child = command.spawn().map_err(|error| failed("start", error))?;
+    // The command holds the write ends; the pipe ends only when they are closed.
+    drop(command);
+    let report = listen(reader, &mut std::io::stdout()).map_err(|error| failed("listen to", error))?;
+    let status = child.wait().map_err(|error| failed("wait for", error))?;
+    Ok((status.success(), report))
+}
+
+/// Passes the output through, line by line, and reads the results out of it.
+fn listen(output: impl Read, echo: &mut dyn Write) -> std::io::Result<Report> {
+    let mut report = Report::default();
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        echo.write_all(&line)?;
+        report.read(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    Ok(report)
+}
+
+fn judge(missing: &[String], report: &Report) -> Vec<String> {
+    let mut complaints = missing.to_vec();
+    for test in &report.ignored {
+        complaints.push(format!(
+            "`{test}` was ignored: run it in this command, or remove it"
+        ));
+    }
+    if report.runs == 0 {
+        complaints.push("no test result was seen: nothing has been proved".to_owned());
+    }
+    complaints
+}
+
+/// What the test programs said about themselves.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Report {
+    heading: String,
+    named_in_run: usize,
+    ignored: Vec<String>,
+    passed: usize,
+    failed: usize,
+    runs: usize,
+}
+
+impl Report {
+    fn read(&mut self, line: &str) {
+        let trimmed = line.trim_start();
+        if let Some(program) = trimmed
+            .strip_prefix("Running ")
+            .or_else(|| trimmed.strip_prefix("Doc-tests "))
+        {
+            self.heading = program.to_owned();
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            self.finish_run(result);
+        } else if let Some(name) = line.strip_prefix("test ").and_then(ignored_name) {
+            self.named_in_run += 1;
+            self.ignored.push(format!("{name} ({})", self.heading));
+        }
+    }
+
+    fn finish_run(&mut self, result: &str) {
+        self.runs += 1;
+        self.passed += count(result, "passed");
+        self.failed += count(result, "failed");
+        let unnamed = count(result, "ignored").saturating_sub(self.named_in_run);
+        if unnamed > 0 {
+            self.ignored.push(format!("{unnamed} unnamed ({})", self.heading));
+        }
+        self.named_in_run = 0;
+    }
+}
+
+/// The name in `name ... ignored` or `name ... ignored, reason`.
+fn ignored_name(test: &str) -> Option<&str> {
+    let (name, outcome) = test.rsplit_once(" ... ")?;
+    let ignored = outcome == "ignored" || outcome.starts_with("ignored,");
+    ignored.then_some(name)
+}
+
+/// The number before a word in `ok. 5 passed; 0 failed; 2 ignored; …`.
+fn count(result: &str, word: &str) -> usize {
+    let words: Vec<&str> = result
+        .split([' ', ';', '.'])
+        .filter(|part| !part.is_empty())
+        .collect();
+    let pair = words.windows(2).find(|pair| pair[1] == word);
+    pair.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLEAN: &str = "     Running unittests src/lib.rs (target/debug/deps/core-1)\n\
+        test money::adds ... ok\n\
+        test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+    const IGNORING: &str = "   Doc-tests diptych_core\n\
+        test src/money.rs - Money (line 7) ... ignored\n\
+        test slow ... ignored, takes minutes\n\
+        test result: ok. 2 passed; 1 failed; 3 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+
+    fn report(output: &str) -> Report {
+        let mut report = Report::default();
+        output.lines().for_each(|line| report.read(line));
+        report
+    }
+
+    #[test]
+    fn a_clean_run_has_no_complaints() {
+        let report = report(CLEAN);
+        assert_eq!((report.passed, report.failed, report.runs), (1, 0, 1));
+        assert_eq!(judge(&[], &report), Vec::<String>::new());
+    }
+
+    #[test]
+    fn ignored_tests_are_named_with_their_program_and_the_rest_is_counted() {
+        let report = report(&format!("{CLEAN}{IGNORING}"));
+        assert_eq!((report.passed, report.failed, report.runs), (3, 1, 2));
+        let expected = [
+            "src/money.rs - Money (line 7) (diptych_core)",
+            "slow (diptych_core)",
+            "1 unnamed (diptych_core)",
+        ];
+        assert_eq!(report.ignored, expected);
+        assert_eq!(judge(&[], &report).len(), 3);
+    }
+
+    #[test]
+    fn silence_and_missing_needs_are_complaints() {
+        let missing = prepare(Path::new("no/such/checkout"));
+        assert!(
+            missing[0].contains("could not run: `data/online_retail"),
+            "{missing:?}"
+        );
+        let complaints = judge(&missing, &Report::default());
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+    }
+
+    #[test]
+    fn output_that_is_not_utf8_does_not_end_the_reading() {
+        let mut output = b"\xff\xfe\n".to_vec();
+        output.extend_from_slice(CLEAN.as_bytes());
+        let mut echo = Vec::new();
+        let report = listen(output.as_slice(), &mut echo).expect("a slice can always be read");
+        assert_eq!(echo, output);
+        assert_eq!(report.runs, 1);
+    }
+}
