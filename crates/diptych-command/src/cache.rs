@@ -26,10 +26,7 @@ struct Inner {
 
 impl StateCache {
     pub(crate) fn new(entries_max: usize) -> Self {
-        Self {
-            entries_max,
-            inner: Mutex::default(),
-        }
+        Self { entries_max, inner: Mutex::default() }
     }
 
     /// Takes a state out; whoever comes meanwhile loads it from the store.
@@ -37,14 +34,17 @@ impl StateCache {
         self.lock().states.remove(stream)
     }
 
+    /// Takes a state out if it stands at exactly that version.
+    pub(crate) fn check_out_at(&self, stream: &StreamRef, version: Version) -> Option<Loaded> {
+        let mut inner = self.lock();
+        let fits = inner.states.get(stream).is_some_and(|held| held.version == version);
+        fits.then(|| inner.states.remove(stream)).flatten()
+    }
+
     /// Puts a state back, unless a newer one is there.
     pub(crate) fn put_back(&self, stream: &StreamRef, loaded: Loaded) {
         let mut inner = self.lock();
-        if inner
-            .states
-            .get(stream)
-            .is_some_and(|held| held.version >= loaded.version)
-        {
+        if inner.states.get(stream).is_some_and(|held| held.version >= loaded.version) {
             return;
         }
         if inner.states.insert(stream.clone(), loaded).is_none() {

@@ -132,9 +132,7 @@ impl<D: Decider> AnyDecider for Erased<D> {
 
     fn evolve(&self, state: State, events: &[Arc<RawFact>]) -> Result<State, DecodeError> {
         // INVARIANT: the handler hands a state back only to the decider that made it.
-        let mut state: Box<D> = state
-            .downcast()
-            .expect("a state belongs to the decider that made it");
+        let mut state: Box<D> = state.downcast().expect("a state belongs to the decider that made it");
         for raw in events {
             if let Some(event) = raw.decode::<D::Event>()? {
                 *state = std::mem::take(&mut *state).evolve(&event);
@@ -148,13 +146,9 @@ impl<D: Decider> AnyDecider for Erased<D> {
         match typed::<D>(state).decide(command, context) {
             Ok(events) => {
                 let encoded: Result<_, _> = events.iter().map(NewEvent::from_event).collect();
-                encoded
-                    .map(Decided::Events)
-                    .map_err(|error| DecideError::Fault(unstorable(&error)))
+                encoded.map(Decided::Events).map_err(|error| DecideError::Fault(unstorable(&error)))
             }
-            Err(rejection) => raw_rejection(&rejection)
-                .map(Decided::Rejected)
-                .map_err(DecideError::Fault),
+            Err(rejection) => raw_rejection(&rejection).map(Decided::Rejected).map_err(DecideError::Fault),
         }
     }
 
@@ -170,26 +164,16 @@ impl<D: Decider> AnyDecider for Erased<D> {
 }
 
 fn typed<D: Decider>(state: &State) -> &D {
-    (**state)
-        .downcast_ref()
-        .expect("a state belongs to the decider that made it")
+    (**state).downcast_ref().expect("a state belongs to the decider that made it")
 }
 
 fn raw_rejection(rejection: &impl Rejection) -> Result<RawRejection, Fault> {
     let kind = rejection.rejection_type();
     let data = rejection.encode().map_err(|error| unstorable(&error))?;
-    Ok(RawRejection {
-        name: kind.name.to_owned(),
-        data,
-        message: rejection.to_string(),
-        kind: kind.kind,
-    })
+    Ok(RawRejection { name: kind.name.to_owned(), data, message: rejection.to_string(), kind: kind.kind })
 }
 
 fn unstorable(error: &diptych_core::EncodeError) -> Fault {
-    Fault::permanent(
-        Code::Internal,
-        "the decider answered with something that cannot be stored",
-    )
-    .because(error.clone())
+    Fault::permanent(Code::Internal, "the decider answered with something that cannot be stored")
+        .because(error.clone())
 }

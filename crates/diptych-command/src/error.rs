@@ -20,17 +20,8 @@ pub struct Conflict {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            stream,
-            expected,
-            actual,
-            ..
-        } = self;
-        write!(
-            out,
-            "stream `{stream}` is at version {actual}, expected {expected} ({})",
-            Code::StaleVersion
-        )
+        let Self { stream, expected, actual, .. } = self;
+        write!(out, "stream `{stream}` is at version {actual}, expected {expected} ({})", Code::StaleVersion)
     }
 }
 
@@ -93,10 +84,9 @@ impl fmt::Display for Refusal {
             Self::Shape(shape) => write!(out, "{shape} ({code})"),
             Self::Text(text) => write!(out, "{text} ({code})"),
             Self::Unknown { what } => write!(out, "there is no {what} here ({code})"),
-            Self::KeyReused { id } => write!(
-                out,
-                "key `{id}` was used for another command; use a new one ({code})"
-            ),
+            Self::KeyReused { id } => {
+                write!(out, "key `{id}` was used for another command; use a new one ({code})")
+            }
             Self::Overloaded { retry_after } => {
                 write!(
                     out,
@@ -105,10 +95,7 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Indeterminate { id } => {
-                write!(
-                    out,
-                    "the outcome of `{id}` is not known; ask again with the same key ({code})"
-                )
+                write!(out, "the outcome of `{id}` is not known; ask again with the same key ({code})")
             }
         }
     }

@@ -28,23 +28,14 @@ impl ShapeError {
     /// A single field's problem.
     #[must_use]
     pub fn field(field: &str, reason: impl ToString) -> Self {
-        let problem = FieldProblem {
-            field: field.to_owned(),
-            reason: reason.to_string(),
-        };
-        Self {
-            problems: vec![problem],
-            malformed: false,
-        }
+        let problem = FieldProblem { field: field.to_owned(), reason: reason.to_string() };
+        Self { problems: vec![problem], malformed: false }
     }
 
     /// A body that is no JSON object.
     #[must_use]
     pub fn malformed(reason: impl ToString) -> Self {
-        Self {
-            malformed: true,
-            ..Self::field("", reason)
-        }
+        Self { malformed: true, ..Self::field("", reason) }
     }
 }
 
@@ -97,19 +88,14 @@ impl Fields {
         let raw: BTreeMap<String, Box<RawValue>> = match serde_json::from_str(body) {
             Ok(raw) => raw,
             Err(error) if body.trim_start().starts_with('{') => {
-                return Err(ShapeError::malformed(format!(
-                    "the body is not valid JSON: {error}"
-                )));
+                return Err(ShapeError::malformed(format!("the body is not valid JSON: {error}")));
             }
             Err(_) => return Err(ShapeError::malformed("the body must be a JSON object")),
         };
         let mut problems = Vec::new();
         for (name, value) in &raw {
             if let Some(reason) = unfit_text(value.get(), text_bytes_max) {
-                problems.push(FieldProblem {
-                    field: name.clone(),
-                    reason,
-                });
+                problems.push(FieldProblem { field: name.clone(), reason });
             }
         }
         Ok(Self { raw, problems })
@@ -158,27 +144,18 @@ impl Fields {
         if self.problems.is_empty() {
             Ok(())
         } else {
-            Err(ShapeError {
-                problems: self.problems,
-                malformed: false,
-            })
+            Err(ShapeError { problems: self.problems, malformed: false })
         }
     }
 
     fn problem(&mut self, field: &str, reason: impl Into<String>) {
-        self.problems.push(FieldProblem {
-            field: field.to_owned(),
-            reason: reason.into(),
-        });
+        self.problems.push(FieldProblem { field: field.to_owned(), reason: reason.into() });
     }
 }
 
 /// The message without the line and column of a fragment that the caller never sees as such.
 fn without_location(message: &str) -> String {
-    message
-        .rsplit_once(" at line ")
-        .map_or(message, |(head, _)| head)
-        .to_owned()
+    message.rsplit_once(" at line ").map_or(message, |(head, _)| head).to_owned()
 }
 
 /// Why the texts inside a JSON fragment cannot be stored, if they cannot: one is too long or holds NUL.
@@ -222,15 +199,10 @@ mod tests {
                 let _: Option<String> = fields.take("reason");
                 let _: Option<Option<i64>> = fields.take("note");
                 let _: Option<Vec<Line>> = fields.take("lines");
-                fields
-                    .finish()
-                    .map_or_else(|error| error.problems, |()| Vec::new())
+                fields.finish().map_or_else(|error| error.problems, |()| Vec::new())
             }
         };
-        let got: Vec<_> = problems
-            .iter()
-            .map(|p| (p.field.as_str(), p.reason.as_str()))
-            .collect();
+        let got: Vec<_> = problems.iter().map(|p| (p.field.as_str(), p.reason.as_str())).collect();
         assert_eq!(got.len(), expected.len(), "{got:?}");
         for ((field, reason), (expected_field, part)) in got.iter().zip(expected) {
             assert_eq!(field, expected_field);

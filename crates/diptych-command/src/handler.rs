@@ -4,6 +4,7 @@ use crate::cache::{Loaded, StateCache};
 use crate::erased::DecideError;
 use crate::error::RawRejection;
 use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
+use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
 use crate::store::{Commit, CommitError, Committed, Effect, EventStore};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 use diptych_core::{
     Action, Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, Permit,
-    Principal, RawFact, StreamId, StreamKey, StreamRef, Timestamp, Version,
+    RawFact, StreamId, StreamKey, StreamRef, Timestamp, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,24 +45,13 @@ impl Default for CommandLimits {
 
 /// The left panel of a running service.
 pub struct Commands {
-    store: Arc<dyn EventStore>,
-    deciders: BTreeMap<&'static str, Arc<dyn AnyDecider>>,
-    authorize: Arc<dyn Authorize>,
+    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) deciders: BTreeMap<&'static str, Arc<dyn AnyDecider>>,
+    pub(crate) authorize: Arc<dyn Authorize>,
     clock: Arc<dyn Clock>,
-    cache: StateCache,
-    limits: CommandLimits,
+    pub(crate) cache: StateCache,
+    pub(crate) limits: CommandLimits,
     metrics: CommandMetrics,
-}
-
-/// One aggregate, read from the command side.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Aggregate {
-    /// The stream.
-    pub stream: StreamId,
-    /// Its version, at least 1.
-    pub version: Version,
-    /// The state as JSON.
-    pub state: serde_json::Value,
 }
 
 /// A command with everything about it checked.
@@ -84,19 +74,8 @@ impl Commands {
         limits: CommandLimits,
     ) -> Self {
         let cache = StateCache::new(limits.cached_states_max);
-        let deciders = deciders
-            .into_iter()
-            .map(|decider| (decider.category(), decider))
-            .collect();
-        Self {
-            store,
-            deciders,
-            authorize,
-            clock,
-            cache,
-            limits,
-            metrics: CommandMetrics::default(),
-        }
+        let deciders = deciders.into_iter().map(|decider| (decider.category(), decider)).collect();
+        Self { store, deciders, authorize, clock, cache, limits, metrics: CommandMetrics::default() }
     }
 
     /// The deciders, by category.
@@ -122,38 +101,14 @@ impl Commands {
         let body = encoded.map_err(|error| Refusal::Shape(crate::ShapeError::field("", error)))?;
         let name = request.command.command_type().name.to_owned();
         let command = RawCommand { name, body };
-        let raw = RawRequest {
-            category: D::Event::CATEGORY.to_owned(),
-            command,
-            envelope: request.envelope,
-        };
-        let receipt = self
-            .handle_raw(raw)
-            .await
-            .map_err(|error| error.map(typed_rejection::<D>))?;
+        let raw = RawRequest { category: D::Event::CATEGORY.to_owned(), command, envelope: request.envelope };
+        let receipt = self.handle_raw(raw).await.map_err(|error| error.map(typed_rejection::<D>))?;
         let mut events = Vec::with_capacity(receipt.events.len());
         for raw in &receipt.events {
-            events.extend(
-                raw.decode::<D::Event>()
-                    .map_err(|error| unreadable(raw, &error))?,
-            );
+            events.extend(raw.decode::<D::Event>().map_err(|error| unreadable(raw, &error))?);
         }
-        let Receipt {
-            stream,
-            version,
-            token,
-            command,
-            replayed,
-            ..
-        } = receipt;
-        Ok(Receipt {
-            stream,
-            version,
-            token,
-            events,
-            command,
-            replayed,
-        })
+        let Receipt { stream, version, token, command, replayed, .. } = receipt;
+        Ok(Receipt { stream, version, token, events, command, replayed })
     }
 
     /// Handles a command in bytes.
@@ -166,8 +121,7 @@ impl Commands {
         let result = self.run(request).await;
         // A name that no decider knows must not become a label of its own.
         if !matches!(&result, Err(HandleError::Refused(Refusal::Unknown { .. }))) {
-            self.metrics
-                .observe(&category, &command, outcome_label(&result), started.elapsed());
+            self.metrics.observe(&category, &command, outcome_label(&result), started.elapsed());
         }
         result
     }
@@ -185,18 +139,11 @@ impl Commands {
                     let named = checked.expected != ExpectedVersion::Any;
                     if named || attempt >= self.limits.attempts_max {
                         return self
-                            .refuse_conflict(
-                                &checked,
-                                Conflict {
-                                    attempts: attempt,
-                                    ..conflict
-                                },
-                            )
+                            .refuse_conflict(&checked, Conflict { attempts: attempt, ..conflict })
                             .await;
                     }
                     let header = &checked.header;
-                    self.metrics
-                        .retried(header.stream.stream.category.as_str(), &header.name);
+                    self.metrics.retried(header.stream.stream.category.as_str(), &header.name);
                     self.pause(attempt).await;
                     attempt += 1;
                 }
@@ -221,19 +168,11 @@ impl Commands {
                 let actual = loaded.version;
                 self.cache.put_back(&header.stream, loaded);
                 let stream = header.stream.stream.clone();
-                return Err(HandleError::Conflict(Conflict {
-                    stream,
-                    expected,
-                    actual,
-                    attempts: 1,
-                }));
+                return Err(HandleError::Conflict(Conflict { stream, expected, actual, attempts: 1 }));
             }
         }
         let base = loaded.version;
-        let effect = match checked
-            .decider
-            .decide(&loaded.state, &checked.command, &checked.context)
-        {
+        let effect = match checked.decider.decide(&loaded.state, &checked.command, &checked.context) {
             Ok(Decided::Events(events)) => Effect::Append { base, events },
             Ok(Decided::Rejected(RawRejection { name, data, .. })) => Effect::Reject { base, name, data },
             Err(error) => {
@@ -241,14 +180,7 @@ impl Commands {
                 return Err(decide_error(error));
             }
         };
-        match self
-            .store
-            .commit(Commit {
-                header: header.clone(),
-                effect,
-            })
-            .await
-        {
+        match self.store.commit(Commit { header: header.clone(), effect }).await {
             Ok(committed) if committed.replayed => self.replay(checked, committed.record).await,
             Ok(committed) => self.conclude(checked, committed, loaded),
             Err(error) => {
@@ -270,20 +202,12 @@ impl Commands {
         if let Outcome::Rejected { name, data } = &record.outcome {
             self.cache.put_back(stream, loaded);
             let rejection = checked.decider.rejection(name, data);
-            return Err(HandleError::Rejected(
-                rejection.map_err(|error| unreadable_ledger(&error))?,
-            ));
+            return Err(HandleError::Rejected(rejection.map_err(|error| unreadable_ledger(&error))?));
         }
         contiguous(stream, loaded.version, &events)?;
         let state = checked.decider.evolve(loaded.state, &events);
         let state = state.map_err(|error| unreadable_stream(stream, &error))?;
-        self.cache.put_back(
-            stream,
-            Loaded {
-                state,
-                version: record.version,
-            },
-        );
+        self.cache.put_back(stream, Loaded { state, version: record.version });
         Ok(receipt(record, events, false))
     }
 
@@ -296,9 +220,7 @@ impl Commands {
             }
             Outcome::Rejected { name, data } => {
                 let rejection = checked.decider.rejection(name, data);
-                Err(HandleError::Rejected(
-                    rejection.map_err(|error| unreadable_ledger(&error))?,
-                ))
+                Err(HandleError::Rejected(rejection.map_err(|error| unreadable_ledger(&error))?))
             }
             Outcome::Refused(_) => Err(Fault::permanent(Code::Internal, "a refusal claimed a key").into()),
         }
@@ -309,39 +231,26 @@ impl Commands {
         let found = self.store.recorded(&header.stream.tenant, &header.id).await?;
         let found = found.filter(|record| !matches!(record.outcome, Outcome::Refused(_)));
         match found {
-            Some(record) if record.header.hash != header.hash => Err(Refusal::KeyReused {
-                id: header.id.clone(),
+            Some(record) if record.header.hash != header.hash => {
+                Err(Refusal::KeyReused { id: header.id.clone() }.into())
             }
-            .into()),
             found => Ok(found),
         }
     }
 
     /// Checks everything that needs no state: names, texts, permission, shape.
     async fn check(&self, request: RawRequest) -> Result<Checked<'_>, RawError> {
-        let RawRequest {
-            category,
-            command,
-            envelope,
-        } = request;
+        let RawRequest { category, command, envelope } = request;
         let unknown = |what: String| Refusal::Unknown { what };
-        let decider = self
-            .deciders
-            .get(category.as_str())
-            .ok_or_else(|| unknown(format!("category `{category}`")))?;
+        let decider =
+            self.deciders.get(category.as_str()).ok_or_else(|| unknown(format!("category `{category}`")))?;
         if !decider.commands().iter().any(|known| known.name == command.name) {
             return Err(unknown(format!("command `{}`", command.name)).into());
         }
-        let id = envelope
-            .checked_id()
-            .transpose()
-            .map_err(Refusal::Text)?
-            .unwrap_or_else(generate_command_id);
+        let id =
+            envelope.checked_id().transpose().map_err(Refusal::Text)?.unwrap_or_else(generate_command_id);
         let key = StreamKey::new(&envelope.key).map_err(Refusal::Text)?;
-        let stream = StreamId {
-            category: Category::new(&category).map_err(Refusal::Text)?,
-            key,
-        };
+        let stream = StreamId { category: Category::new(&category).map_err(Refusal::Text)?, key };
         let occurred_at = envelope.time.unwrap_or_else(|| self.clock.now());
         let mut header = header(&envelope, id, stream, &command, occurred_at);
         let permit = self.permit(&envelope, &header);
@@ -358,32 +267,15 @@ impl Commands {
             correlation: envelope.correlation,
             causation: envelope.causation,
         };
-        Ok(Checked {
-            decider: decider.as_ref(),
-            header,
-            command,
-            context,
-            expected: envelope.expected,
-        })
+        Ok(Checked { decider: decider.as_ref(), header, command, context, expected: envelope.expected })
     }
 
     fn permit(&self, envelope: &Envelope, header: &CommandHeader) -> Result<Permit, diptych_core::Forbidden> {
-        let (category, key) = (
-            header.stream.stream.category.as_str(),
-            header.stream.stream.key.as_str(),
-        );
+        let (category, key) = (header.stream.stream.category.as_str(), header.stream.stream.key.as_str());
         if envelope.time.is_some() {
-            self.authorize
-                .authorize(&envelope.principal, Action::Import { category })?;
+            self.authorize.authorize(&envelope.principal, Action::Import { category })?;
         }
-        self.authorize.authorize(
-            &envelope.principal,
-            Action::Command {
-                category,
-                key,
-                name: &header.name,
-            },
-        )
+        self.authorize.authorize(&envelope.principal, Action::Command { category, key, name: &header.name })
     }
 
     async fn refuse_forbidden<T>(
@@ -391,10 +283,7 @@ impl Commands {
         header: CommandHeader,
         forbidden: diptych_core::Forbidden,
     ) -> Result<T, RawError> {
-        let effect = Effect::Refuse {
-            reason: RefusedFor::Forbidden,
-            version: Version::NONE,
-        };
+        let effect = Effect::Refuse { reason: RefusedFor::Forbidden, version: Version::NONE };
         self.keep_evidence(Commit { header, effect }).await;
         Err(Refusal::Forbidden(forbidden).into())
     }
@@ -404,15 +293,8 @@ impl Commands {
         checked: &Checked<'_>,
         conflict: Conflict,
     ) -> Result<RawReceipt, RawError> {
-        let effect = Effect::Refuse {
-            reason: RefusedFor::Conflict,
-            version: conflict.actual,
-        };
-        self.keep_evidence(Commit {
-            header: checked.header.clone(),
-            effect,
-        })
-        .await;
+        let effect = Effect::Refuse { reason: RefusedFor::Conflict, version: conflict.actual };
+        self.keep_evidence(Commit { header: checked.header.clone(), effect }).await;
         Err(HandleError::Conflict(conflict))
     }
 
@@ -421,126 +303,6 @@ impl Commands {
         if let Err(error) = self.store.commit(commit).await {
             tracing::warn!(?error, "a refused command left no audit row");
         }
-    }
-
-    async fn load(&self, decider: &dyn AnyDecider, stream: &StreamRef) -> Result<Loaded, Fault> {
-        match self.cache.check_out(stream) {
-            Some(loaded) => Ok(loaded),
-            None => {
-                let fresh = Loaded {
-                    state: decider.initial(),
-                    version: Version::NONE,
-                };
-                self.catch_up(decider, stream, fresh).await
-            }
-        }
-    }
-
-    /// Folds what the store has beyond a state, and checks that no version is missing.
-    async fn catch_up(
-        &self,
-        decider: &dyn AnyDecider,
-        stream: &StreamRef,
-        mut loaded: Loaded,
-    ) -> Result<Loaded, Fault> {
-        loop {
-            let events = self
-                .store
-                .load(stream, loaded.version, self.limits.load_events_max)
-                .await?;
-            contiguous(stream, loaded.version, &events)?;
-            let version = loaded.version.plus(events.len());
-            let state = decider.evolve(loaded.state, &events);
-            loaded = Loaded {
-                state: state.map_err(|error| unreadable_stream(stream, &error))?,
-                version,
-            };
-            if events.len() < self.limits.load_events_max {
-                return Ok(loaded);
-            }
-        }
-    }
-
-    /// The events of a stream in the range `(base, last]`.
-    async fn events(
-        &self,
-        stream: &StreamRef,
-        base: Version,
-        last: Version,
-    ) -> Result<Vec<Arc<RawFact>>, Fault> {
-        let count = usize::try_from(last.0.saturating_sub(base.0)).unwrap_or(usize::MAX);
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let events = self.store.load(stream, base, count).await?;
-        contiguous(stream, base, &events)?;
-        Ok(events)
-    }
-
-    /// Reads one aggregate from the command side; `None` when its stream is empty.
-    ///
-    /// # Errors
-    /// A refusal (not allowed, not a valid key, no such category) or a fault.
-    pub async fn aggregate(
-        &self,
-        principal: &Principal,
-        category: &str,
-        key: &str,
-        at: Option<Version>,
-    ) -> Result<Option<Aggregate>, RawError> {
-        let unknown = || Refusal::Unknown {
-            what: format!("category `{category}`"),
-        };
-        let decider = self.deciders.get(category).ok_or_else(unknown)?;
-        let allowed = self
-            .authorize
-            .authorize(principal, Action::ReadAggregate { category, key });
-        allowed.map_err(Refusal::Forbidden)?;
-        let stream = StreamId::new(category, key).map_err(Refusal::Text)?;
-        let stream = StreamRef {
-            tenant: principal.tenant.clone(),
-            stream,
-        };
-        let loaded = match at {
-            Some(version) => {
-                let events = self.events(&stream, Version::NONE, version).await?;
-                let version = Version(events.len() as u64);
-                let state = decider.evolve(decider.initial(), &events);
-                Loaded {
-                    state: state.map_err(|error| unreadable_stream(&stream, &error))?,
-                    version,
-                }
-            }
-            None => {
-                let loaded = self.load(decider.as_ref(), &stream).await?;
-                self.catch_up(decider.as_ref(), &stream, loaded).await?
-            }
-        };
-        let state = decider.to_json(&loaded.state)?;
-        let version = loaded.version;
-        let stream_id = stream.stream.clone();
-        if at.is_none() && version > Version::NONE {
-            self.cache.put_back(&stream, loaded);
-        }
-        Ok((version > Version::NONE).then_some(Aggregate {
-            stream: stream_id,
-            version,
-            state,
-        }))
-    }
-
-    /// What became of a command.
-    ///
-    /// # Errors
-    /// A refusal (not allowed) or a fault.
-    pub async fn recorded(
-        &self,
-        principal: &Principal,
-        id: &CommandId,
-    ) -> Result<Option<CommandRecord>, RawError> {
-        let allowed = self.authorize.authorize(principal, Action::ReadCommand);
-        allowed.map_err(Refusal::Forbidden)?;
-        Ok(self.store.recorded(&principal.tenant, id).await?)
     }
 
     /// Waits a random time below a bound that doubles with every attempt.
@@ -557,10 +319,7 @@ fn header(
     command: &RawCommand,
     occurred_at: Timestamp,
 ) -> CommandHeader {
-    let stream = StreamRef {
-        tenant: envelope.principal.tenant.clone(),
-        stream,
-    };
+    let stream = StreamRef { tenant: envelope.principal.tenant.clone(), stream };
     let actor = envelope.principal.actor.clone();
     CommandHeader {
         hash: InputHash::of(&actor, &stream, command, envelope.expected),
@@ -576,20 +335,8 @@ fn header(
 }
 
 fn receipt(record: CommandRecord, events: Vec<Arc<RawFact>>, replayed: bool) -> RawReceipt {
-    let CommandRecord {
-        header,
-        version,
-        token,
-        ..
-    } = record;
-    Receipt {
-        stream: header.stream.stream,
-        version,
-        token,
-        events,
-        command: header.id,
-        replayed,
-    }
+    let CommandRecord { header, version, token, .. } = record;
+    Receipt { stream: header.stream.stream, version, token, events, command: header.id, replayed }
 }
 
 fn decide_error(error: DecideError) -> RawError {
@@ -609,24 +356,6 @@ fn commit_error(error: CommitError, id: &CommandId) -> RawError {
     }
 }
 
-/// Versions must follow each other: a second proof, beside positions, that nothing was skipped.
-fn contiguous(stream: &StreamRef, after: Version, events: &[Arc<RawFact>]) -> Result<(), Fault> {
-    let gap = events
-        .iter()
-        .zip(after.0 + 1..)
-        .find(|(event, expected)| event.version.0 != *expected);
-    match gap {
-        None => Ok(()),
-        Some((event, expected)) => {
-            let message = format!(
-                "stream `{stream}` has version {} where {expected} must stand",
-                event.version
-            );
-            Err(Fault::permanent(Code::Storage, message))
-        }
-    }
-}
-
 fn typed_rejection<D: Decider>(raw: RawRejection) -> HandleError<D::Rejection> {
     match D::Rejection::decode(&raw.name, &raw.data) {
         Ok(rejection) => HandleError::Rejected(rejection),
@@ -634,30 +363,9 @@ fn typed_rejection<D: Decider>(raw: RawRejection) -> HandleError<D::Rejection> {
     }
 }
 
-/// An event whose type this code lacks is newer data; one that does not fit its type is damage.
-fn undecodable_code(error: &DecodeError) -> Code {
-    match error {
-        DecodeError::UnknownType { .. } | DecodeError::UnknownVersion { .. } => Code::OlderCode,
-        _ => Code::Undecodable,
-    }
-}
-
-fn unreadable_stream(stream: &StreamRef, error: &DecodeError) -> Fault {
-    let message = format!("stream `{stream}` holds an event that cannot be read");
-    Fault::permanent(undecodable_code(error), message).because(error.clone())
-}
-
-fn unreadable(raw: &RawFact, error: &DecodeError) -> Fault {
-    let message = format!("the event at position {} cannot be read", raw.position);
-    Fault::permanent(undecodable_code(error), message).because(error.clone())
-}
-
 fn unreadable_ledger(error: &DecodeError) -> Fault {
-    Fault::permanent(
-        Code::OlderCode,
-        "the ledger holds a rejection that this code does not know",
-    )
-    .because(error.clone())
+    Fault::permanent(Code::OlderCode, "the ledger holds a rejection that this code does not know")
+        .because(error.clone())
 }
 
 fn outcome_label(result: &Result<RawReceipt, RawError>) -> &'static str {

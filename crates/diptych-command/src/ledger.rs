@@ -19,12 +19,7 @@ impl InputHash {
             ExpectedVersion::Exactly(version) => version.to_string(),
         };
         let stream_id = &stream.stream;
-        let parts = [
-            actor.as_str(),
-            stream_id.category.as_str(),
-            stream_id.key.as_str(),
-            &command.name,
-        ];
+        let parts = [actor.as_str(), stream_id.category.as_str(), stream_id.key.as_str(), &command.name];
         let mut hasher = blake3::Hasher::new();
         for part in parts.iter().chain([&expected.as_str(), &command.body.as_str()]) {
             hasher.update(&(part.len() as u64).to_le_bytes());

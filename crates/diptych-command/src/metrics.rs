@@ -46,39 +46,19 @@ impl CommandMetrics {
             "Time from a command's arrival to its answer",
             self.latency.clone(),
         );
-        registry.register(
-            "command_outcomes",
-            "Commands by what became of them",
-            self.outcomes.clone(),
-        );
-        registry.register(
-            "command_retries",
-            "Decisions repeated after a lost race",
-            self.retries.clone(),
-        );
+        registry.register("command_outcomes", "Commands by what became of them", self.outcomes.clone());
+        registry.register("command_retries", "Decisions repeated after a lost race", self.retries.clone());
     }
 
     pub(crate) fn observe(&self, category: &str, command: &str, outcome: &'static str, took: Duration) {
         let (category, command) = (category.to_owned(), command.to_owned());
-        let labels = CommandLabels {
-            category: category.clone(),
-            command: command.clone(),
-        };
+        let labels = CommandLabels { category: category.clone(), command: command.clone() };
         self.latency.get_or_create(&labels).observe(took.as_secs_f64());
-        self.outcomes
-            .get_or_create(&OutcomeLabels {
-                category,
-                command,
-                outcome,
-            })
-            .inc();
+        self.outcomes.get_or_create(&OutcomeLabels { category, command, outcome }).inc();
     }
 
     pub(crate) fn retried(&self, category: &str, command: &str) {
-        let labels = CommandLabels {
-            category: category.to_owned(),
-            command: command.to_owned(),
-        };
+        let labels = CommandLabels { category: category.to_owned(), command: command.to_owned() };
         self.retries.get_or_create(&labels).inc();
     }
 }

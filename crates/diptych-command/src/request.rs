@@ -42,20 +42,13 @@ impl RequestBy {
     /// Addresses a typed command to the stream of `id`.
     #[must_use]
     pub fn to<C>(self, id: &impl Id, command: C) -> Request<C> {
-        Request {
-            command,
-            envelope: Envelope::new(self.principal, id.as_str()),
-        }
+        Request { command, envelope: Envelope::new(self.principal, id.as_str()) }
     }
 
     /// Addresses a command in bytes to the stream `key` of `category`.
     #[must_use]
     pub fn to_raw(self, category: &str, key: &str, command: RawCommand) -> RawRequest {
-        RawRequest {
-            category: category.to_owned(),
-            command,
-            envelope: Envelope::new(self.principal, key),
-        }
+        RawRequest { category: category.to_owned(), command, envelope: Envelope::new(self.principal, key) }
     }
 }
 
@@ -63,9 +56,7 @@ impl Request<()> {
     /// Starts a request.
     #[must_use]
     pub fn by(principal: &Principal) -> RequestBy {
-        RequestBy {
-            principal: principal.clone(),
-        }
+        RequestBy { principal: principal.clone() }
     }
 }
 

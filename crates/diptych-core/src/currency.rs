@@ -51,9 +51,7 @@ impl FromStr for Currency {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let bytes: [u8; 3] = text.as_bytes().try_into().map_err(|_| ())?;
-        let known = [TWO_DECIMALS, NO_DECIMALS, THREE_DECIMALS]
-            .iter()
-            .any(|list| listed(list, text));
+        let known = [TWO_DECIMALS, NO_DECIMALS, THREE_DECIMALS].iter().any(|list| listed(list, text));
         known.then_some(Self(bytes)).ok_or(())
     }
 }

@@ -109,11 +109,7 @@ impl NewEvent {
     /// As [`Event::encode`].
     pub fn from_event<E: Event>(event: &E) -> Result<Self, EncodeError> {
         let kind = event.event_type();
-        Ok(Self {
-            name: kind.name,
-            schema_version: kind.version,
-            payload: event.encode()?,
-        })
+        Ok(Self { name: kind.name, schema_version: kind.version, payload: event.encode()? })
     }
 }
 
@@ -128,10 +124,7 @@ pub struct EncodeError {
 impl EncodeError {
     /// Says what could not be stored and why.
     pub fn new(what: &str, reason: impl ToString) -> Self {
-        Self {
-            what: what.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self { what: what.to_owned(), reason: reason.to_string() }
     }
 }
 
@@ -173,33 +166,23 @@ impl DecodeError {
     /// For an unknown type name.
     #[must_use]
     pub fn unknown_type(name: &str) -> Self {
-        Self::UnknownType {
-            name: name.to_owned(),
-        }
+        Self::UnknownType { name: name.to_owned() }
     }
 
     /// For a known type at an unknown version.
     #[must_use]
     pub fn unknown_version(name: &str, version: u32) -> Self {
-        Self::UnknownVersion {
-            name: name.to_owned(),
-            version,
-        }
+        Self::UnknownVersion { name: name.to_owned(), version }
     }
 
     /// For a category outside the set.
     #[must_use]
     pub fn foreign(category: &str) -> Self {
-        Self::ForeignCategory {
-            category: category.to_owned(),
-        }
+        Self::ForeignCategory { category: category.to_owned() }
     }
 
     /// For bytes that do not fit.
     pub fn malformed(what: &str, reason: &impl ToString) -> Self {
-        Self::Malformed {
-            what: what.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::Malformed { what: what.to_owned(), reason: reason.to_string() }
     }
 }

@@ -40,12 +40,7 @@ impl RawFact {
     /// As [`EventSet::decode_in`].
     pub fn decode<E: EventSet>(&self) -> Result<Option<E>, DecodeError> {
         let EventName { name, schema_version } = &self.event;
-        E::decode_in(
-            self.stream.stream.category.as_str(),
-            name,
-            *schema_version,
-            &self.payload,
-        )
+        E::decode_in(self.stream.stream.category.as_str(), name, *schema_version, &self.payload)
     }
 }
 

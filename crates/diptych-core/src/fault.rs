@@ -16,29 +16,18 @@ pub struct Fault {
 impl Fault {
     /// A failure that will not go away by itself.
     pub fn permanent(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            transient: false,
-            source: None,
-        }
+        Self { code, message: message.into(), transient: false, source: None }
     }
 
     /// A failure that may pass: trying again is right.
     pub fn transient(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            transient: true,
-            ..Self::permanent(code, message)
-        }
+        Self { transient: true, ..Self::permanent(code, message) }
     }
 
     /// Adds what caused it.
     #[must_use]
     pub fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            source: Some(source.into()),
-            ..self
-        }
+        Self { source: Some(source.into()), ..self }
     }
 
     /// The code with a page of its own.
@@ -72,8 +61,6 @@ impl fmt::Display for Fault {
 
 impl Error for Fault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static))
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }

@@ -43,9 +43,6 @@ impl Principal {
     /// # Errors
     /// Refuses an empty or overlong tenant or actor.
     pub fn new(tenant: impl AsRef<str>, actor: impl AsRef<str>) -> Result<Self, crate::TextError> {
-        Ok(Self {
-            tenant: Tenant::new(tenant)?,
-            actor: Actor::new(actor)?,
-        })
+        Ok(Self { tenant: Tenant::new(tenant)?, actor: Actor::new(actor)? })
     }
 }

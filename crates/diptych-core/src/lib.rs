@@ -19,6 +19,8 @@ mod money;
 mod portable;
 mod position;
 mod stream;
+#[doc(hidden)]
+pub mod tagged;
 mod text;
 mod time;
 mod value;

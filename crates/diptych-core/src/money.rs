@@ -67,26 +67,14 @@ impl Money {
     /// # Errors
     /// Refuses an amount outside the range.
     pub fn from_thousandths(thousandths: i64, currency: Currency) -> Result<Self, MoneyError> {
-        let fits = thousandths
-            .checked_abs()
-            .is_some_and(|size| size <= THOUSANDTHS_MAX);
-        if fits {
-            Ok(Self {
-                thousandths,
-                currency,
-            })
-        } else {
-            Err(MoneyError::Range)
-        }
+        let fits = thousandths.checked_abs().is_some_and(|size| size <= THOUSANDTHS_MAX);
+        if fits { Ok(Self { thousandths, currency }) } else { Err(MoneyError::Range) }
     }
 
     /// Nothing, in a currency.
     #[must_use]
     pub fn zero(currency: Currency) -> Self {
-        Self {
-            thousandths: 0,
-            currency,
-        }
+        Self { thousandths: 0, currency }
     }
 
     /// Reads `39.98`, `-0.5` or `7`: a decimal number with at most three decimals and no exponent.
@@ -94,9 +82,7 @@ impl Money {
     /// # Errors
     /// Refuses other text, a fourth decimal, and an amount outside the range.
     pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
-        let wrong = || MoneyError::NotAnAmount {
-            text: text.chars().take(40).collect(),
-        };
+        let wrong = || MoneyError::NotAnAmount { text: text.chars().take(40).collect() };
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -107,16 +93,12 @@ impl Money {
             return Err(wrong());
         }
         if fraction.len() > 3 {
-            return Err(MoneyError::Scale {
-                text: text.chars().take(40).collect(),
-            });
+            return Err(MoneyError::Scale { text: text.chars().take(40).collect() });
         }
         let units: i64 = whole.parse().map_err(|_| MoneyError::Range)?;
         let parts: i64 = format!("{fraction:0<3}").parse().map_err(|_| wrong())?;
-        let total = units
-            .checked_mul(SCALE)
-            .and_then(|units| units.checked_add(parts))
-            .ok_or(MoneyError::Range)?;
+        let total =
+            units.checked_mul(SCALE).and_then(|units| units.checked_add(parts)).ok_or(MoneyError::Range)?;
         Self::from_thousandths(if negative { -total } else { total }, currency)
     }
 
@@ -144,15 +126,9 @@ impl Money {
     /// Refuses two currencies and a sum outside the range.
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
         if self.currency != other.currency {
-            return Err(MoneyError::MixedCurrencies {
-                left: self.currency,
-                right: other.currency,
-            });
+            return Err(MoneyError::MixedCurrencies { left: self.currency, right: other.currency });
         }
-        let sum = self
-            .thousandths
-            .checked_add(other.thousandths)
-            .ok_or(MoneyError::Range)?;
+        let sum = self.thousandths.checked_add(other.thousandths).ok_or(MoneyError::Range)?;
         Self::from_thousandths(sum, self.currency)
     }
 
@@ -196,24 +172,15 @@ struct Wire {
 
 impl Serialize for Money {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Wire {
-            amount: self.amount(),
-            currency: self.currency.to_string(),
-        }
-        .serialize(serializer)
+        Wire { amount: self.amount(), currency: self.currency.to_string() }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let unknown = || MoneyError::UnknownCurrency {
-            code: wire.currency.clone(),
-        };
-        let currency = wire
-            .currency
-            .parse()
-            .map_err(|()| serde::de::Error::custom(unknown()))?;
+        let unknown = || MoneyError::UnknownCurrency { code: wire.currency.clone() };
+        let currency = wire.currency.parse().map_err(|()| serde::de::Error::custom(unknown()))?;
         Self::parse(&wire.amount, currency).map_err(serde::de::Error::custom)
     }
 }
@@ -262,24 +229,15 @@ mod tests {
         check(r#"{"amount":"1","currency":"GBX"}"#, Err("ISO 4217"));
         check(r#"{"amount":1,"currency":"GBP"}"#, Err("invalid type"));
         check(r#"39.98"#, Err("invalid type"));
-        check(
-            r#"{"amount":"99999999999999999999","currency":"GBP"}"#,
-            Err("range"),
-        );
-        check(
-            r#"{"amount":"1","currency":"GBP","scale":2}"#,
-            Err("unknown field"),
-        );
+        check(r#"{"amount":"99999999999999999999","currency":"GBP"}"#, Err("range"));
+        check(r#"{"amount":"1","currency":"GBP","scale":2}"#, Err("unknown field"));
     }
 
     #[test]
     fn sums_refuse_to_mix_currencies() {
         let pound = Money::parse("1", Currency::GBP).unwrap();
         let euro = Money::parse("1", Currency::EUR).unwrap();
-        assert!(matches!(
-            pound.plus(euro),
-            Err(MoneyError::MixedCurrencies { .. })
-        ));
+        assert!(matches!(pound.plus(euro), Err(MoneyError::MixedCurrencies { .. })));
         assert_eq!(pound.plus(pound).unwrap().amount(), "2.00");
     }
 }

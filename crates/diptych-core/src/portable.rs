@@ -30,14 +30,13 @@ pub trait Portable: Sized {
 
 /// The error of a value that is not of the type it should be.
 fn mismatch<T>(expected: ValueType, value: &Value) -> Result<T, DecodeError> {
-    Err(DecodeError::malformed(
-        "column",
-        &format!("expected {expected:?}, met {value:?}"),
-    ))
+    Err(DecodeError::malformed("column", &format!("expected {expected:?}, met {value:?}")))
 }
 
 macro_rules! portable {
     ($type:ty, $kind:ident, $self:ident => $to:expr, $held:ident => $from:expr) => {
+        // The notes of the trait say which types there are, better than a list of these.
+        #[diagnostic::do_not_recommend]
         impl Portable for $type {
             const TYPE: ValueType = ValueType::$kind;
 

@@ -97,17 +97,11 @@ impl FromStr for Token {
             let position = Position(decimal(parts.next()?)?);
             let print = parts.next().filter(|part| part.len() == 8)?;
             let fingerprint = Fingerprint(u32::from_str_radix(print, 16).ok()?);
-            parts.next().is_none().then_some(Self {
-                epoch,
-                position,
-                fingerprint,
-            })
+            parts.next().is_none().then_some(Self { epoch, position, fingerprint })
         };
         // Only the exact form that `Display` writes is a token: no sign, no leading zero, no capital.
         let exact = parse().filter(|token| token.to_string() == text);
-        exact.ok_or_else(|| TokenError {
-            text: text.chars().take(60).collect(),
-        })
+        exact.ok_or_else(|| TokenError { text: text.chars().take(60).collect() })
     }
 }
 
@@ -125,9 +119,7 @@ impl<'de> serde::Deserialize<'de> for Token {
 }
 
 fn decimal(text: &str) -> Option<u64> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -136,16 +128,9 @@ mod tests {
 
     #[test]
     fn only_the_exact_form_is_a_token() {
-        for bad in [
-            "",
-            "7",
-            "1.7",
-            "1.7.xyz",
-            "1.7.0000000",
-            "+1.7.00000000",
-            "1.07.00000000",
-            "1.7.0000000A",
-        ] {
+        for bad in
+            ["", "7", "1.7", "1.7.xyz", "1.7.0000000", "+1.7.00000000", "1.07.00000000", "1.7.0000000A"]
+        {
             assert!(bad.parse::<Token>().is_err(), "{bad}");
         }
         assert!("1.7.0000000a".parse::<Token>().is_ok());

@@ -34,10 +34,7 @@ impl StreamId {
     /// # Errors
     /// Refuses a category or key that its type refuses.
     pub fn new(category: impl AsRef<str>, key: impl AsRef<str>) -> Result<Self, TextError> {
-        Ok(Self {
-            category: Category::new(category)?,
-            key: StreamKey::new(key)?,
-        })
+        Ok(Self { category: Category::new(category)?, key: StreamKey::new(key)? })
     }
 
     /// Splits `order-42` at its first `-`.
@@ -45,9 +42,7 @@ impl StreamId {
     /// # Errors
     /// Refuses a text without `-` and parts that their types refuse.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let (category, key) = text
-            .split_once('-')
-            .ok_or(TextError::Empty { what: "stream key" })?;
+        let (category, key) = text.split_once('-').ok_or(TextError::Empty { what: "stream key" })?;
         Self::new(category, key)
     }
 }
@@ -135,12 +130,8 @@ impl Fingerprint {
         payload: &str,
     ) -> Self {
         let mut hasher = blake3::Hasher::new();
-        let texts = [
-            stream.tenant.as_str(),
-            stream.stream.category.as_str(),
-            stream.stream.key.as_str(),
-            event,
-        ];
+        let texts =
+            [stream.tenant.as_str(), stream.stream.category.as_str(), stream.stream.key.as_str(), event];
         for text in texts.iter().chain([&payload]) {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
@@ -178,10 +169,7 @@ mod tests {
     #[test]
     fn an_entry_has_the_fingerprint_it_always_had() {
         let tenant = Tenant::new("main").unwrap();
-        let stream = StreamRef {
-            tenant,
-            stream: StreamId::new("order", "42").unwrap(),
-        };
+        let stream = StreamRef { tenant, stream: StreamId::new("order", "42").unwrap() };
         let golden = Fingerprint::of_entry(&stream, Version(1), "OrderPlaced", 1_000_000, "{}");
         assert_eq!(format!("{golden}"), "b135ac0f");
         let other = Fingerprint::of_entry(&stream, Version(2), "OrderPlaced", 1_000_000, "{}");

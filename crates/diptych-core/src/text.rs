@@ -37,11 +37,7 @@ pub(crate) fn check(what: &'static str, text: &str, limit: usize) -> Result<(), 
         return Err(TextError::Empty { what });
     }
     if text.len() > limit {
-        return Err(TextError::TooLong {
-            what,
-            limit,
-            length: text.len(),
-        });
+        return Err(TextError::TooLong { what, limit, length: text.len() });
     }
     forbid(what, text, |character| character == '\0')
 }
@@ -49,10 +45,9 @@ pub(crate) fn check(what: &'static str, text: &str, limit: usize) -> Result<(), 
 /// Refuses the first character for which `bad` holds.
 pub(crate) fn forbid(what: &'static str, text: &str, bad: impl Fn(char) -> bool) -> Result<(), TextError> {
     match text.chars().find(|character| bad(*character)) {
-        Some(character) => Err(TextError::Character {
-            what,
-            character: character.escape_default().to_string(),
-        }),
+        Some(character) => {
+            Err(TextError::Character { what, character: character.escape_default().to_string() })
+        }
         None => Ok(()),
     }
 }

@@ -32,9 +32,7 @@ impl Timestamp {
     pub fn from_micros(micros: i64) -> Result<Self, TimestampError> {
         match jiff::Timestamp::from_microsecond(micros) {
             Ok(_) => Ok(Self(micros)),
-            Err(_) => Err(TimestampError {
-                text: micros.to_string(),
-            }),
+            Err(_) => Err(TimestampError { text: micros.to_string() }),
         }
     }
 
@@ -83,11 +81,10 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let error = || TimestampError {
-            text: text.chars().take(60).collect(),
-        };
+        let error = || TimestampError { text: text.chars().take(60).collect() };
         let time: jiff::Timestamp = text.parse().map_err(|_| error())?;
-        Ok(Self(time.as_microsecond()))
+        // What is read must also be written: the last fraction of a second that can be read cannot.
+        Self::from_micros(time.as_microsecond()).map_err(|_| error())
     }
 }
 
@@ -127,12 +124,18 @@ mod tests {
         let time = Timestamp::from_micros(1_783_414_800_123_456).unwrap();
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
         assert_eq!(
-            "2026-07-07T11:00:00+02:00"
-                .parse::<Timestamp>()
-                .unwrap()
-                .to_string(),
+            "2026-07-07T11:00:00+02:00".parse::<Timestamp>().unwrap().to_string(),
             "2026-07-07T09:00:00Z"
         );
+    }
+
+    #[test]
+    fn what_is_read_can_be_written() {
+        for edge in ["9999-12-30T22:00:00Z", "-009999-01-02T01:59:59Z"] {
+            let time: Timestamp = edge.parse().unwrap();
+            assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time, "{edge}");
+        }
+        assert!("9999-12-30T22:00:00.999999Z".parse::<Timestamp>().is_err());
     }
 
     #[test]

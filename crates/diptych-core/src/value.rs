@@ -121,11 +121,7 @@ impl Value {
             Self::Money(money) => {
                 serde_json::json!({ "amount": money.amount(), "currency": money.currency().as_str() })
             }
-            Self::Bytes(bytes) => bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                .into(),
+            Self::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
             Self::Json(text) => serde_json::from_str(text).unwrap_or(serde_json::Value::Null),
         }
     }
@@ -167,10 +163,7 @@ mod tests {
             out
         };
         let text = |text: &str| Value::Text(text.to_owned());
-        assert_ne!(
-            canonical(&[text("ab"), text("c")]),
-            canonical(&[text("a"), text("bc")])
-        );
+        assert_ne!(canonical(&[text("ab"), text("c")]), canonical(&[text("a"), text("bc")]));
         assert_ne!(canonical(&[Value::Null]), canonical(&[text("")]));
         assert_ne!(canonical(&[Value::Integer(1)]), canonical(&[Value::Bool(true)]));
     }
@@ -198,9 +191,6 @@ mod tests {
 
     #[test]
     fn no_value_sorts_last() {
-        assert_eq!(
-            Value::Null.portable_cmp(&Value::Integer(i64::MAX)),
-            Ordering::Greater
-        );
+        assert_eq!(Value::Null.portable_cmp(&Value::Integer(i64::MAX)), Ordering::Greater);
     }
 }

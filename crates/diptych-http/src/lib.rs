@@ -1,1 +1,32 @@
 //! The wire contract: the only place that knows status codes.
+//!
+//! Turns a running service's two panels into a plain axum router: commands, aggregates, queries, what became
+//! of a command, descriptions for people and machines, health. Absent here, on purpose: stores, sockets,
+//! and any decision of the domain.
+
+mod aggregate;
+mod app;
+mod body;
+mod command;
+mod commands;
+mod error;
+mod frame;
+mod headers;
+mod health;
+mod home;
+mod html;
+mod json;
+mod model;
+mod names;
+mod openapi;
+mod pages;
+mod problem;
+mod router;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod words;
+
+pub use pages::error_page;
+pub use router::router;
+pub use wire::{Hosts, HttpLimits, Readiness, ServiceInfo, Wire};

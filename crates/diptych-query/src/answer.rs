@@ -17,11 +17,7 @@ pub struct Answer<T> {
 impl<T> Answer<T> {
     /// The same answer with another value.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer {
-            value: map(self.value),
-            freshness: self.freshness,
-            health: self.health,
-        }
+        Answer { value: map(self.value), freshness: self.freshness, health: self.health }
     }
 }
 

@@ -40,10 +40,7 @@ impl<M, T: Portable, const FILTER: bool, const SORT: bool> Column<M, T, FILTER, 
     /// Names the column at an index of the declaration. Derived code calls it.
     #[must_use]
     pub const fn at(index: usize) -> Self {
-        Self {
-            index,
-            types: PhantomData,
-        }
+        Self { index, types: PhantomData }
     }
 
     /// Its index in the declaration.
@@ -118,10 +115,6 @@ impl<M, T: Portable, const FILTER: bool, const SORT: bool> Column<M, T, FILTER, 
 
     fn condition(self, operator: Operator, values: impl IntoIterator<Item = T>) -> Filter<M> {
         let values = values.into_iter().map(|value| value.to_value()).collect();
-        Filter::from(Condition {
-            column: self.index,
-            operator,
-            values,
-        })
+        Filter::from(Condition { column: self.index, operator, values })
     }
 }

@@ -80,20 +80,13 @@ impl QueryError {
     }
 
     pub(crate) fn parameter(name: &str, reason: impl Into<String>) -> Self {
-        Self::Parameter {
-            name: name.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Parameter { name: name.to_owned(), reason: reason.into() }
     }
 }
 
 impl From<Fault> for QueryError {
     fn from(fault: Fault) -> Self {
-        if fault.code() == Code::TimedOut {
-            Self::TimedOut
-        } else {
-            Self::Fault(fault)
-        }
+        if fault.code() == Code::TimedOut { Self::TimedOut } else { Self::Fault(fault) }
     }
 }
 
@@ -109,10 +102,7 @@ impl fmt::Display for QueryError {
                 write!(out, "the page token {reason}; start at the first page ({code})")
             }
             Self::PageTokenExpired => {
-                write!(
-                    out,
-                    "the page token outlived its read model; start at the first page ({code})"
-                )
+                write!(out, "the page token outlived its read model; start at the first page ({code})")
             }
             Self::Token { reason } => write!(out, "{reason} ({code})"),
             Self::EpochChanged { token } => {
@@ -121,33 +111,17 @@ impl fmt::Display for QueryError {
                     "the token `{token}` is not from this log as it is now; ask again without it ({code})"
                 )
             }
-            Self::NotFreshEnough {
-                lag_seconds,
-                within: Some(within),
-                ..
-            } => {
-                write!(
-                    out,
-                    "the answer would be {lag_seconds:.1} s old, {within:?} is allowed ({code})"
-                )
+            Self::NotFreshEnough { lag_seconds, within: Some(within), .. } => {
+                write!(out, "the answer would be {lag_seconds:.1} s old, {within:?} is allowed ({code})")
             }
-            Self::NotFreshEnough {
-                lag_seconds,
-                within: None,
-                ..
-            } => {
+            Self::NotFreshEnough { lag_seconds, within: None, .. } => {
                 write!(
                     out,
                     "the answer would lack the newest {lag_seconds:.1} s, and none may be lacking ({code})"
                 )
             }
-            Self::Stalled {
-                health: Health::Stopped { position, reason },
-            } => {
-                write!(
-                    out,
-                    "the read model stopped at position {position}: {reason} ({code})"
-                )
+            Self::Stalled { health: Health::Stopped { position, reason } } => {
+                write!(out, "the read model stopped at position {position}: {reason} ({code})")
             }
             Self::Stalled { health } => write!(out, "the read model is {} ({code})", health.as_str()),
             Self::TimedOut => write!(out, "the query took longer than allowed; ask for less ({code})"),

@@ -48,10 +48,7 @@ pub struct Filter<M> {
 
 impl<M> From<Condition> for Filter<M> {
     fn from(condition: Condition) -> Self {
-        Self {
-            conditions: vec![condition],
-            model: PhantomData,
-        }
+        Self { conditions: vec![condition], model: PhantomData }
     }
 }
 
@@ -74,11 +71,7 @@ pub struct Sort<M> {
 
 impl<M> Sort<M> {
     pub(crate) fn new(column: usize, direction: Direction) -> Self {
-        Self {
-            column,
-            direction,
-            model: PhantomData,
-        }
+        Self { column, direction, model: PhantomData }
     }
 }
 
@@ -91,10 +84,7 @@ pub struct Find<M> {
 
 impl<M> Default for Find<M> {
     fn default() -> Self {
-        Self {
-            ask: crate::Ask::default(),
-            model: PhantomData,
-        }
+        Self { ask: crate::Ask::default(), model: PhantomData }
     }
 }
 

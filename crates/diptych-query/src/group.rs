@@ -60,9 +60,7 @@ impl<M: Projection> AnyModel for Erased<M> {
         if !self.categories().contains(&raw.stream.stream.category.as_str()) {
             return Ok(false);
         }
-        let event = raw
-            .decode::<M::Event>()
-            .map_err(|error| FoldError::undecodable(raw, error))?;
+        let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
         let Some(event) = event else { return Ok(false) };
         Ok(match M::route(&Fact::new(event, Arc::clone(raw))) {
             crate::Route::None => false,
@@ -72,11 +70,7 @@ impl<M: Projection> AnyModel for Erased<M> {
     }
 
     fn computed(&self, row: &[Value], now: Timestamp) -> Result<Vec<Value>, DecodeError> {
-        if M::SCHEMA.computed.is_empty() {
-            Ok(Vec::new())
-        } else {
-            Ok(M::from_row(row)?.computed(now))
-        }
+        if M::SCHEMA.computed.is_empty() { Ok(Vec::new()) } else { Ok(M::from_row(row)?.computed(now)) }
     }
 
     fn json_schema(&self, column: usize, generator: &mut SchemaGenerator) -> Option<schemars::Schema> {
@@ -142,12 +136,6 @@ impl Group {
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            out,
-            "Group({} r{}, {})",
-            self.name,
-            self.revision,
-            self.mode.as_str()
-        )
+        write!(out, "Group({} r{}, {})", self.name, self.revision, self.mode.as_str())
     }
 }

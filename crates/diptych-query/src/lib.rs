@@ -21,6 +21,9 @@ mod queries;
 mod schema;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, Freshness, Health, Page};
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
@@ -32,8 +35,8 @@ pub use group::{AnyModel, Group, erase};
 pub use metrics::QueryMetrics;
 pub use model::ReadModel;
 pub use model_store::{
-    AdvanceError, Advanced, Checkpoint, Found, ModelStore, RowChange, RowRef, ScannedRow, Stopped, StoredRow,
-    TableChanges,
+    AdvanceError, Advanced, BucketDigest, Checkpoint, Found, ModelStore, RowChange, RowRef, ScannedRow,
+    Stopped, StoredRow, TableChanges,
 };
 pub use page::PageKey;
 pub use progress::{Progress, ProgressEntry};

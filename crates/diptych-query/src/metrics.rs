@@ -45,9 +45,7 @@ impl QueryMetrics {
 
     /// Notes how long an endpoint took.
     pub fn observe(&self, endpoint: &str, took: Duration) {
-        self.latency
-            .get_or_create(&labels(endpoint))
-            .observe(took.as_secs_f64());
+        self.latency.get_or_create(&labels(endpoint)).observe(took.as_secs_f64());
     }
 
     pub(crate) fn stale(&self, endpoint: &str) {
@@ -56,7 +54,5 @@ impl QueryMetrics {
 }
 
 fn labels(endpoint: &str) -> EndpointLabels {
-    EndpointLabels {
-        endpoint: endpoint.to_owned(),
-    }
+    EndpointLabels { endpoint: endpoint.to_owned() }
 }

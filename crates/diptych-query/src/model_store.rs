@@ -55,13 +55,16 @@ pub struct RowChange {
     pub existed: bool,
 }
 
+/// A bucket of a digest: its number, its row count (or the change of it), its sum (or the change of it).
+pub type BucketDigest = (u8, i64, u128);
+
 /// What a fold changes in one table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TableChanges {
     /// The rows, each once.
     pub rows: Vec<RowChange>,
     /// For each touched bucket: its number, the change of its row count and of its digest.
-    pub digest: Vec<(u8, i64, u128)>,
+    pub digest: Vec<BucketDigest>,
 }
 
 /// What an advance did.
@@ -166,7 +169,7 @@ pub trait ModelStore: Send + Sync + 'static {
         &'a self,
         group: &'a Group,
         schema: &'static Schema,
-    ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>>;
+    ) -> BoxFuture<'a, Result<Vec<BucketDigest>, Fault>>;
 
     /// When the group's checkpoint first stood at or beyond a position, as far back as is kept.
     fn passed_at<'a>(

@@ -27,11 +27,7 @@ impl PageKey {
         let mut body = question.fingerprint().to_vec();
         body.extend_from_slice(&generation.to_le_bytes());
         body.push(u8::from(cursor.sorted.is_some()));
-        cursor
-            .sorted
-            .iter()
-            .chain(&cursor.key)
-            .for_each(|value| value.write_canonical(&mut body));
+        cursor.sorted.iter().chain(&cursor.key).for_each(|value| value.write_canonical(&mut body));
         let signature = sign(&self.current, &body);
         body.extend_from_slice(&signature);
         URL_SAFE_NO_PAD.encode(body)
@@ -57,9 +53,7 @@ impl PageKey {
         }
         let (fingerprint, rest) = body.split_first_chunk::<16>().ok_or_else(damaged)?;
         if *fingerprint != question.fingerprint() {
-            return Err(QueryError::PageToken {
-                reason: "belongs to another question",
-            });
+            return Err(QueryError::PageToken { reason: "belongs to another question" });
         }
         let (generation, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
         let (has_sorted, mut rest) = rest.split_first().ok_or_else(damaged)?;
@@ -69,11 +63,7 @@ impl PageKey {
             values.push(value);
             rest = after;
         }
-        let sorted = if *has_sorted == 1 {
-            Some(values.remove(0))
-        } else {
-            None
-        };
+        let sorted = if *has_sorted == 1 { Some(values.remove(0)) } else { None };
         Ok((u32::from_le_bytes(*generation), Cursor { sorted, key: values }))
     }
 }
@@ -99,10 +89,7 @@ impl Question<'_> {
         part(format!("{:?}", self.ask.sort).as_bytes());
         for condition in &self.ask.conditions {
             let mut bytes = Vec::new();
-            condition
-                .values
-                .iter()
-                .for_each(|value| value.write_canonical(&mut bytes));
+            condition.values.iter().for_each(|value| value.write_canonical(&mut bytes));
             part(format!("{} {:?}", condition.column, condition.operator).as_bytes());
             part(&bytes);
         }

@@ -142,38 +142,16 @@ impl Queries {
     /// Joins read models with a store.
     #[must_use]
     pub fn new(parts: QueryParts) -> Self {
-        let QueryParts {
-            store,
-            feed,
-            groups,
-            progress,
-            authorize,
-            clock,
-            page_key,
-            limits,
-        } = parts;
+        let QueryParts { store, feed, groups, progress, authorize, clock, page_key, limits } = parts;
         let served = groups.iter().flat_map(|group| {
             group.models().iter().map(|model| {
-                let served = Served {
-                    model: Arc::clone(model),
-                    group: Arc::clone(group),
-                };
+                let served = Served { model: Arc::clone(model), group: Arc::clone(group) };
                 (model.schema().name, served)
             })
         });
         let models = served.collect();
         let metrics = QueryMetrics::default();
-        Self {
-            store,
-            feed,
-            models,
-            progress,
-            authorize,
-            clock,
-            page_key,
-            limits,
-            metrics,
-        }
+        Self { store, feed, models, progress, authorize, clock, page_key, limits, metrics }
     }
 
     /// The read models, by name.
@@ -204,17 +182,10 @@ impl Queries {
     ) -> Result<Answer<Page<M>>, QueryError> {
         let answer = self.ask(principal, M::SCHEMA.name, &find.ask).await?;
         let width = M::SCHEMA.columns.len();
-        let rows = answer
-            .value
-            .rows
-            .iter()
-            .map(|row| M::from_row(&row[..width.min(row.len())]));
+        let rows = answer.value.rows.iter().map(|row| M::from_row(&row[..width.min(row.len())]));
         let items = rows.collect::<Result<_, _>>().map_err(unreadable)?;
         let next_page_token = answer.value.next_page_token.clone();
-        Ok(answer.map(|_| Page {
-            items,
-            next_page_token,
-        }))
+        Ok(answer.map(|_| Page { items, next_page_token }))
     }
 
     /// Asks for the row of one key.
@@ -227,17 +198,11 @@ impl Queries {
         key: &M::Key,
         at_least: Option<Token>,
     ) -> Result<Answer<Option<M>>, QueryError> {
-        let ask = Ask {
-            at_least,
-            ..Ask::default()
-        };
+        let ask = Ask { at_least, ..Ask::default() };
         let key = <M as ReadModel>::key_values(key);
         let answer = self.get_values(principal, M::SCHEMA.name, key, &ask).await?;
         let width = M::SCHEMA.columns.len();
-        let row = answer
-            .value
-            .as_ref()
-            .map(|row| M::from_row(&row[..width.min(row.len())]));
+        let row = answer.value.as_ref().map(|row| M::from_row(&row[..width.min(row.len())]));
         let row = row.transpose().map_err(unreadable)?;
         Ok(answer.map(|_| row))
     }
@@ -257,16 +222,9 @@ impl Queries {
         let rows = self.page_rows(ask)?;
         let mut ask = ask.clone();
         ask.sort = ask.sort.or(schema.default_sort);
-        let question = Question {
-            schema,
-            principal,
-            ask: &ask,
-        };
-        let place = ask
-            .page_token
-            .as_deref()
-            .map(|token| self.page_key.read(&question, token))
-            .transpose()?;
+        let question = Question { schema, principal, ask: &ask };
+        let place =
+            ask.page_token.as_deref().map(|token| self.page_key.read(&question, token)).transpose()?;
         let target = self.prepare(served, &ask).await?;
         let find = RawFind {
             tenant: principal.tenant.clone(),
@@ -275,30 +233,17 @@ impl Queries {
             after: place.as_ref().map(|(_, cursor)| cursor.clone()),
             rows_max: rows + 1,
         };
-        let mut found = self
-            .store
-            .find(&served.group, schema, &find, self.limits.query_max)
-            .await?;
+        let mut found = self.store.find(&served.group, schema, &find, self.limits.query_max).await?;
         if place.is_some_and(|(generation, _)| generation != found.generation) {
             return Err(QueryError::PageTokenExpired);
         }
         let more = found.rows.len() > rows;
         found.rows.truncate(rows);
         let last = found.rows.last().filter(|_| more);
-        let next_page_token = last.map(|row| {
-            self.page_key
-                .issue(&question, found.generation, &cursor(schema, &ask, row))
-        });
+        let next_page_token =
+            last.map(|row| self.page_key.issue(&question, found.generation, &cursor(schema, &ask, row)));
         let (rows, freshness, health) = self.finish(served, found, target, &ask).await?;
-        Ok(Answer {
-            value: RawPage {
-                schema,
-                rows,
-                next_page_token,
-            },
-            freshness,
-            health,
-        })
+        Ok(Answer { value: RawPage { schema, rows, next_page_token }, freshness, health })
     }
 
     /// Asks for one row by the text of its key, one segment for each key column.
@@ -313,8 +258,7 @@ impl Queries {
         ask: &Ask,
     ) -> Result<Answer<Option<Vec<Value>>>, QueryError> {
         let schema = self.served(principal, model)?.model.schema();
-        self.get_values(principal, model, key_from_text(schema, key)?, ask)
-            .await
+        self.get_values(principal, model, key_from_text(schema, key)?, ask).await
     }
 
     async fn get_values(
@@ -326,17 +270,10 @@ impl Queries {
     ) -> Result<Answer<Option<Vec<Value>>>, QueryError> {
         let served = self.served(principal, model)?;
         let target = self.prepare(served, ask).await?;
-        let row = RowRef {
-            tenant: principal.tenant.clone(),
-            key,
-        };
+        let row = RowRef { tenant: principal.tenant.clone(), key };
         let found = self.store.get(&served.group, served.model.schema(), &row).await?;
         let (rows, freshness, health) = self.finish(served, found, target, ask).await?;
-        Ok(Answer {
-            value: rows.into_iter().next(),
-            freshness,
-            health,
-        })
+        Ok(Answer { value: rows.into_iter().next(), freshness, health })
     }
 
     /// How fresh a model is, without any of its rows.
@@ -344,9 +281,8 @@ impl Queries {
     /// # Errors
     /// See [`QueryError`].
     pub async fn freshness(&self, model: &str) -> Result<(Freshness, Health), QueryError> {
-        let served = self.models.get(model).ok_or_else(|| QueryError::UnknownModel {
-            name: model.to_owned(),
-        })?;
+        let served =
+            self.models.get(model).ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
         let checkpoint = self.store.checkpoint(&served.group).await?;
         let health = self.health(&served.group, &checkpoint);
         Ok((self.measure(&checkpoint, None).await?, health))
@@ -359,10 +295,7 @@ impl Queries {
     pub async fn visibility(&self, events: &[Arc<RawFact>]) -> Result<Vec<Visibility>, QueryError> {
         let mut all = Vec::new();
         for served in self.models.values() {
-            let touching = events
-                .iter()
-                .rev()
-                .find(|raw| served.model.touches(raw).unwrap_or(true));
+            let touching = events.iter().rev().find(|raw| served.model.touches(raw).unwrap_or(true));
             let Some(position) = touching.map(|raw| raw.position) else {
                 continue;
             };
@@ -372,16 +305,9 @@ impl Queries {
                 VisibleSince::Visible(self.store.passed_at(&served.group, position).await?)
             } else {
                 let health = self.health(&served.group, &checkpoint);
-                VisibleSince::Pending {
-                    lag_events: reached.lag_to(position),
-                    health,
-                }
+                VisibleSince::Pending { lag_events: reached.lag_to(position), health }
             };
-            all.push(Visibility {
-                model: served.model.schema().name,
-                position,
-                state,
-            });
+            all.push(Visibility { model: served.model.schema().name, position, state });
         }
         Ok(all)
     }
@@ -389,30 +315,16 @@ impl Queries {
     fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
-        self.models.get(model).ok_or_else(|| QueryError::UnknownModel {
-            name: model.to_owned(),
-        })
+        self.models.get(model).ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
     }
 
     fn page_rows(&self, ask: &Ask) -> Result<usize, QueryError> {
-        let QueryLimits {
-            page_rows_default,
-            page_rows_max,
-            condition_values_max,
-            ..
-        } = self.limits;
+        let QueryLimits { page_rows_default, page_rows_max, condition_values_max, .. } = self.limits;
         let rows = ask.page_size.unwrap_or(page_rows_default);
         if rows == 0 || rows > page_rows_max {
-            return Err(QueryError::parameter(
-                "pageSize",
-                format!("must be between 1 and {page_rows_max}"),
-            ));
+            return Err(QueryError::parameter("pageSize", format!("must be between 1 and {page_rows_max}")));
         }
-        if ask
-            .conditions
-            .iter()
-            .any(|condition| condition.values.len() > condition_values_max)
-        {
+        if ask.conditions.iter().any(|condition| condition.values.len() > condition_values_max) {
             let reason = format!("has more than {condition_values_max} values");
             return Err(QueryError::parameter("filter", reason));
         }
@@ -441,10 +353,7 @@ impl Queries {
         {
             self.wait(&served.group, target, wait).await?;
         }
-        Ok(ask
-            .at_least
-            .map(|token| token.position)
-            .or(target.filter(|_| strong)))
+        Ok(ask.at_least.map(|token| token.position).or(target.filter(|_| strong)))
     }
 
     /// A token must be of this log as it is now.
@@ -510,11 +419,7 @@ impl Queries {
         let lag = freshness.lag_seconds;
         let refuse = |within| {
             let retry_after = Duration::from_secs(1);
-            Err(QueryError::NotFreshEnough {
-                lag_seconds: lag,
-                within,
-                retry_after,
-            })
+            Err(QueryError::NotFreshEnough { lag_seconds: lag, within, retry_after })
         };
         if let Some(within) = ask.max_stale.filter(|within| lag > within.as_secs_f64()) {
             self.metrics.stale(schema.name);
@@ -528,11 +433,7 @@ impl Queries {
             Contract::Bounded { within, breach } if lag > within.as_secs_f64() => {
                 self.metrics.stale(schema.name);
                 freshness.stale = true;
-                if breach == Breach::Refuse {
-                    refuse(Some(within))
-                } else {
-                    Ok(())
-                }
+                if breach == Breach::Refuse { refuse(Some(within)) } else { Ok(()) }
             }
             _ => Ok(()),
         }
@@ -568,10 +469,9 @@ impl Queries {
     fn health(&self, group: &Group, checkpoint: &Checkpoint) -> Health {
         let live = self.progress.entry(group.name()).health();
         match (&checkpoint.stopped, live) {
-            (Some(stopped), Health::Live) => Health::Stopped {
-                position: stopped.position,
-                reason: stopped.reason.clone(),
-            },
+            (Some(stopped), Health::Live) => {
+                Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
+            }
             (_, health) => health,
         }
     }

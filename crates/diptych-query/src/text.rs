@@ -19,16 +19,14 @@ impl Ask {
             match name {
                 "sort" => ask.sort = Some(sort(schema, text)?),
                 "pageSize" => {
-                    let size = text
-                        .parse()
-                        .map_err(|_| QueryError::parameter(name, "must be a number of rows"))?;
+                    let size =
+                        text.parse().map_err(|_| QueryError::parameter(name, "must be a number of rows"))?;
                     ask.page_size = Some(size);
                 }
                 "pageToken" => ask.page_token = Some(text.to_owned()),
                 "minPosition" => {
-                    let token = text.parse().map_err(|error| QueryError::Token {
-                        reason: format!("{error}"),
-                    })?;
+                    let token =
+                        text.parse().map_err(|error| QueryError::Token { reason: format!("{error}") })?;
                     ask.at_least = Some(token);
                 }
                 "maxStale" => {
@@ -50,11 +48,7 @@ impl Ask {
 /// Another number of segments than the key has columns, or a text that does not fit its column.
 pub(crate) fn key_from_text(schema: &'static Schema, segments: &[&str]) -> Result<Vec<Value>, QueryError> {
     if segments.len() != schema.key.len() {
-        let names: Vec<_> = schema
-            .key
-            .iter()
-            .map(|index| schema.columns[*index].public)
-            .collect();
+        let names: Vec<_> = schema.key.iter().map(|index| schema.columns[*index].public).collect();
         let reason = format!("must have {} parts: {}", names.len(), names.join("/"));
         return Err(QueryError::parameter("key", reason));
     }
@@ -72,35 +66,22 @@ fn add_condition(ask: &mut Ask, schema: &'static Schema, name: &str, text: &str)
         Some((public, "gte")) => (public, Operator::AtLeast),
         _ => (name, Operator::Equal),
     };
-    let column = schema
-        .column(public)
-        .filter(|column| schema.columns[*column].filter);
+    let column = schema.column(public).filter(|column| schema.columns[*column].filter);
     let column = column.ok_or_else(|| QueryError::parameter(name, unknown_filter(schema)))?;
     let value = value_from_text(schema, column, name, text)?;
     let equal = |held: &&mut Condition| held.column == column && held.operator == Operator::Equal;
     match ask.conditions.iter_mut().find(equal) {
         Some(held) if operator == Operator::Equal => held.values.push(value),
-        _ => ask.conditions.push(Condition {
-            column,
-            operator,
-            values: vec![value],
-        }),
+        _ => ask.conditions.push(Condition { column, operator, values: vec![value] }),
     }
     Ok(())
 }
 
 fn unknown_filter(schema: &'static Schema) -> String {
-    let filters: Vec<_> = schema
-        .columns
-        .iter()
-        .filter(|column| column.filter)
-        .map(|column| column.public)
-        .collect();
+    let filters: Vec<_> =
+        schema.columns.iter().filter(|column| column.filter).map(|column| column.public).collect();
     let sorts = "sort, pageSize, pageToken, minPosition, maxStale";
-    format!(
-        "is not a filter of this read model; it has: {}; and: {sorts}",
-        filters.join(", ")
-    )
+    format!("is not a filter of this read model; it has: {}; and: {sorts}", filters.join(", "))
 }
 
 fn sort(schema: &'static Schema, text: &str) -> Result<(usize, Direction), QueryError> {
@@ -108,22 +89,13 @@ fn sort(schema: &'static Schema, text: &str) -> Result<(usize, Direction), Query
         Some(public) => (public, Direction::Descending),
         None => (text, Direction::Ascending),
     };
-    let column = schema
-        .column(public)
-        .filter(|column| schema.columns[*column].sort);
+    let column = schema.column(public).filter(|column| schema.columns[*column].sort);
     let column = column.ok_or_else(|| {
-        let sorts: Vec<_> = schema
-            .columns
-            .iter()
-            .filter(|column| column.sort)
-            .map(|column| column.public)
-            .collect();
+        let sorts: Vec<_> =
+            schema.columns.iter().filter(|column| column.sort).map(|column| column.public).collect();
         QueryError::parameter(
             "sort",
-            format!(
-                "must be one of: {}; with `-` in front for descending",
-                sorts.join(", ")
-            ),
+            format!("must be one of: {}; with `-` in front for descending", sorts.join(", ")),
         )
     })?;
     Ok((column, direction))
@@ -147,16 +119,12 @@ fn value_from_text(
         return Ok(Value::Text(text.to_owned()));
     }
     match spec.value_type {
-        ValueType::Integer => text
-            .parse()
-            .map(Value::Integer)
-            .map_err(|_| wrong("a whole number")),
+        ValueType::Integer => text.parse().map(Value::Integer).map_err(|_| wrong("a whole number")),
         ValueType::Bool => text.parse().map(Value::Bool).map_err(|_| wrong("true or false")),
         ValueType::Text => Ok(Value::Text(text.to_owned())),
         ValueType::Timestamp => {
             let time: Result<Timestamp, _> = text.parse();
-            time.map(Value::Timestamp)
-                .map_err(|_| wrong("a time such as 2026-07-07T09:00:00Z"))
+            time.map(Value::Timestamp).map_err(|_| wrong("a time such as 2026-07-07T09:00:00Z"))
         }
         ValueType::Money => money(text).ok_or_else(|| wrong("an amount and a currency such as `39.98 GBP`")),
         ValueType::Bytes | ValueType::Json => Err(wrong("left out: this column cannot be compared")),
@@ -165,7 +133,5 @@ fn value_from_text(
 
 fn money(text: &str) -> Option<Value> {
     let (amount, currency) = text.split_once(' ')?;
-    Money::parse(amount, currency.parse().ok()?)
-        .ok()
-        .map(Value::Money)
+    Money::parse(amount, currency.parse().ok()?).ok().map(Value::Money)
 }

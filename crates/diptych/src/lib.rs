@@ -1,1 +1,59 @@
 //! The front door: build a service from deciders and read models, and get one binary.
+//!
+//! Everything a service needs is in [`prelude`]. Absent here: rules of any domain, and SQL.
+
+// Derives write paths that begin with `::diptych`, which must also hold in this crate's own tests.
+#[allow(unused_extern_crates, reason = "tests and documentation derive through it")]
+extern crate self as diptych;
+
+mod clock;
+mod command_line;
+mod metrics;
+mod problems;
+mod running;
+mod serve;
+mod service;
+pub mod testing;
+mod verb;
+
+pub use clock::SystemClock;
+pub use diptych_command as command;
+pub use diptych_core as core;
+pub use diptych_http as http;
+pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
+pub use diptych_ops as ops;
+pub use diptych_projector as projector;
+pub use diptych_query as query;
+pub use diptych_sqlite as sqlite;
+pub use running::Running;
+pub use service::{Config, Service};
+pub use verb::{Verb, VerbError, VerbFuture};
+
+/// Everything that a service's code names, in one import.
+pub mod prelude {
+    pub use crate::{Config, Running, Service};
+    pub use diptych_command::{Command, Context, Decider, HandleError, Receipt, Rejection, Request};
+    pub use diptych_core::{
+        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, Tenant, Timestamp, Token,
+        Version,
+    };
+    pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
+    pub use diptych_query::{Answer, Page, Projection, ReadModel, Route};
+    pub use std::process::ExitCode;
+}
+
+/// What derived code names. Not for people: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use diptych_command as command;
+    pub use diptych_core as core;
+    pub use diptych_query as query;
+    pub use schemars;
+    pub use serde;
+    pub use serde_json;
+}
+
+/// The guide's programs, compiled and run as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/start.md")]
+mod start_guide {}

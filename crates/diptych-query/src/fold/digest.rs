@@ -35,9 +35,7 @@ fn hash_of(tenant: &Tenant, values: &[Value]) -> blake3::Hash {
     let mut canonical = Vec::with_capacity(256);
     canonical.extend_from_slice(&(tenant.as_str().len() as u32).to_le_bytes());
     canonical.extend_from_slice(tenant.as_str().as_bytes());
-    values
-        .iter()
-        .for_each(|value| value.write_canonical(&mut canonical));
+    values.iter().for_each(|value| value.write_canonical(&mut canonical));
     blake3::hash(&canonical)
 }
 

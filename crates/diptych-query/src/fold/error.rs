@@ -56,12 +56,7 @@ pub enum FoldErrorKind {
 impl FoldError {
     pub(crate) fn at(raw: &RawFact, kind: FoldErrorKind) -> Self {
         let event = raw.event.name.to_string();
-        Self {
-            position: raw.position,
-            event,
-            stream: raw.stream.to_string(),
-            kind,
-        }
+        Self { position: raw.position, event, stream: raw.stream.to_string(), kind }
     }
 
     pub(crate) fn undecodable(raw: &RawFact, error: DecodeError) -> Self {
@@ -84,12 +79,7 @@ impl FoldError {
 
 impl fmt::Display for FoldError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            position,
-            event,
-            stream,
-            ..
-        } = self;
+        let Self { position, event, stream, .. } = self;
         if !event.is_empty() {
             write!(out, "at position {position} (`{event}` of `{stream}`): ")?;
         }
@@ -97,10 +87,7 @@ impl fmt::Display for FoldError {
             FoldErrorKind::Undecodable(error) => write!(out, "{error}")?,
             FoldErrorKind::Panicked { message } => write!(out, "the projection panicked: {message}")?,
             FoldErrorKind::KeyChanged { routed, answered } => {
-                write!(
-                    out,
-                    "`project` was given row {routed} and answered with row {answered}"
-                )?;
+                write!(out, "`project` was given row {routed} and answered with row {answered}")?;
             }
             FoldErrorKind::TooManyRows { rows } => {
                 write!(
@@ -110,10 +97,7 @@ impl fmt::Display for FoldError {
                 )?;
             }
             FoldErrorKind::RowEdited { key } => {
-                write!(
-                    out,
-                    "row {key} is not what was written: it was edited outside the projection"
-                )?;
+                write!(out, "row {key} is not what was written: it was edited outside the projection")?;
             }
             FoldErrorKind::RowUnreadable { key, error } => write!(out, "row {key} cannot be read: {error}")?,
         }

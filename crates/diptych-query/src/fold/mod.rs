@@ -39,26 +39,14 @@ impl Fold {
     pub fn from_mark(group: &Group, mark: Mark) -> Self {
         let fresh = mark.position() == Position::START;
         let tables = group.models().iter().map(|model| model.table(fresh)).collect();
-        Self {
-            tables,
-            fresh,
-            from: mark.position(),
-            through: mark,
-            facts: 0,
-        }
+        Self { tables, fresh, from: mark.position(), through: mark, facts: 0 }
     }
 
     /// Starts at a mark over tables that may hold rows all the same, as when facts are delivered again.
     #[must_use]
     pub fn redelivery(group: &Group, mark: Mark) -> Self {
         let tables = group.models().iter().map(|model| model.table(false)).collect();
-        Self {
-            tables,
-            fresh: false,
-            from: mark.position(),
-            through: mark,
-            facts: 0,
-        }
+        Self { tables, fresh: false, from: mark.position(), through: mark, facts: 0 }
     }
 
     /// Decodes and routes a block that follows what was planned before.
@@ -66,10 +54,7 @@ impl Fold {
     /// # Errors
     /// A fact that cannot be decoded or routed; the fold is then of no further use.
     pub fn plan(&mut self, block: &Block) -> Result<(), FoldError> {
-        debug_assert!(
-            block.after <= self.through.position(),
-            "a block must not leave a gap"
-        );
+        debug_assert!(block.after <= self.through.position(), "a block must not leave a gap");
         self.plan_facts(&block.facts, block.through)
     }
 
@@ -114,11 +99,7 @@ impl Fold {
 
     /// The rows still to be supplied, with the index of their table; empty when the fold can run.
     pub fn needs(&mut self) -> Vec<(usize, Vec<RowRef>)> {
-        let needs = self
-            .tables
-            .iter_mut()
-            .enumerate()
-            .map(|(index, table)| (index, table.needs()));
+        let needs = self.tables.iter_mut().enumerate().map(|(index, table)| (index, table.needs()));
         needs.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
@@ -162,12 +143,6 @@ impl Fold {
 
 impl std::fmt::Debug for Fold {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            out,
-            "Fold({}..{}, {} facts)",
-            self.from,
-            self.through.position(),
-            self.facts
-        )
+        write!(out, "Fold({}..{}, {} facts)", self.from, self.through.position(), self.facts)
     }
 }

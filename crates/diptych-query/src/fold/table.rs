@@ -84,10 +84,7 @@ impl<M: Projection> TypedTable<M> {
         let slot = *self.index.entry((tenant.clone(), key.clone())).or_insert(next);
         if slot == next {
             if !self.fresh {
-                self.wanted.push(RowRef {
-                    tenant: tenant.clone(),
-                    key: M::key_values(&key),
-                });
+                self.wanted.push(RowRef { tenant: tenant.clone(), key: M::key_values(&key) });
             }
             let tenant = tenant.clone();
             self.slots.push(Slot {
@@ -103,25 +100,17 @@ impl<M: Projection> TypedTable<M> {
     }
 
     fn plan_one(&mut self, raw: &Arc<RawFact>) -> Result<(), FoldError> {
-        let event = raw
-            .decode::<M::Event>()
-            .map_err(|error| FoldError::undecodable(raw, error))?;
+        let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
         let Some(event) = event else { return Ok(()) };
         let fact = Fact::new(event, Arc::clone(raw));
         let touched = match M::route(&fact) {
             Route::None => return Ok(()),
             Route::Key(key) => Touched::One(self.slot(fact.tenant(), key)),
             Route::Keys(keys) if keys.len() > ROWS_PER_FACT_MAX => {
-                return Err(FoldError::at(
-                    raw,
-                    FoldErrorKind::TooManyRows { rows: keys.len() },
-                ));
+                return Err(FoldError::at(raw, FoldErrorKind::TooManyRows { rows: keys.len() }));
             }
             Route::Keys(keys) => {
-                let mut slots: Vec<_> = keys
-                    .into_iter()
-                    .map(|key| self.slot(fact.tenant(), key))
-                    .collect();
+                let mut slots: Vec<_> = keys.into_iter().map(|key| self.slot(fact.tenant(), key)).collect();
                 slots.sort_unstable();
                 slots.dedup();
                 Touched::Many(slots)
@@ -149,10 +138,7 @@ impl<M: Projection> TypedTable<M> {
             Some(row) if row.key() != slot_ref.key => {
                 let routed = format!("{:?}", slot_ref.key);
                 let answered = format!("{:?}", row.key());
-                return Err(FoldError::at(
-                    fact.raw(),
-                    FoldErrorKind::KeyChanged { routed, answered },
-                ));
+                return Err(FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered }));
             }
             _ => {}
         }
@@ -177,18 +163,13 @@ fn guarded(
         Ok(result) => result,
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = text
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
+            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             let kind = FoldErrorKind::Panicked { message };
             Err(match facts(cursor) {
                 Some(raw) => FoldError::at(&raw, kind),
-                None => FoldError {
-                    position: Position::START,
-                    event: String::new(),
-                    stream: String::new(),
-                    kind,
-                },
+                None => {
+                    FoldError { position: Position::START, event: String::new(), stream: String::new(), kind }
+                }
             })
         }
     }
@@ -214,12 +195,7 @@ impl<M: Projection> TableFold for TypedTable<M> {
 
     fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError> {
         for stored in rows {
-            let StoredRow {
-                row: RowRef { tenant, key },
-                values,
-                guard,
-                hash,
-            } = stored;
+            let StoredRow { row: RowRef { tenant, key }, values, guard, hash } = stored;
             let unreadable = |error| row_error(&key, |key| FoldErrorKind::RowUnreadable { key, error });
             let typed = M::key_from_values(&key).map_err(unreadable)?;
             let Some(slot) = self.index.get(&(tenant.clone(), typed)) else {
@@ -242,9 +218,7 @@ impl<M: Projection> TableFold for TypedTable<M> {
     fn run(&mut self, clock: Position) -> Result<(), FoldError> {
         let queue = std::mem::take(&mut self.queue);
         let raw = |cursor: usize| {
-            queue
-                .get(cursor)
-                .map(|(fact, _): &(Fact<M::Event>, _)| Arc::new(fact.raw().clone()))
+            queue.get(cursor).map(|(fact, _): &(Fact<M::Event>, _)| Arc::new(fact.raw().clone()))
         };
         guarded(&raw, &mut |cursor| {
             for (index, (fact, touched)) in queue.iter().enumerate() {
@@ -274,28 +248,15 @@ impl<M: Projection> TableFold for TypedTable<M> {
             let new = values.as_ref().map(|values| row_digest(&slot.tenant, values));
             let (rows, sum) = digest.entry(bucket_of(&slot.tenant, &key)).or_default();
             *rows += i64::from(new.is_some()) - i64::from(slot.stored.is_some());
-            *sum = sum
-                .wrapping_add(new.unwrap_or(0))
-                .wrapping_sub(slot.stored.unwrap_or(0));
+            *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(slot.stored.unwrap_or(0));
             let existed = slot.stored.is_some();
-            let row = RowRef {
-                tenant: slot.tenant.clone(),
-                key,
-            };
-            let stored = StoredRow {
-                row,
-                values,
-                guard: slot.guard,
-                hash: short(new.unwrap_or(0)),
-            };
+            let row = RowRef { tenant: slot.tenant.clone(), key };
+            let stored = StoredRow { row, values, guard: slot.guard, hash: short(new.unwrap_or(0)) };
             changes.rows.push(RowChange { stored, existed });
             slot.stored = new;
             slot.changed = false;
         }
-        changes.digest = digest
-            .into_iter()
-            .map(|(bucket, (rows, sum))| (bucket, rows, sum))
-            .collect();
+        changes.digest = digest.into_iter().map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect();
         changes
     }
 
@@ -310,15 +271,6 @@ impl<M: Projection> TableFold for TypedTable<M> {
 
 /// An error about a row that no single fact is to blame for.
 fn row_error(key: &[Value], kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
-    let key = key
-        .iter()
-        .map(|value| value.to_json().to_string())
-        .collect::<Vec<_>>()
-        .join(", ");
-    FoldError {
-        position: Position::START,
-        event: String::new(),
-        stream: String::new(),
-        kind: kind(key),
-    }
+    let key = key.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(", ");
+    FoldError { position: Position::START, event: String::new(), stream: String::new(), kind: kind(key) }
 }

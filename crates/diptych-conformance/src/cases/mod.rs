@@ -1,0 +1,15 @@
+//! The cases, one module for each part of the promise.
+
+pub(crate) mod append;
+pub(crate) mod checkpoint;
+pub(crate) mod cuts;
+pub(crate) mod guard;
+pub(crate) mod identity;
+pub(crate) mod inline;
+pub(crate) mod ledger;
+pub(crate) mod log;
+pub(crate) mod pages;
+pub(crate) mod questions;
+pub(crate) mod together;
+pub(crate) mod upkeep;
+pub(crate) mod values;

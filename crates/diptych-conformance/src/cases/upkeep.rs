@@ -1,0 +1,115 @@
+//! What operators and readers rely on: reset, stopping, when a position was passed, and readers that cannot write.
+
+use crate::drive::{self, EVERYTHING, build, contents, deposited, get, history, note, on, opened};
+use crate::failure::{ensure, ensure_eq};
+use crate::fixtures::{Balance, OpenAccount, Total, group};
+use crate::{Failure, Harness, Outcome};
+use diptych_core::{Clock, Position, Timestamp};
+use diptych_query::Stopped;
+use std::time::Duration;
+
+/// A reset empties rows, tombstones, digest and checkpoint, of that group alone; folding again restores them.
+pub(crate) async fn a_reset_starts_over(harness: &dyn Harness) -> Outcome {
+    let mut stores = harness.open(Vec::new()).await?;
+    history(&stores).await?;
+    let (open, total) = (group::<OpenAccount>(harness), group::<Total>(harness));
+    build(&stores, &open, 4).await?;
+    build(&stores, &total, 4).await?;
+    let before = (contents(&stores, &open).await?, drive::digest(&stores, &open).await?);
+    let other = contents(&stores, &total).await?;
+    let start = stores.models.reset(&open).await?;
+    ensure_eq!(start.mark, stores.feed.mark(Position::START).await?.unwrap_or(start.mark), "the start");
+    ensure_eq!(start.mark.position(), Position::START, "the checkpoint after a reset");
+    for life in 0..2 {
+        ensure!(contents(&stores, &open).await?.is_empty(), "a reset group has rows in life {life}");
+        ensure!(drive::digest(&stores, &open).await?.is_empty(), "a reset group has a digest in life {life}");
+        ensure_eq!(contents(&stores, &total).await?, other, "the other group");
+        harness.crash(stores).await?;
+        stores = harness.open(Vec::new()).await?;
+        let held = stores.models.attach(&open).await?;
+        ensure_eq!(held.mark, start.mark, "the checkpoint in life {life}");
+        stores.models.attach(&total).await?;
+    }
+    build(&stores, &open, 3).await?;
+    let after = (contents(&stores, &open).await?, drive::digest(&stores, &open).await?);
+    ensure_eq!(after, before, "rows and digest after folding again");
+    Ok(())
+}
+
+/// Why a group stopped is kept, shown with every read, and survives; rows and checkpoint are left alone.
+pub(crate) async fn a_stop_is_kept(harness: &dyn Harness) -> Outcome {
+    let mut stores = harness.open(Vec::new()).await?;
+    let total = group::<Total>(harness);
+    on(&stores, "a", &[opened("ann"), deposited(1)?]).await?;
+    let reached = build(&stores, &total, 1).await?;
+    let stopped = Stopped { position: Position(3), reason: "`x` cannot be read (DP0036)".to_owned() };
+    stores.models.set_stopped(&total, Some(stopped.clone())).await?;
+    for life in 0..3 {
+        let got = get(&stores, &total, "all").await?;
+        ensure_eq!(got.checkpoint.stopped, Some(stopped.clone()), "why it stopped, in life {life}");
+        ensure_eq!(got.checkpoint.mark, reached.mark, "where it stopped, in life {life}");
+        ensure_eq!(got.rows.len(), 1, "the rows of a stopped group, in life {life}");
+        if life == 0 {
+            harness.stop(stores).await?;
+        } else {
+            harness.crash(stores).await?;
+        }
+        stores = harness.open(Vec::new()).await?;
+        let held = stores.models.attach(&total).await?;
+        ensure_eq!(held.stopped, Some(stopped.clone()), "why it stopped, when attached");
+    }
+    stores.models.set_stopped(&total, None).await?;
+    ensure_eq!(stores.models.checkpoint(&total).await?.stopped, None, "after it was started again");
+    Ok(())
+}
+
+/// A reset clears why the group stopped.
+pub(crate) async fn a_reset_clears_the_stop(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    let total = group::<Total>(harness);
+    on(&stores, "a", &[opened("ann")]).await?;
+    build(&stores, &total, 1).await?;
+    let (position, reason) = (Position(1), "bad".to_owned());
+    stores.models.set_stopped(&total, Some(Stopped { position, reason })).await?;
+    ensure_eq!(stores.models.reset(&total).await?.stopped, None, "what the reset answers");
+    ensure_eq!(stores.models.checkpoint(&total).await?.stopped, None, "the checkpoint after a reset");
+    Ok(())
+}
+
+/// When a position was passed is the time of the first advance that reached it, or nothing yet.
+pub(crate) async fn the_time_of_passing_is_kept(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    let total = group::<Total>(harness);
+    stores.models.attach(&total).await?;
+    let mut expected: Vec<Timestamp> = Vec::new();
+    for round in 0..4 {
+        on(&stores, "a", &[deposited(1)?, deposited(2)?]).await?;
+        note(&stores, "n").await?;
+        let head = stores.feed.head().await?.position();
+        let early = stores.models.passed_at(&total, head).await?;
+        ensure_eq!(early, None, "when {head} was passed, before it was");
+        stores.clock.advance(Duration::from_secs(3));
+        let checkpoint = drive::advance_to_head(&stores, &total, EVERYTHING).await?;
+        ensure_eq!(checkpoint.updated_at, stores.clock.now(), "when the checkpoint was written");
+        expected.extend([stores.clock.now(); 3]);
+        for (position, time) in (1..).zip(&expected) {
+            let passed = stores.models.passed_at(&total, Position(position)).await?;
+            ensure_eq!(passed, Some(*time), "when {position} was passed, asked in round {round}");
+        }
+    }
+    Ok(())
+}
+
+/// What queries read with cannot write: the store itself refuses.
+pub(crate) async fn readers_cannot_write(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    let balance = group::<Balance>(harness);
+    on(&stores, "a", &[opened("ann")]).await?;
+    build(&stores, &balance, EVERYTHING).await?;
+    let before = contents(&stores, &balance).await?;
+    if let Some(Ok(())) = harness.write_through_reader(&stores, "balance").await {
+        return Err(Failure::new("a reader's connection wrote a row"));
+    }
+    ensure_eq!(contents(&stores, &balance).await?, before, "the rows after the attempt");
+    Ok(())
+}

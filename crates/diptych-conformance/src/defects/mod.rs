@@ -1,0 +1,171 @@
+//! Deliberate defects: wrappers that break one promise of a store that keeps them all, and the cases that must notice.
+//!
+//! A suite that passes over a broken store proves nothing. Absent here, on purpose: any use outside of tests.
+
+mod fold;
+mod ports;
+
+use crate::{Failure, Harness, Outcome, Stores, run};
+use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
+use diptych_query::{AnyModel, Group};
+use ports::Broken;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A promise that is broken on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Defect {
+    /// Rows are read without their guard.
+    GuardOff,
+    /// Guards of deleted rows are not kept.
+    TombstonesLost,
+    /// The checkpoint is written before the rows: a fold that fails has moved it.
+    CheckpointBeforeRows,
+    /// After a crash the checkpoint is there and the rows are not.
+    RowsLostOnCrash,
+    /// The ledger is looked up before the transaction and written after it.
+    LedgerOutside,
+    /// Inline models are folded after the commit.
+    InlineOutside,
+    /// A position was given away and never used.
+    PositionGap,
+    /// Recorded times are whatever the clock shows.
+    TimesGoBack,
+    /// Streams and ledger forget whose they are.
+    TenantForgotten,
+    /// A page starts after the last value, not after the last row.
+    PagesSkipTies,
+    /// Rows without a value come first.
+    NoValueFirst,
+}
+
+impl Defect {
+    /// Every defect.
+    pub const ALL: [Self; 11] = [
+        Self::GuardOff,
+        Self::TombstonesLost,
+        Self::CheckpointBeforeRows,
+        Self::RowsLostOnCrash,
+        Self::LedgerOutside,
+        Self::InlineOutside,
+        Self::PositionGap,
+        Self::TimesGoBack,
+        Self::TenantForgotten,
+        Self::PagesSkipTies,
+        Self::NoValueFirst,
+    ];
+
+    /// The cases, by suite and name, each of which must fail over it.
+    #[must_use]
+    pub fn caught_by(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::GuardOff => &[
+                ("guard", "an_old_block_changes_nothing"),
+                ("guard", "late_facts_change_nothing"),
+                ("guard", "old_facts_between_new_ones_change_nothing"),
+                ("guard", "a_deleted_row_stays_deleted"),
+                ("guard", "redelivery_after_a_crash_changes_nothing"),
+            ],
+            Self::TombstonesLost => {
+                &[("guard", "a_deleted_row_stays_deleted"), ("guard", "an_old_block_changes_nothing")]
+            }
+            Self::CheckpointBeforeRows => &[("checkpoint", "a_failing_fold_leaves_nothing")],
+            Self::RowsLostOnCrash => &[
+                ("checkpoint", "rows_survive_with_their_checkpoint"),
+                ("cuts", "a_drain_may_be_interrupted"),
+            ],
+            Self::LedgerOutside => &[
+                ("ledger", "racing_twins_append_once"),
+                ("ledger", "racing_requests_happen_once"),
+                ("ledger", "the_ledger_survives"),
+            ],
+            Self::InlineOutside => &[("inline", "a_failing_fold_fails_its_command_alone")],
+            Self::PositionGap => &[("log", "positions_have_no_gap"), ("log", "ranges_are_complete")],
+            Self::TimesGoBack => &[("log", "recorded_times_never_go_back")],
+            Self::TenantForgotten => &[
+                ("identity", "one_key_in_two_tenants_is_two_streams"),
+                ("identity", "a_command_id_belongs_to_its_tenant"),
+            ],
+            Self::PagesSkipTies => &[("pages", "pages_over_ties_miss_nothing")],
+            Self::NoValueFirst => {
+                &[("values", "no_value_sorts_last_both_ways"), ("values", "sorting_is_portable")]
+            }
+        }
+    }
+
+    /// Runs its cases over a sound store, where they must pass, and over the broken one, where each must fail.
+    ///
+    /// # Errors
+    /// A case that fails over the sound store, or passes over the broken one.
+    pub async fn must_be_caught<H: Harness>(self, make: impl Fn() -> H) -> Outcome {
+        for (suite, case) in self.caught_by() {
+            run(suite, case, &make()).await?;
+            let broken = Defective::new(make(), self);
+            if run(suite, case, &broken).await.is_ok() {
+                return Err(Failure::new(format!("`{suite}::{case}` did not notice {self:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A harness whose store has a defect.
+pub struct Defective<H> {
+    inner: H,
+    defect: Defect,
+    crashes: AtomicU32,
+}
+
+impl<H: Harness> Defective<H> {
+    /// Breaks what a harness opens.
+    pub fn new(inner: H, defect: Defect) -> Self {
+        Self { inner, defect, crashes: AtomicU32::new(0) }
+    }
+}
+
+impl<H: Harness> Harness for Defective<H> {
+    fn open(&self, inline: Vec<Arc<Group>>) -> BoxFuture<'_, Result<Stores, Fault>> {
+        Box::pin(async move {
+            let outside = self.defect == Defect::InlineOutside;
+            let (inside, after) = if outside { (Vec::new(), inline) } else { (inline, Vec::new()) };
+            let stores = self.inner.open(inside).await?;
+            let crashed = self.crashes.load(Ordering::SeqCst) > 0;
+            let broken = Arc::new(Broken::new(stores.clone(), self.defect, after, crashed));
+            Ok(Stores {
+                events: Arc::clone(&broken) as _,
+                feed: Arc::clone(&broken) as _,
+                models: broken,
+                ..stores
+            })
+        })
+    }
+
+    fn stop(&self, stores: Stores) -> BoxFuture<'_, Result<(), Fault>> {
+        self.inner.stop(stores)
+    }
+
+    fn crash(&self, stores: Stores) -> BoxFuture<'_, Result<(), Fault>> {
+        self.crashes.fetch_add(1, Ordering::SeqCst);
+        self.inner.crash(stores)
+    }
+
+    fn inline_catch_up_events_max(&self) -> u64 {
+        self.inner.inline_catch_up_events_max()
+    }
+
+    fn audit_rows<'a>(
+        &'a self,
+        stores: &'a Stores,
+        tenant: &'a Tenant,
+        id: &'a CommandId,
+    ) -> BoxFuture<'a, Option<usize>> {
+        self.inner.audit_rows(stores, tenant, id)
+    }
+
+    fn model(&self, model: Arc<dyn AnyModel>) -> Arc<dyn AnyModel> {
+        match self.defect {
+            Defect::GuardOff | Defect::TombstonesLost => Arc::new(fold::Unguarded::new(model, self.defect)),
+            _ => model,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The ports of a sound store with one defect between them and whoever asks.
+
+use super::Defect;
+use crate::Stores;
+use diptych_command::{CommandRecord, Commit, CommitError, Committed, Effect, EventStore};
+use diptych_core::{
+    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Value, Version,
+};
+use diptych_query::{
+    AdvanceError, Advanced, Block, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found, Group,
+    Mark, ModelStore, Operator, RawFind, RowRef, ScannedRow, Schema, Stopped,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A position that a store with a gap never gives to anybody.
+const GAP: u64 = 3;
+
+pub(super) struct Broken {
+    inner: Stores,
+    defect: Defect,
+    /// Inline groups that are folded after the commit.
+    after: Vec<Arc<Group>>,
+    /// The ledger that is not in the store.
+    ledger: Mutex<BTreeMap<(Tenant, CommandId), CommandRecord>>,
+    asked: AtomicU32,
+    /// Whether the process before died, and which groups have lost their rows to it.
+    crashed: bool,
+    lost: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Broken {
+    pub(super) fn new(inner: Stores, defect: Defect, after: Vec<Arc<Group>>, crashed: bool) -> Self {
+        Self {
+            inner,
+            defect,
+            after,
+            ledger: Mutex::default(),
+            asked: AtomicU32::new(0),
+            crashed,
+            lost: Mutex::default(),
+        }
+    }
+
+    fn fact(&self, fact: &Arc<RawFact>) -> Arc<RawFact> {
+        let mut fact = Arc::clone(fact);
+        match self.defect {
+            Defect::PositionGap if fact.position.0 >= GAP => Arc::make_mut(&mut fact).position.0 += 1,
+            Defect::TimesGoBack => Arc::make_mut(&mut fact).recorded_at = fact.occurred_at,
+            _ => {}
+        }
+        fact
+    }
+
+    fn facts(&self, facts: &[Arc<RawFact>]) -> Vec<Arc<RawFact>> {
+        facts.iter().map(|fact| self.fact(fact)).collect()
+    }
+
+    fn stream(&self, stream: &StreamRef) -> StreamRef {
+        let mut stream = stream.clone();
+        stream.tenant = self.tenant(&stream.tenant);
+        stream
+    }
+
+    fn tenant(&self, tenant: &Tenant) -> Tenant {
+        if self.defect == Defect::TenantForgotten { Tenant::from_stored("everybody") } else { tenant.clone() }
+    }
+
+    /// Looks the key up, commits under another one, and writes the key down afterwards.
+    async fn commit_beside_ledger(&self, mut commit: Commit) -> Result<Committed, CommitError> {
+        const BEFORE: usize = 20;
+        const AFTER: usize = 20_000;
+        let key = (commit.header.stream.tenant.clone(), commit.header.id.clone());
+        let held = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(record) = held {
+            if record.header.hash != commit.header.hash {
+                return Err(CommitError::KeyReused);
+            }
+            return Ok(Committed { record, events: Vec::new(), replayed: true });
+        }
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        for _ in 0..BEFORE {
+            tokio::task::yield_now().await;
+        }
+        commit.header.id = CommandId::from_stored(format!("{} {number} {self:p}", key.1));
+        let mut done = self.inner.events.commit(commit).await?;
+        done.record.header.id = key.1.clone();
+        // The window in which a twin finds nothing: open until one has looked, or nobody comes.
+        let seen = self.asked.load(Ordering::SeqCst);
+        for _ in 0..AFTER {
+            if self.asked.load(Ordering::SeqCst) > seen {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.insert(key, done.record.clone());
+        Ok(done)
+    }
+
+    /// Folds the inline groups once the command is there for good.
+    async fn fold_after(&self) -> Result<(), CommitError> {
+        for group in &self.after {
+            let checkpoint = self.inner.models.attach(group).await.map_err(CommitError::Fault)?;
+            let from = checkpoint.mark.position();
+            let block = self.inner.feed.read(from, group.categories(), usize::MAX).await;
+            let block = block.map_err(CommitError::Fault)?;
+            let failed = || CommitError::Fault(Fault::permanent(Code::InlineFailed, "too late"));
+            let mut fold = Fold::new(group, &checkpoint);
+            fold.plan(&block).map_err(|_| failed())?;
+            self.inner.models.advance(group, fold).await.map_err(|_| failed())?;
+        }
+        Ok(())
+    }
+
+    /// Moves a checkpoint without its rows.
+    async fn move_only(&self, group: &Group, through: Mark) -> Result<(), AdvanceError> {
+        let checkpoint = self.inner.models.checkpoint(group).await?;
+        let mut fold = Fold::new(group, &checkpoint);
+        fold.plan_facts(&[], through)?;
+        self.inner.models.advance(group, fold).await?;
+        Ok(())
+    }
+
+    async fn attach_after_loss(&self, group: &Group) -> Result<Checkpoint, Fault> {
+        let checkpoint = self.inner.models.attach(group).await?;
+        let first = self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(group.name());
+        if self.crashed && first {
+            self.inner.models.reset(group).await?;
+            let moved = self.move_only(group, checkpoint.mark).await;
+            moved.map_err(|error| Fault::permanent(Code::Internal, format!("{error:?}")))?;
+        }
+        Ok(checkpoint)
+    }
+
+    async fn find_wrongly(
+        &self,
+        group: &Group,
+        schema: &'static Schema,
+        find: &RawFind,
+        timeout: Duration,
+    ) -> Result<Found, Fault> {
+        let mut find = find.clone();
+        let sorted = find.after.as_ref().and_then(|cursor| cursor.sorted.clone());
+        if self.defect == Defect::PagesSkipTies
+            && let (Some((column, direction)), Some(value)) = (find.sort, sorted)
+        {
+            let operator = match direction {
+                Direction::Ascending => Operator::Greater,
+                Direction::Descending => Operator::Less,
+            };
+            let values = vec![value];
+            find.conditions.push(Condition { column, operator, values });
+            find.after = None;
+        }
+        let mut found = self.inner.models.find(group, schema, &find, timeout).await?;
+        if let (Defect::NoValueFirst, Some((column, _))) = (self.defect, find.sort) {
+            found.rows.sort_by_key(|row| row.get(column) != Some(&Value::Null));
+        }
+        Ok(found)
+    }
+}
+
+impl EventStore for Broken {
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamRef,
+        after: Version,
+        events_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
+        Box::pin(async move {
+            let stream = self.stream(stream);
+            Ok(self.facts(&self.inner.events.load(&stream, after, events_max).await?))
+        })
+    }
+
+    fn commit(&self, mut commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        Box::pin(async move {
+            commit.header.stream = self.stream(&commit.header.stream);
+            let claims = !matches!(commit.effect, Effect::Refuse { .. });
+            if claims && self.defect == Defect::LedgerOutside {
+                return self.commit_beside_ledger(commit).await;
+            }
+            let mut done = self.inner.events.commit(commit).await?;
+            done.events = self.facts(&done.events);
+            self.fold_after().await?;
+            Ok(done)
+        })
+    }
+
+    fn recorded<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: &'a CommandId,
+    ) -> BoxFuture<'a, Result<Option<CommandRecord>, Fault>> {
+        Box::pin(async move {
+            let key = (tenant.clone(), id.clone());
+            let beside = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+            match beside {
+                Some(record) => Ok(Some(record)),
+                None => self.inner.events.recorded(&self.tenant(tenant), id).await,
+            }
+        })
+    }
+
+    fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>> {
+        self.inner.events.expire_keys(before, keys_max)
+    }
+}
+
+impl Feed for Broken {
+    fn read<'a>(
+        &'a self,
+        after: Position,
+        categories: &'a Categories,
+        positions_max: usize,
+    ) -> BoxFuture<'a, Result<Block, Fault>> {
+        Box::pin(async move {
+            let mut block = self.inner.feed.read(after, categories, positions_max).await?;
+            block.facts = self.facts(&block.facts);
+            Ok(block)
+        })
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Mark, Fault>> {
+        self.inner.feed.head()
+    }
+
+    fn mark(&self, position: Position) -> BoxFuture<'_, Result<Option<Mark>, Fault>> {
+        self.inner.feed.mark(position)
+    }
+
+    fn stream<'a>(
+        &'a self,
+        stream: &'a StreamRef,
+        after: Version,
+        events_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
+        self.load(stream, after, events_max)
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.inner.feed.watch()
+    }
+}
+
+impl ModelStore for Broken {
+    fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        match self.defect {
+            Defect::RowsLostOnCrash => Box::pin(self.attach_after_loss(group)),
+            _ => self.inner.models.attach(group),
+        }
+    }
+
+    fn advance<'a>(&'a self, group: &'a Group, fold: Fold) -> BoxFuture<'a, Result<Advanced, AdvanceError>> {
+        Box::pin(async move {
+            let through = fold.through();
+            let result = self.inner.models.advance(group, fold).await;
+            if self.defect == Defect::CheckpointBeforeRows && matches!(result, Err(AdvanceError::Fold(_))) {
+                self.move_only(group, through).await?;
+            }
+            result
+        })
+    }
+
+    fn set_stopped<'a>(
+        &'a self,
+        group: &'a Group,
+        stopped: Option<Stopped>,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.inner.models.set_stopped(group, stopped)
+    }
+
+    fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        self.inner.models.checkpoint(group)
+    }
+
+    fn find<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        find: &'a RawFind,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<Found, Fault>> {
+        Box::pin(self.find_wrongly(group, schema, find, timeout))
+    }
+
+    fn get<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        row: &'a RowRef,
+    ) -> BoxFuture<'a, Result<Found, Fault>> {
+        self.inner.models.get(group, schema, row)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<ScannedRow>, Fault>> {
+        self.inner.models.scan(group, schema, after, rows_max)
+    }
+
+    fn digest<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+    ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>> {
+        self.inner.models.digest(group, schema)
+    }
+
+    fn passed_at<'a>(
+        &'a self,
+        group: &'a Group,
+        position: Position,
+    ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
+        self.inner.models.passed_at(group, position)
+    }
+
+    fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        self.inner.models.reset(group)
+    }
+}

@@ -1,0 +1,84 @@
+//! What a store's tests hand in: how to open it, stop it, crash it. Knows no store.
+
+use crate::{Failure, Outcome};
+use diptych_command::EventStore;
+use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
+use diptych_memory::ManualClock;
+use diptych_query::{AnyModel, Feed, Group, ModelStore, Progress};
+use std::sync::Arc;
+
+/// A store under test, with a place of its own that no other test shares.
+pub trait Harness: Send + Sync + 'static {
+    /// Opens the store at its place with these inline groups; what was committed there before is still there.
+    fn open(&self, inline: Vec<Arc<Group>>) -> BoxFuture<'_, Result<Stores, Fault>>;
+
+    /// Stops the store the clean way.
+    fn stop(&self, stores: Stores) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Leaves the store as a killed process does: nothing is flushed, nothing is said.
+    fn crash(&self, stores: Stores) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// The most missing facts that a command folds into an inline group before its own.
+    fn inline_catch_up_events_max(&self) -> u64;
+
+    /// How many audit rows a command has; `None` where the harness cannot look.
+    fn audit_rows<'a>(
+        &'a self,
+        stores: &'a Stores,
+        tenant: &'a Tenant,
+        id: &'a CommandId,
+    ) -> BoxFuture<'a, Option<usize>> {
+        let _ = (stores, tenant, id);
+        Box::pin(async { None })
+    }
+
+    /// Tries to write a row of `table` through what queries read with; `None` where a store has no such thing.
+    fn write_through_reader<'a>(
+        &'a self,
+        stores: &'a Stores,
+        table: &'static str,
+    ) -> BoxFuture<'a, Option<Result<(), String>>> {
+        let _ = (stores, table);
+        Box::pin(async { None })
+    }
+
+    /// A model as it runs over this store. A deliberate defect of the fold is put in here.
+    fn model(&self, model: Arc<dyn AnyModel>) -> Arc<dyn AnyModel> {
+        model
+    }
+}
+
+/// The ports of an opened store.
+#[derive(Clone)]
+pub struct Stores {
+    /// The write side.
+    pub events: Arc<dyn EventStore>,
+    /// The log as readers see it.
+    pub feed: Arc<dyn Feed>,
+    /// Where rows live.
+    pub models: Arc<dyn ModelStore>,
+    /// How far each group has come in this process.
+    pub progress: Arc<Progress>,
+    /// The clock that the store reads.
+    pub clock: Arc<ManualClock>,
+}
+
+/// A case of a suite.
+pub type Case = for<'a> fn(&'a dyn Harness) -> BoxFuture<'a, Outcome>;
+
+/// Runs a case and panics with its failure, as a test does.
+///
+/// # Panics
+/// When the case fails.
+#[track_caller]
+pub fn passed(result: Outcome) {
+    if let Err(failure) = result {
+        failed(&failure);
+    }
+}
+
+#[track_caller]
+#[allow(clippy::panic)]
+fn failed(failure: &Failure) -> ! {
+    panic!("{failure}")
+}

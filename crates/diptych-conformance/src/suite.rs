@@ -1,0 +1,173 @@
+//! The list of all cases, said once: as tests with `conformance_suite!`, as values with [`cases`].
+
+use crate::{Case, Harness, Outcome};
+use diptych_core::BoxFuture;
+
+/// A case with the suite that it belongs to.
+pub struct Named {
+    /// The suite, such as `ledger`.
+    pub suite: &'static str,
+    /// The case, a sentence with `_` between its words.
+    pub name: &'static str,
+    /// What it runs.
+    pub run: Case,
+}
+
+macro_rules! suites {
+    ($($suite:ident { $($case:ident),+ $(,)? })+) => {
+        /// Every case of every suite.
+        #[must_use]
+        pub fn cases() -> Vec<Named> {
+            let mut all = Vec::new();
+            $($({
+                fn run(harness: &dyn Harness) -> BoxFuture<'_, Outcome> {
+                    Box::pin(crate::cases::$suite::$case(harness))
+                }
+                let (suite, name) = (stringify!($suite), stringify!($case));
+                all.push(Named { suite, name, run });
+            })+)+
+            all
+        }
+
+        /// Makes one test of every case, each with a harness of its own: `conformance_suite!(MyHarness::new());`.
+        ///
+        /// The calling crate needs `tokio` with its macros and its multi-threaded runtime.
+        #[macro_export]
+        macro_rules! conformance_suite {
+            ($harness:expr) => {
+                $(mod $suite {
+                    $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $case() {
+                        let harness = { use super::*; $harness };
+                        let result = $crate::run(stringify!($suite), stringify!($case), &harness).await;
+                        $crate::passed(result);
+                    })+
+                })+
+            };
+        }
+    };
+}
+
+suites! {
+    identity {
+        one_key_in_two_tenants_is_two_streams,
+        a_command_id_belongs_to_its_tenant,
+        rows_never_cross_tenants,
+        names_are_any_text,
+    }
+    append {
+        facts_read_back_byte_for_byte,
+        a_stream_loads_in_pieces,
+        a_command_without_events_is_accepted,
+        a_stale_base_is_a_conflict,
+        a_named_version_is_checked,
+        racing_commands_are_all_decided,
+        streams_do_not_disturb_each_other,
+    }
+    ledger {
+        the_same_command_is_answered_again,
+        another_input_under_a_key_is_refused,
+        racing_twins_append_once,
+        racing_requests_happen_once,
+        a_rejection_is_final,
+        a_refusal_leaves_the_key_free,
+        a_refused_request_may_be_tried_again,
+        expiry_frees_keys_and_keeps_the_audit,
+        the_ledger_survives,
+        a_replay_answers_its_own_events,
+    }
+    log {
+        positions_have_no_gap,
+        recorded_times_never_go_back,
+        the_log_goes_on_after_reopening,
+        an_empty_log_has_a_start,
+        ranges_are_complete,
+        other_categories_are_passed_over,
+        marks_are_stable,
+        an_append_wakes_watchers,
+        a_position_once_seen_is_complete,
+    }
+    checkpoint {
+        rows_and_checkpoint_move_together,
+        a_failing_fold_leaves_nothing,
+        a_moved_checkpoint_refuses_the_fold,
+        a_checkpoint_passes_over_foreign_facts,
+        groups_move_alone,
+        rows_survive_with_their_checkpoint,
+        another_shape_is_refused,
+        another_revision_starts_over,
+        a_foreign_checkpoint_is_refused,
+        a_reader_beyond_the_head_is_told,
+    }
+    guard {
+        an_old_block_changes_nothing,
+        late_facts_change_nothing,
+        old_facts_between_new_ones_change_nothing,
+        a_deleted_row_stays_deleted,
+        a_deleted_row_may_come_back,
+        redelivery_after_a_crash_changes_nothing,
+    }
+    cuts {
+        any_cut_leaves_equal_rows,
+        a_drain_may_be_interrupted,
+        blocks_may_be_planned_together,
+        a_row_may_live_within_one_batch,
+    }
+    inline {
+        a_row_is_visible_with_its_event,
+        a_failing_fold_fails_its_command_alone,
+        a_near_model_catches_up,
+        a_far_model_turns_asynchronous,
+        an_older_fact_stops_the_model_alone,
+        inline_rows_are_the_fold_of_the_log,
+        an_inline_model_may_be_rebuilt,
+    }
+    values {
+        every_type_reads_back,
+        values_survive_being_folded_again,
+        sorting_is_portable,
+        no_value_sorts_last_both_ways,
+        ranks_and_money_have_their_own_order,
+        conditions_are_portable,
+        conditions_join,
+        nul_never_reaches_the_store,
+    }
+    pages {
+        pages_over_ties_miss_nothing,
+        pages_keep_their_filter,
+        pages_hold_while_rows_come_and_go,
+        pages_over_a_key_of_two_columns,
+    }
+    together {
+        two_writers_share_one_log,
+        twins_in_two_processes_append_once,
+        inline_models_take_what_others_appended,
+        two_workers_never_fold_twice,
+        the_other_process_wakes_watchers,
+    }
+    questions {
+        answers_say_how_fresh_they_are,
+        a_token_of_another_log_is_refused,
+        page_tokens_continue_one_question,
+        a_stopped_model_says_so,
+    }
+    upkeep {
+        a_reset_starts_over,
+        a_stop_is_kept,
+        a_reset_clears_the_stop,
+        the_time_of_passing_is_kept,
+        readers_cannot_write,
+    }
+}
+
+/// Runs one case.
+///
+/// # Errors
+/// The case's failure, or that there is no such case.
+pub async fn run(suite: &str, name: &str, harness: &dyn Harness) -> Outcome {
+    let case = cases().into_iter().find(|case| (case.suite, case.name) == (suite, name));
+    match case {
+        Some(case) => (case.run)(harness).await,
+        None => Err(crate::Failure::new(format!("there is no case `{suite}::{name}`"))),
+    }
+}

@@ -1,0 +1,140 @@
+//! Which status each failure of the two panels has on the wire. Nothing else decides one.
+
+use crate::json::{Node, Object};
+use crate::problem::{Problem, sentence};
+use axum::http::StatusCode;
+use diptych_command::{
+    AnyDecider, Conflict, HandleError, RawError, RawRejection, Refusal, RejectionKind, ShapeError,
+};
+use diptych_core::{Code, Fault};
+use diptych_query::QueryError;
+use std::time::Duration;
+
+/// When trying again makes sense after a failure that says no time itself.
+pub(crate) const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// A command's failure. `decider` knows its rejections; `named_version` whether If-Match was sent.
+pub(crate) fn of_command(error: RawError, decider: &dyn AnyDecider, named_version: bool) -> Problem {
+    match error {
+        HandleError::Rejected(rejection) => of_rejection(&rejection, decider),
+        HandleError::Conflict(conflict) => of_conflict(&conflict, named_version),
+        HandleError::Refused(refusal) => of_refusal(&refusal),
+        HandleError::Fault(fault) => of_fault(&fault),
+    }
+}
+
+/// A failure of reading from the command side, where no rejection can occur.
+pub(crate) fn of_command_side(error: RawError) -> Problem {
+    match error {
+        HandleError::Refused(refusal) => of_refusal(&refusal),
+        HandleError::Fault(fault) => of_fault(&fault),
+        HandleError::Conflict(conflict) => of_conflict(&conflict, false),
+        HandleError::Rejected(rejection) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::Rejected, rejection.message)
+        }
+    }
+}
+
+/// A question's failure.
+pub(crate) fn of_query(error: QueryError) -> Problem {
+    let code = error.code();
+    let plain = |status| Problem::new(status, code, sentence(&error));
+    match &error {
+        QueryError::Fault(fault) => of_fault(fault),
+        QueryError::Forbidden(_) => plain(StatusCode::FORBIDDEN),
+        QueryError::UnknownModel { .. } => plain(StatusCode::NOT_FOUND),
+        QueryError::Parameter { name, reason } => {
+            let problem = Object::new().with("field", name.as_str()).with("reason", reason.as_str());
+            plain(StatusCode::BAD_REQUEST).with("errors", vec![problem])
+        }
+        QueryError::PageToken { .. } | QueryError::Token { .. } => plain(StatusCode::BAD_REQUEST),
+        QueryError::PageTokenExpired => plain(StatusCode::GONE),
+        QueryError::EpochChanged { .. } => plain(StatusCode::CONFLICT),
+        QueryError::NotFreshEnough { lag_seconds, within, retry_after } => {
+            plain(StatusCode::SERVICE_UNAVAILABLE)
+                .with("lagSeconds", *lag_seconds)
+                .with("withinSeconds", within.map(|within| within.as_secs_f64()))
+                .retry_after(*retry_after)
+        }
+        QueryError::Stalled { health } => {
+            plain(StatusCode::SERVICE_UNAVAILABLE).with("health", Node::of(health))
+        }
+        QueryError::TimedOut => plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_DEFAULT),
+        _ => plain(StatusCode::INTERNAL_SERVER_ERROR).logged(error.to_string()),
+    }
+}
+
+/// A failure of infrastructure: the caller learns its code and whether to try again, the log learns the rest.
+pub(crate) fn of_fault(fault: &Fault) -> Problem {
+    let code = fault.code();
+    let passes = fault.is_transient() || matches!(code, Code::OlderCode | Code::TimedOut);
+    let problem = if passes {
+        let detail = format!("{}; try again", code.title());
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER_DEFAULT)
+    } else {
+        let detail = format!("{}; the service's log says why", code.title());
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail)
+    };
+    problem.logged(fault.to_string())
+}
+
+fn of_rejection(rejection: &RawRejection, decider: &dyn AnyDecider) -> Problem {
+    let RawRejection { name, data, message, kind } = rejection;
+    let status = match kind {
+        RejectionKind::NotFound => StatusCode::NOT_FOUND,
+        RejectionKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let known = decider.rejections().iter().find(|known| known.name == name);
+    let title = known.map(|known| known.meaning).filter(|meaning| !meaning.is_empty());
+    let evidence = Object::new().with("name", name.as_str()).with("data", Node::verbatim(data));
+    Problem::new(status, Code::Rejected, message.as_str())
+        .kind(format!("urn:diptych:rejection:{}:{name}", decider.category()), title.map(str::to_owned))
+        .with("rejection", evidence)
+}
+
+fn of_conflict(conflict: &Conflict, named_version: bool) -> Problem {
+    if named_version {
+        Problem::new(StatusCode::PRECONDITION_FAILED, Code::StaleVersion, sentence(conflict))
+            .with("currentVersion", conflict.actual.0)
+            .with("expectedVersion", conflict.expected.0)
+    } else {
+        let detail = format!(
+            "the command was decided {} times and lost every race for `{}`; try again",
+            conflict.attempts, conflict.stream
+        );
+        Problem::new(StatusCode::CONFLICT, Code::Conflict, detail)
+            .with("currentVersion", conflict.actual.0)
+            .retry_after(RETRY_AFTER_DEFAULT)
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> Problem {
+    let code = refusal.code();
+    let plain = |status| Problem::new(status, code, sentence(refusal));
+    match refusal {
+        Refusal::Forbidden(_) => plain(StatusCode::FORBIDDEN),
+        Refusal::Shape(shape) => of_shape(shape, plain(shape_status(shape))),
+        Refusal::Text(_) => plain(StatusCode::BAD_REQUEST),
+        Refusal::Unknown { .. } => plain(StatusCode::NOT_FOUND),
+        Refusal::KeyReused { .. } => plain(StatusCode::UNPROCESSABLE_ENTITY),
+        Refusal::Overloaded { retry_after } => {
+            plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(*retry_after)
+        }
+        Refusal::Indeterminate { .. } => {
+            plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_DEFAULT)
+        }
+        _ => plain(StatusCode::BAD_REQUEST),
+    }
+}
+
+fn shape_status(shape: &ShapeError) -> StatusCode {
+    if shape.malformed { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY }
+}
+
+/// Names every bad field; a body that is no JSON object has none to name.
+fn of_shape(shape: &ShapeError, problem: Problem) -> Problem {
+    if shape.malformed {
+        return problem;
+    }
+    problem.with("errors", Node::of(&shape.problems))
+}

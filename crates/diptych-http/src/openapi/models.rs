@@ -1,0 +1,192 @@
+//! Read models as OpenAPI operations: rows, filters, sorts, pages.
+
+use super::{Draft, answers, path_parameter, reference};
+use diptych_core::ValueType;
+use diptych_query::{AnyModel, ColumnSpec, QueryLimits, Schema};
+use serde_json::{Value, json};
+
+/// Describes one read model's addresses.
+pub(super) fn describe(draft: &mut Draft, model: &dyn AnyModel, limits: &QueryLimits) {
+    let schema = model.schema();
+    let row = row_schema(draft, model);
+    let tag = schema.name;
+    draft
+        .tags
+        .push(json!({ "name": tag, "description": format!("Read model, contract: {}", schema.contract) }));
+    let page = json!({
+        "type": "object",
+        "properties": {
+            "items": { "type": "array", "items": row },
+            "page": {
+                "type": "object",
+                "properties": { "nextPageToken": { "type": ["string", "null"] } },
+                "required": ["nextPageToken"],
+            },
+            "freshness": reference("diptych.Freshness"),
+            "health": reference("diptych.Health"),
+        },
+        "required": ["items", "page", "freshness", "health"],
+    });
+    let page = draft.schema(format!("{tag}.Page"), page);
+    let mut parameters = filters(schema);
+    parameters.extend(sort(schema));
+    parameters.extend(paging(limits));
+    parameters.extend(["MinPosition", "MaxStale", "Prefer"].map(shared));
+    let problems = &[400, 403, 409, 410, 500, 503];
+    let ask = json!({
+        "operationId": format!("{tag}.ask"),
+        "summary": if schema.meaning.is_empty() { schema.name } else { schema.meaning },
+        "tags": [tag],
+        "parameters": parameters,
+        "responses": answers(good("A page of rows that says how fresh it is", &page), problems),
+    });
+    draft.operation(&format!("/{}", schema.segment()), "get", ask);
+    describe_row(draft, schema, &row);
+}
+
+fn describe_row(draft: &mut Draft, schema: &'static Schema, row: &Value) {
+    let answer = json!({
+        "type": "object",
+        "properties": {
+            "item": row,
+            "freshness": reference("diptych.Freshness"),
+            "health": reference("diptych.Health"),
+        },
+        "required": ["item", "freshness", "health"],
+    });
+    let keys = schema.key.iter().map(|index| schema.columns[*index].public);
+    let path: String = keys.clone().map(|key| format!("/{{{key}}}")).collect();
+    let mut parameters: Vec<_> = keys.map(|key| path_parameter(key, "A part of the row's key")).collect();
+    parameters.extend(["MinPosition", "MaxStale", "Prefer"].map(shared));
+    let get = json!({
+        "operationId": format!("{}.get", schema.name),
+        "summary": "One row by its key",
+        "tags": [schema.name],
+        "parameters": parameters,
+        "responses": answers(good("The row, and how fresh it is", &answer), &[400, 403, 404, 409, 500, 503]),
+    });
+    draft.operation(&format!("/{}{path}", schema.segment()), "get", get);
+}
+
+fn good(description: &str, schema: &Value) -> Value {
+    let header = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+    json!({ "200": {
+        "description": description,
+        "headers": {
+            "Projection-Position": header("ProjectionPosition"),
+            "Projection-Lag-Seconds": header("ProjectionLagSeconds"),
+            "Projection-Lag-Events": header("ProjectionLagEvents"),
+            "Projection-Token": header("ProjectionToken"),
+        },
+        "content": { "application/json": { "schema": schema } },
+    } })
+}
+
+fn row_schema(draft: &mut Draft, model: &dyn AnyModel) -> Value {
+    let schema = model.schema();
+    let mut properties = serde_json::Map::new();
+    for (index, column) in schema.columns.iter().enumerate() {
+        let json = model.json_schema(index, &mut draft.generator);
+        let mut value = json.map_or_else(|| column_schema(column), schemars::Schema::to_value);
+        if !column.meaning.is_empty()
+            && let Value::Object(members) = &mut value
+        {
+            members.insert("description".to_owned(), json!(column.meaning));
+        }
+        properties.insert(column.public.to_owned(), value);
+    }
+    for computed in schema.computed {
+        let value = nullable(value_schema(computed.value_type), computed.nullable);
+        properties.insert(computed.public.to_owned(), value);
+    }
+    let required: Vec<_> = properties.keys().cloned().collect();
+    let row = json!({ "type": "object", "properties": properties, "required": required });
+    draft.schema(format!("{}.Row", schema.name), row)
+}
+
+fn column_schema(column: &ColumnSpec) -> Value {
+    let mut value = value_schema(column.value_type);
+    if !column.choices.is_empty() {
+        value["enum"] = json!(column.choices);
+    }
+    nullable(value, column.nullable)
+}
+
+fn nullable(value: Value, nullable: bool) -> Value {
+    if nullable { json!({ "anyOf": [value, { "type": "null" }] }) } else { value }
+}
+
+fn value_schema(kind: ValueType) -> Value {
+    match kind {
+        ValueType::Integer => json!({ "type": "integer", "format": "int64" }),
+        ValueType::Bool => json!({ "type": "boolean" }),
+        ValueType::Text => json!({ "type": "string" }),
+        ValueType::Timestamp => json!({ "type": "string", "format": "date-time" }),
+        ValueType::Money => reference("diptych.Money"),
+        ValueType::Bytes => json!({ "type": "string", "pattern": "^([0-9a-f]{2})*$" }),
+        ValueType::Json => json!({}),
+    }
+}
+
+/// How a value is written in an address.
+fn text_schema(column: &ColumnSpec) -> Value {
+    match column.value_type {
+        ValueType::Money => json!({ "type": "string", "pattern": "^-?[0-9]+(\\.[0-9]{1,3})? [A-Z]{3}$" }),
+        _ if !column.choices.is_empty() => json!({ "type": "string", "enum": column.choices }),
+        kind => value_schema(kind),
+    }
+}
+
+fn filters(schema: &'static Schema) -> Vec<Value> {
+    let mut all = Vec::new();
+    for column in schema.columns.iter().filter(|column| column.filter) {
+        let text = text_schema(column);
+        all.push(json!({
+            "name": column.public, "in": "query", "explode": true,
+            "description": "Only rows with this value; several mean any of them",
+            "schema": { "type": "array", "items": text },
+        }));
+        let ordered =
+            matches!(column.value_type, ValueType::Integer | ValueType::Timestamp | ValueType::Money);
+        if !ordered {
+            continue;
+        }
+        let bounds = [("lt", "below"), ("lte", "at most"), ("gt", "above"), ("gte", "at least")];
+        for (suffix, word) in bounds {
+            all.push(json!({
+                "name": format!("{}.{suffix}", column.public), "in": "query",
+                "description": format!("Only rows whose value is {word} this one"),
+                "schema": text,
+            }));
+        }
+    }
+    all
+}
+
+fn sort(schema: &'static Schema) -> Option<Value> {
+    let sorts = schema.columns.iter().filter(|column| column.sort);
+    let choices: Vec<_> =
+        sorts.flat_map(|column| [column.public.to_owned(), format!("-{}", column.public)]).collect();
+    (!choices.is_empty()).then(|| {
+        json!({
+            "name": "sort", "in": "query",
+            "description": "The order, descending with `-`; ties are broken by the key",
+            "schema": { "type": "string", "enum": choices },
+        })
+    })
+}
+
+fn paging(limits: &QueryLimits) -> [Value; 2] {
+    let size = json!({
+        "name": "pageSize", "in": "query", "description": "At most this many rows",
+        "schema": {
+            "type": "integer", "minimum": 1,
+            "maximum": limits.page_rows_max, "default": limits.page_rows_default,
+        },
+    });
+    [size, shared("PageToken")]
+}
+
+fn shared(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/parameters/{name}") })
+}

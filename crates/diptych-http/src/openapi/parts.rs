@@ -1,0 +1,211 @@
+//! What every service's document has in common: problems, freshness, headers, the toolkit's own addresses.
+
+use super::{Draft, answers, path_parameter, reference};
+use serde_json::{Map, Value, json};
+
+/// Describes the addresses that do not depend on declarations and speak JSON.
+pub(super) fn describe_own(draft: &mut Draft) {
+    draft.tags.push(json!({ "name": "service", "description": "The service itself" }));
+    let told = |description: &str, schema: Value| {
+        let content = json!({ "application/json": { "schema": schema } });
+        json!({ "200": { "description": description, "content": content } })
+    };
+    let command = json!({
+        "operationId": "service.command",
+        "summary": "What became of a command, and since when each read model shows it",
+        "tags": ["service"],
+        "parameters": [path_parameter("id", "The command's id: its key, or the generated `Command-Id`")],
+        "responses": answers(
+            told("The outcome", reference("diptych.CommandOutcome")), &[400, 403, 404, 500, 503]
+        ),
+    });
+    draft.operation("/commands/{id}", "get", command);
+    let home = json!({
+        "operationId": "service.home",
+        "summary": "What this service is, with the lag of every read model",
+        "tags": ["service"],
+        "responses": told("A page for browsers, JSON for programs", json!({ "type": "object" })),
+    });
+    draft.operation("/", "get", home);
+    let mut ready = told("Able to serve", json!({ "type": "object" }));
+    ready["503"] = json!({ "description": "Not able to serve, with the reasons" });
+    let ready = json!({
+        "operationId": "service.ready", "summary": "Whether the service can do its work",
+        "tags": ["service"], "responses": ready,
+    });
+    draft.operation("/health/ready", "get", ready);
+}
+
+/// The schemas that the toolkit's own answers have.
+pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
+    let mut add = |name: &str, schema: Value| schemas.insert(format!("diptych.{name}"), schema);
+    add(
+        "Token",
+        json!({
+            "type": "string", "examples": ["1.4711.00c0ffee"],
+            "description": "A position of the log; opaque: pass it on as `minPosition`",
+        }),
+    );
+    add(
+        "Money",
+        json!({
+            "type": "object",
+            "properties": {
+                "amount": { "type": "string", "examples": ["39.98"] },
+                "currency": { "type": "string" },
+            },
+            "required": ["amount", "currency"],
+        }),
+    );
+    add("Freshness", freshness());
+    add(
+        "Health",
+        json!({
+            "type": "object",
+            "properties": {
+                "state": { "enum": ["live", "catching_up", "stopped", "retrying", "older_code"] },
+                "position": { "type": "integer" },
+                "reason": { "type": "string" },
+            },
+            "required": ["state"],
+        }),
+    );
+    add("Problem", problem());
+    add("CommandOutcome", outcome());
+}
+
+fn freshness() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "projectionPosition": { "type": "integer", "description": "All up to here is in the answer" },
+            "lagSeconds": { "type": "number", "description": "Age of the first event not in the answer" },
+            "lagEvents": { "type": "integer", "description": "How many events are not in the answer" },
+            "asOf": { "type": ["string", "null"], "format": "date-time" },
+            "caughtUpToRequestedPosition": { "type": ["boolean", "null"] },
+            "token": reference("diptych.Token"),
+            "stale": { "type": "boolean", "description": "Whether it is older than its contract allows" },
+        },
+        "required": [
+            "projectionPosition", "lagSeconds", "lagEvents", "asOf",
+            "caughtUpToRequestedPosition", "token", "stale",
+        ],
+    })
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "description": "RFC 9457; further members depend on the code",
+        "properties": {
+            "type": { "type": "string", "examples": ["urn:diptych:problem:DP0003"] },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "instance": { "type": "string" },
+            "code": { "type": "string", "pattern": "^DP[0-9]{4}$" },
+            "help": { "type": "string" },
+            "commandId": { "type": "string" },
+            "currentVersion": { "type": "integer" },
+            "expectedVersion": { "type": "integer" },
+            "retryAfter": { "type": "integer", "description": "Seconds" },
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": { "field": { "type": "string" }, "reason": { "type": "string" } },
+                    "required": ["field", "reason"],
+                },
+            },
+        },
+        "required": ["type", "title", "status", "detail", "instance", "code", "help"],
+    })
+}
+
+fn outcome() -> Value {
+    let time = json!({ "type": "string", "format": "date-time" });
+    json!({
+        "type": "object",
+        "properties": {
+            "commandId": { "type": "string" },
+            "status": { "enum": ["succeeded", "rejected", "refused"] },
+            "command": { "type": "string" },
+            "target": { "type": "object" },
+            "actor": { "type": "string" },
+            "correlationId": { "type": "string" },
+            "causationId": { "type": "string" },
+            "policyVersion": { "type": "string" },
+            "occurredAt": time,
+            "recordedAt": time,
+            "version": { "type": "integer" },
+            "committedPosition": reference("diptych.Token"),
+            "rejection": { "type": "object" },
+            "refusal": { "type": "object" },
+            "events": { "type": "array", "items": { "type": "object" } },
+            "readModels": { "type": "array", "items": { "type": "object" } },
+        },
+        "required": [
+            "commandId", "status", "command", "target", "actor", "occurredAt", "recordedAt", "version",
+            "committedPosition", "events", "readModels",
+        ],
+    })
+}
+
+/// The parameters that several operations share.
+pub(super) fn parameters() -> Value {
+    let header = |name: &str, required: bool, description: &str| {
+        json!({
+            "name": name, "in": "header", "required": required, "description": description,
+            "schema": { "type": "string" },
+        })
+    };
+    let query = |name: &str, schema: Value, description: &str| {
+        let place = "query";
+        json!({ "name": name, "in": place, "description": description, "schema": schema })
+    };
+    let key = "Asking again with the same key and body gives the first answer and changes nothing";
+    json!({
+        "IdempotencyKey": header("Idempotency-Key", false, key),
+        "IdempotencyKeyRequired": header("Idempotency-Key", true, key),
+        "IfMatch": header("If-Match", false, "Only at this version: `\"8\"`"),
+        "IfNoneMatch": header("If-None-Match", false, "The version already held: `\"8\"`"),
+        "CorrelationId": header("Correlation-Id", false, "Ties the command to a conversation"),
+        "CausationId": header("Causation-Id", false, "What directly caused the command"),
+        "Prefer": header(
+            "Prefer", false,
+            "`return=representation`: a command's events; `wait=5`: wait that many seconds for `minPosition`"
+        ),
+        "PageToken": query("pageToken", json!({ "type": "string" }), "Where the page before ended"),
+        "MinPosition": query("minPosition", reference("diptych.Token"), "At least as fresh as this"),
+        "MaxStale": query(
+            "maxStale", json!({ "type": "integer", "minimum": 0 }), "No older than this many seconds"
+        ),
+    })
+}
+
+/// The headers of answers.
+pub(super) fn headers() -> Value {
+    let header =
+        |description: &str, kind: &str| json!({ "description": description, "schema": { "type": kind } });
+    json!({
+        "ETag": header("The version, strong: `\"8\"`", "string"),
+        "Location": header("The aggregate that began", "string"),
+        "Link": header("`rel=\"status\"`: what became of the command", "string"),
+        "CommandId": header("The command's id, generated where none was sent", "string"),
+        "IdempotencyReplayed": header("`true` when the command had been done before", "string"),
+        "ProjectionPosition": header("`freshness.projectionPosition`", "integer"),
+        "ProjectionLagSeconds": header("`freshness.lagSeconds`", "number"),
+        "ProjectionLagEvents": header("`freshness.lagEvents`", "integer"),
+        "ProjectionToken": header("`freshness.token`", "string"),
+        "RetryAfter": header("Seconds until trying again makes sense", "integer"),
+    })
+}
+
+/// The one shape of everything that does not go well.
+pub(super) fn responses() -> Value {
+    json!({ "Problem": {
+        "description": "A problem document; `help` leads to the page of its code",
+        "headers": { "Retry-After": { "$ref": "#/components/headers/RetryAfter" } },
+        "content": { "application/problem+json": { "schema": reference("diptych.Problem") } },
+    } })
+}

@@ -1,0 +1,119 @@
+//! The addresses of a service, as a plain axum router.
+
+use crate::app::App;
+use crate::command::Endpoint;
+use crate::names::Names;
+use crate::problem::Problem;
+use crate::wire::Wire;
+use crate::{aggregate, command, commands, frame, health, home, json, model, openapi, pages};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Router, middleware};
+use diptych_command::AnyDecider;
+use diptych_core::{Code, Fault};
+use diptych_query::Schema;
+use std::sync::Arc;
+use tower_http::catch_panic::CatchPanicLayer;
+
+#[cfg(test)]
+mod tests;
+
+/// Puts a service on the wire. The router stands alone or nests in an application that exists already.
+///
+/// # Errors
+/// [`Code::ServiceInvalid`] with every name that clashes with another or with a reserved one.
+pub fn router(wire: Wire) -> Result<Router, Fault> {
+    let names = Names::check(&wire)?;
+    let openapi = openapi::document(&wire, &names);
+    let app = Arc::new(App { wire, names, openapi });
+    let mut router = Router::new();
+    for decider in app.wire.commands.deciders() {
+        router = add_decider(router, &app, decider);
+    }
+    for (model, _) in app.wire.queries.models() {
+        router = add_model(router, &app, model.schema());
+    }
+    let described = Arc::clone(&app);
+    let bytes_max = app.wire.limits.body_bytes_max;
+    let router = router
+        .route("/", get(home::read))
+        .route("/commands/{id}", get(commands::read))
+        .route("/openapi.json", get(move || openapi_json(Arc::clone(&described))))
+        .route("/docs", get(pages::docs))
+        .route("/docs/docs.js", get(pages::docs_script))
+        .route("/docs/docs.css", get(pages::docs_style))
+        .route("/problems/{code}", get(pages::problem))
+        .route("/metrics", get(health::metrics))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(CatchPanicLayer::custom(frame::panicked))
+        .layer(DefaultBodyLimit::max(bytes_max))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), frame::frame));
+    Ok(router.with_state(app))
+}
+
+type Routes = Router<Arc<App>>;
+
+fn add_decider(router: Routes, app: &Arc<App>, decider: &Arc<dyn AnyDecider>) -> Routes {
+    let category = decider.category();
+    let collection = app.names.collection(category).to_owned();
+    let held = Arc::clone(app);
+    let read = get(move |path: Result<Path<String>, PathRejection>, headers: HeaderMap| {
+        aggregate::read(Arc::clone(&held), category, path, headers)
+    });
+    let mut router = router.route(&format!("/{collection}/{{id}}"), read);
+    for kind in decider.commands() {
+        let held = Arc::clone(app);
+        let endpoint = Endpoint { decider: Arc::clone(decider), command: *kind };
+        let give = post(move |path: Result<Path<String>, PathRejection>, request: Request| {
+            command::give(Arc::clone(&held), endpoint.clone(), path, request)
+        });
+        router = router.route(&format!("/{collection}/{{id}}/{}", kind.segment), give);
+    }
+    router
+}
+
+/// A model answers under its name with `-` and, for whoever knows the table, with `_`.
+fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema) -> Routes {
+    let mut segments = vec![schema.segment()];
+    if schema.segment() != schema.name {
+        segments.push(schema.name.to_owned());
+    }
+    let key: String = (0..schema.key.len()).map(|index| format!("/{{key{index}}}")).collect();
+    for segment in segments {
+        router = router.route(&format!("/{segment}"), page_route(app, schema));
+        router = router.route(&format!("/{segment}{key}"), row_route(app, schema));
+    }
+    router
+}
+
+fn page_route(app: &Arc<App>, schema: &'static Schema) -> MethodRouter<Arc<App>> {
+    let app = Arc::clone(app);
+    get(move |uri: Uri, headers: HeaderMap| model::page(Arc::clone(&app), schema, uri, headers))
+}
+
+fn row_route(app: &Arc<App>, schema: &'static Schema) -> MethodRouter<Arc<App>> {
+    let app = Arc::clone(app);
+    get(move |path: Result<Path<Vec<String>>, PathRejection>, uri: Uri, headers: HeaderMap| {
+        model::row(Arc::clone(&app), schema, path, uri, headers)
+    })
+}
+
+async fn openapi_json(app: Arc<App>) -> Response {
+    json::typed(StatusCode::OK, "application/json", app.openapi.clone())
+}
+
+async fn unknown() -> Response {
+    let detail = "nothing lives at this address; `/` lists what does";
+    Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail).into_response()
+}
+
+async fn not_allowed(method: Method) -> Response {
+    let detail = format!("this address does not take `{method}`; the header `Allow` lists what it takes");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, detail).into_response()
+}

@@ -1,0 +1,85 @@
+//! What a service hands over to be put on the wire. Holds no handler.
+
+use diptych_command::Commands;
+use diptych_core::Principal;
+use diptych_query::Queries;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A running service, ready to be reached.
+#[derive(Clone)]
+pub struct Wire {
+    /// What the service calls itself.
+    pub service: ServiceInfo,
+    /// The left panel.
+    pub commands: Arc<Commands>,
+    /// The right panel.
+    pub queries: Arc<Queries>,
+    /// On whose behalf every request acts: the tenant is configuration, never a request's own claim.
+    pub principal: Principal,
+    /// Writes the metrics of the whole service as OpenMetrics text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Says whether the service can do its work.
+    pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// The limits of a request.
+    pub limits: HttpLimits,
+    /// Collections by category, where `s` after the category is not the right plural.
+    pub collections: BTreeMap<String, String>,
+    /// Addresses worth trying first, shown on the front page.
+    pub entries: Vec<String>,
+    /// Under which host names the service answers.
+    pub hosts: Hosts,
+}
+
+/// What a service calls itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceInfo {
+    /// Its name, such as `orders`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is for, one sentence.
+    pub description: String,
+}
+
+/// Whether the service can do its work.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Readiness {
+    /// Why it cannot; empty when it can.
+    pub reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether nothing stands in the way.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// Under which host names the service answers. A page in a browser can make the browser send requests to this
+/// machine, under a name of the page's choice (DNS rebinding); the `Host` header tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Hosts {
+    /// `localhost` and loopback addresses only: for a service without authentication.
+    #[default]
+    Loopback,
+    /// Any: for a router inside an application that checks by itself.
+    Any,
+}
+
+/// The limits of a request, each with what happens beyond it. Limits of headers are hyper's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpLimits {
+    /// The largest body, in bytes; a larger one is refused with DP0014.
+    pub body_bytes_max: usize,
+    /// The longest time for one request; beyond it DP0027, or DP0012 for a command whose outcome is unknown.
+    pub request_duration_max: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { body_bytes_max: 1024 * 1024, request_duration_max: Duration::from_secs(35) }
+    }
+}

@@ -1,0 +1,204 @@
+//! The attributes on a read model's struct.
+
+use crate::{attributes, names};
+use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{DeriveInput, Error, Expr, LitStr, Result, Token, Type};
+
+/// What `#[read_model(...)]` says.
+pub(super) struct Declaration {
+    pub(super) name: String,
+    pub(super) revision: u32,
+    /// The variant of `Mode`.
+    pub(super) mode: &'static str,
+    pub(super) contract: Contract,
+    /// The variant of `Tenants`.
+    pub(super) tenants: &'static str,
+    pub(super) default_sort: Option<Sorted>,
+    /// Fields of `Governance` that were declared.
+    pub(super) governance: Vec<(Ident, String)>,
+}
+
+/// A promise about freshness.
+pub(super) enum Contract {
+    Strong,
+    Eventual,
+    Bounded { millis: u64, refuse: bool },
+}
+
+/// A column by name, with a direction.
+pub(super) struct Sorted {
+    pub(super) column: Ident,
+    pub(super) descending: bool,
+}
+
+/// What `#[computed(...)]` says.
+pub(super) struct Computed {
+    pub(super) name: Ident,
+    pub(super) public: String,
+    pub(super) ty: Type,
+    pub(super) function: Expr,
+}
+
+const KNOWN: &str = "name, revision, owner, inline, on_demand, contract, tenants, default_sort, purpose, \
+journey, freshness_target, correctness_target, latency_target, signed_off_by, signed_off_on, \
+sign_off_cadence, runbook";
+
+const GOVERNANCE: [&str; 10] = [
+    "owner",
+    "purpose",
+    "journey",
+    "freshness_target",
+    "correctness_target",
+    "latency_target",
+    "signed_off_by",
+    "signed_off_on",
+    "sign_off_cadence",
+    "runbook",
+];
+
+/// Reads `#[read_model(...)]`.
+pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
+    let (mut name, mut revision, mut mode) = (None, None, "Asynchronous");
+    let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
+    let mut governance: Vec<(Ident, String)> = Vec::new();
+    attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
+        match entry_name {
+            "name" => name = Some(model_name(&attributes::text(entry)?)?),
+            "revision" => revision = Some(attributes::count(entry)?),
+            "inline" | "on_demand" if mode != "Asynchronous" => {
+                return Err(entry.error("a read model is `inline` or `on_demand`, not both"));
+            }
+            "inline" => mode = "Inline",
+            "on_demand" => mode = "OnDemand",
+            "contract" => contract = read_contract(&attributes::text(entry)?)?,
+            "tenants" => tenants = read_tenants(&attributes::value(entry)?)?,
+            "default_sort" => default_sort = Some(attributes::text(entry)?.parse::<Sorted>()?),
+            text if GOVERNANCE.contains(&text) => {
+                let ident = Ident::new(text, Span::call_site());
+                governance.push((ident, attributes::text(entry)?.value()));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let missing = |what: &str| {
+        let form = "#[read_model(name = \"...\", revision = 1, owner = \"...\")]";
+        Error::new(input.ident.span(), format!("`ReadModel` needs `{form}`: {what} is missing"))
+    };
+    if !governance.iter().any(|(field, _)| field == "owner") {
+        return Err(missing("owner"));
+    }
+    Ok(Declaration {
+        name: name.ok_or_else(|| missing("name"))?,
+        revision: revision.ok_or_else(|| missing("revision"))?,
+        mode,
+        contract,
+        tenants,
+        default_sort,
+        governance,
+    })
+}
+
+/// Reads every `#[index(...)]`.
+pub(super) fn indexes(input: &DeriveInput) -> Result<Vec<Vec<Sorted>>> {
+    let declared = input.attrs.iter().filter(|attribute| attribute.path().is_ident("index"));
+    let read = declared.map(|attribute| {
+        let columns = attribute.parse_args_with(Punctuated::<Sorted, Token![,]>::parse_terminated)?;
+        if columns.is_empty() {
+            return Err(Error::new_spanned(attribute, "an index needs at least one column"));
+        }
+        let mut seen = Vec::new();
+        for sorted in &columns {
+            attributes::once(&mut seen, &sorted.column.to_string(), sorted.column.span(), "the column")?;
+        }
+        Ok(columns.into_iter().collect())
+    });
+    read.collect()
+}
+
+/// Reads every `#[computed(...)]`.
+pub(super) fn computed(input: &DeriveInput) -> Result<Vec<Computed>> {
+    let declared = input.attrs.iter().filter(|attribute| attribute.path().is_ident("computed"));
+    declared.map(|attribute| attribute.parse_args::<Computed>()).collect()
+}
+
+impl Parse for Sorted {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let column = Ident::parse_any(input)?;
+        let descending = if input.is_empty() || input.peek(Token![,]) {
+            false
+        } else {
+            let direction: Ident = input.parse()?;
+            match direction.to_string().as_str() {
+                "asc" => false,
+                "desc" => true,
+                other => {
+                    let message = format!("`{other}` is not a direction; known are asc, desc");
+                    return Err(Error::new(direction.span(), message));
+                }
+            }
+        };
+        Ok(Self { column, descending })
+    }
+}
+
+impl Parse for Computed {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name: Ident = input.parse()?;
+        input.parse::<Token![:]>()?;
+        let ty = input.parse()?;
+        input.parse::<Token![=]>()?;
+        let function = input.parse()?;
+        Ok(Self { public: names::camel(&name.to_string()), name, ty, function })
+    }
+}
+
+fn model_name(text: &LitStr) -> Result<String> {
+    if names::is_snake(&text.value()) {
+        Ok(text.value())
+    } else {
+        Err(Error::new(text.span(), "the name of a read model is snake_case ASCII, such as `order_summary`"))
+    }
+}
+
+fn read_tenants(word: &Ident) -> Result<&'static str> {
+    match word.to_string().as_str() {
+        "own" => Ok("Own"),
+        "all" => Ok("All"),
+        other => {
+            let message = format!("`{other}` is not known here; known are own, all");
+            Err(Error::new(word.span(), message))
+        }
+    }
+}
+
+fn read_contract(text: &LitStr) -> Result<Contract> {
+    let value = text.value();
+    let words: Vec<&str> = value.split_ascii_whitespace().collect();
+    let contract = match words.as_slice() {
+        ["strong"] => Some(Contract::Strong),
+        ["eventual"] => Some(Contract::Eventual),
+        ["bounded", bound] => millis(bound).map(|millis| Contract::Bounded { millis, refuse: false }),
+        ["bounded", bound, "refuse"] => {
+            millis(bound).map(|millis| Contract::Bounded { millis, refuse: true })
+        }
+        _ => None,
+    };
+    contract.ok_or_else(|| {
+        let message = "a contract is `strong`, `eventual`, `bounded 5s` or `bounded 500ms refuse`";
+        Error::new(text.span(), message)
+    })
+}
+
+/// `500ms`, `5s` or `2min` in milliseconds, at least 1.
+fn millis(bound: &str) -> Option<u64> {
+    let (number, factor) = [("ms", 1), ("s", 1_000), ("min", 60_000)]
+        .into_iter()
+        .find_map(|(unit, factor)| Some((bound.strip_suffix(unit)?, factor)))?;
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = number.parse().ok().filter(|_| plain)?;
+    number.checked_mul(factor).filter(|millis| *millis > 0)
+}

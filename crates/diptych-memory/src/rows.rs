@@ -1,0 +1,230 @@
+//! The tables of a group with their checkpoint, and the one definition of how rows are filtered and ordered.
+
+use crate::log::Log;
+use diptych_core::{Code, Fault, Position, Tenant, Timestamp, Value};
+use diptych_query::{
+    Checkpoint, ColumnSpec, Condition, Direction, Fold, FoldError, Group, Mark, Operator, RawFind, RowRef,
+    Schema, Stopped, StoredRow, TableChanges,
+};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// What a store keeps of one revision of a group.
+#[derive(Clone)]
+pub(crate) struct GroupRows {
+    shapes: Vec<String>,
+    pub(crate) checkpoint: Checkpoint,
+    tables: Vec<Table>,
+    /// When the checkpoint came to stand where.
+    passed: Vec<(Position, Timestamp)>,
+}
+
+#[derive(Clone, Default)]
+struct Table {
+    /// Rows and tombstones.
+    rows: BTreeMap<Place, StoredRow>,
+    digest: BTreeMap<u8, (i64, u128)>,
+}
+
+impl GroupRows {
+    pub(crate) fn new(group: &Group, log: &Log, now: Timestamp) -> Self {
+        Self {
+            shapes: shapes(group),
+            checkpoint: start(log, now),
+            tables: vec![Table::default(); group.models().len()],
+            passed: Vec::new(),
+        }
+    }
+
+    /// Refuses another shape under the same revision, and a checkpoint that is not of this log.
+    pub(crate) fn check(&self, group: &Group, log: &Log) -> Result<(), Fault> {
+        let (name, revision) = (group.name(), group.revision());
+        if self.shapes != shapes(group) {
+            let message =
+                format!("read model `{name}` has another shape than revision {revision} was built with");
+            return Err(Fault::permanent(Code::ShapeChanged, message));
+        }
+        let mark = self.checkpoint.mark;
+        if log.mark(mark.position()).as_ref() != Some(&mark) {
+            let message = format!("the checkpoint `{}` of `{name}` is not an entry of this log", mark.token);
+            return Err(Fault::permanent(Code::LogDiffers, message));
+        }
+        Ok(())
+    }
+
+    /// Supplies a fold with what it needs and runs it. Changes nothing yet.
+    pub(crate) fn fold(&self, fold: &mut Fold) -> Result<Vec<TableChanges>, FoldError> {
+        for (index, wanted) in fold.needs() {
+            let rows = &self.tables[index].rows;
+            let held = wanted.into_iter().filter_map(|row| rows.get(&Place(row)).cloned());
+            fold.supply(index, held.collect())?;
+        }
+        fold.run()?;
+        Ok(fold.changes())
+    }
+
+    /// Writes what a fold changed, and the checkpoint with it. Answers how many rows were written.
+    pub(crate) fn apply(&mut self, changes: Vec<TableChanges>, through: Mark, now: Timestamp) -> usize {
+        let mut written = 0;
+        for (table, TableChanges { rows, digest }) in self.tables.iter_mut().zip(changes) {
+            written += rows.len();
+            for change in rows {
+                let place = Place(change.stored.row.clone());
+                table.rows.insert(place, change.stored);
+            }
+            for (bucket, rows, sum) in digest {
+                let held = table.digest.entry(bucket).or_default();
+                held.0 += rows;
+                held.1 = held.1.wrapping_add(sum);
+            }
+        }
+        self.checkpoint.mark = through;
+        self.checkpoint.updated_at = now;
+        self.passed.push((through.position(), now));
+        written
+    }
+
+    pub(crate) fn stop(&mut self, stopped: Option<Stopped>) {
+        self.checkpoint.stopped = stopped;
+    }
+
+    pub(crate) fn passed_at(&self, position: Position) -> Option<Timestamp> {
+        let first = self.passed.iter().find(|(reached, _)| *reached >= position);
+        first.map(|(_, at)| *at)
+    }
+
+    pub(crate) fn reset(&mut self, log: &Log, now: Timestamp) {
+        self.tables = vec![Table::default(); self.tables.len()];
+        self.passed = Vec::new();
+        self.checkpoint = start(log, now);
+    }
+
+    pub(crate) fn get(&self, table: usize, row: &RowRef) -> Option<Vec<Value>> {
+        let held = self.tables[table].rows.get(&Place(row.clone()))?;
+        held.values.clone()
+    }
+
+    pub(crate) fn find(&self, table: usize, schema: &Schema, find: &RawFind) -> Vec<Vec<Value>> {
+        let rows = self.tables[table].rows.values();
+        let own = rows.filter(|held| held.row.tenant == find.tenant);
+        let values = own.filter_map(|held| held.values.as_ref());
+        let mut fit: Vec<_> = values
+            .filter(|row| find.conditions.iter().all(|condition| fits(schema, condition, row)))
+            .collect();
+        let place = |row: &[Value]| {
+            let sorted = find.sort.map(|(column, _)| row[column].clone());
+            let key: Vec<_> = schema.key.iter().map(|column| row[*column].clone()).collect();
+            (sorted, key)
+        };
+        fit.sort_by(|a, b| in_order(schema, find.sort, &place(a), &place(b)));
+        let after = find.after.as_ref().map(|cursor| (cursor.sorted.clone(), cursor.key.clone()));
+        let beyond = |row: &&Vec<Value>| match &after {
+            Some(after) => in_order(schema, find.sort, &place(row), after) == Ordering::Greater,
+            None => true,
+        };
+        fit.into_iter().filter(beyond).take(find.rows_max).cloned().collect()
+    }
+
+    pub(crate) fn scan(&self, table: usize, after: Option<&RowRef>, most: usize) -> Vec<StoredRow> {
+        let after = after.map(|row| Place(row.clone()));
+        let rows = self.tables[table].rows.iter();
+        let beyond = rows.filter(|(place, _)| after.as_ref().is_none_or(|after| *place > after));
+        let live = beyond.filter(|(_, held)| held.values.is_some());
+        live.take(most).map(|(_, held)| held.clone()).collect()
+    }
+
+    pub(crate) fn digest(&self, table: usize) -> Vec<(u8, i64, u128)> {
+        let buckets = self.tables[table].digest.iter();
+        buckets.map(|(bucket, (rows, sum))| (*bucket, *rows, *sum)).collect()
+    }
+}
+
+/// Whether a row fits a condition. No value never fits.
+fn fits(schema: &Schema, condition: &Condition, row: &[Value]) -> bool {
+    let held = &row[condition.column];
+    let column = &schema.columns[condition.column];
+    let admits = |order: Ordering| match condition.operator {
+        Operator::Equal => order.is_eq(),
+        Operator::Less => order.is_lt(),
+        Operator::AtMost => order.is_le(),
+        Operator::Greater => order.is_gt(),
+        Operator::AtLeast => order.is_ge(),
+    };
+    let comparable = |value: &&Value| **value != Value::Null && *held != Value::Null;
+    let mut values = condition.values.iter().filter(comparable);
+    values.any(|value| admits(compare(column, held, value)))
+}
+
+type SortedKey = (Option<Value>, Vec<Value>);
+
+/// The order of two rows: by the sorted column, no value last both ways, then by key.
+fn in_order(
+    schema: &Schema,
+    sort: Option<(usize, Direction)>,
+    (a, a_key): &SortedKey,
+    (b, b_key): &SortedKey,
+) -> Ordering {
+    let sorted = match (sort, a, b) {
+        (Some((column, direction)), Some(a), Some(b)) => {
+            let order = compare(&schema.columns[column], a, b);
+            let reversed = direction == Direction::Descending && *a != Value::Null && *b != Value::Null;
+            if reversed { order.reverse() } else { order }
+        }
+        _ => Ordering::Equal,
+    };
+    let columns = schema.key.iter().map(|column| &schema.columns[*column]);
+    let mut keys = columns.zip(a_key.iter().zip(b_key));
+    let by_key = keys.find_map(|(column, (a, b))| Some(compare(column, a, b)).filter(|order| order.is_ne()));
+    sorted.then(by_key.unwrap_or(Ordering::Equal))
+}
+
+/// The order of two values of a column: by rank where it is ranked, otherwise the portable one.
+fn compare(column: &ColumnSpec, a: &Value, b: &Value) -> Ordering {
+    let rank = |value: &Value| match value {
+        Value::Text(name) if column.ranked => column.choices.iter().position(|choice| choice == name),
+        _ => None,
+    };
+    match (rank(a), rank(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        _ => a.portable_cmp(b),
+    }
+}
+
+/// A row's place in a table: by tenant, then by key.
+#[derive(Clone)]
+struct Place(RowRef);
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_tenant = Tenant::cmp(&self.0.tenant, &other.0.tenant);
+        let mut keys = self.0.key.iter().zip(&other.0.key);
+        let by_key = keys.find_map(|(a, b)| Some(a.portable_cmp(b)).filter(|order| order.is_ne()));
+        by_tenant.then(by_key.unwrap_or(Ordering::Equal))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Place {}
+
+fn shapes(group: &Group) -> Vec<String> {
+    group.models().iter().map(|model| model.schema().shape()).collect()
+}
+
+fn start(log: &Log, now: Timestamp) -> Checkpoint {
+    Checkpoint {
+        mark: log.mark(Position::START).unwrap_or_else(|| log.head()),
+        updated_at: now,
+        stopped: None,
+    }
+}

@@ -1,0 +1,443 @@
+//! The three ports over one mutex. What a transaction changes is worked out first and written after, so that
+//! an error leaves nothing behind.
+
+use crate::log::{Log, mark_of};
+use crate::rows::GroupRows;
+use diptych_command::{CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict};
+use diptych_command::{Effect, EventStore, Outcome};
+use diptych_core::{
+    BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, Tenant, Timestamp,
+    Version,
+};
+use diptych_query::{
+    AdvanceError, Advanced, Block, Categories, Checkpoint, Feed, Fold, FoldError, Found, Group, Health, Mark,
+    ModelStore, Progress, RawFind, RowRef, ScannedRow, Schema, Stopped, TableChanges,
+};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How many missing facts a command folds into an inline group before its own; beyond it, the group is left to
+/// a worker until it has caught up.
+pub const INLINE_CATCH_UP_EVENTS_MAX: u64 = 100;
+
+/// A store in memory. What it holds outlives it as long as a reopened one does.
+pub struct MemoryStore {
+    held: Arc<Mutex<Held>>,
+    clock: Arc<dyn Clock>,
+    inline: Vec<Arc<Group>>,
+    progress: Arc<Progress>,
+    head: Arc<watch::Sender<Position>>,
+}
+
+/// Everything committed.
+#[derive(Clone)]
+struct Held {
+    log: Log,
+    groups: BTreeMap<(&'static str, u32), GroupRows>,
+}
+
+impl MemoryStore {
+    /// An empty store with these inline groups.
+    ///
+    /// # Errors
+    /// Never for an empty store; as [`ModelStore::attach`] otherwise.
+    pub fn open(clock: Arc<dyn Clock>, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
+        static LOGS: AtomicU64 = AtomicU64::new(0);
+        let identity = format!("memory {}", LOGS.fetch_add(1, Ordering::Relaxed));
+        let held = Held { log: Log::new(identity), groups: BTreeMap::new() };
+        Self::over(Arc::new(Mutex::new(held)), Arc::default(), clock, inline)
+    }
+
+    /// Another store over the same committed state: a second process beside this one, or the next after it has died.
+    ///
+    /// # Errors
+    /// An inline group of another shape than the one it was built with.
+    pub fn reopen(&self, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
+        Self::over(Arc::clone(&self.held), Arc::clone(&self.head), Arc::clone(&self.clock), inline)
+    }
+
+    /// A copy of the state as it is now, which goes its own way from here.
+    ///
+    /// # Errors
+    /// An inline group of another shape than the one it was built with.
+    pub fn fork(&self, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
+        let copy = self.lock().clone();
+        Self::over(Arc::new(Mutex::new(copy)), Arc::default(), Arc::clone(&self.clock), inline)
+    }
+
+    fn over(
+        held: Arc<Mutex<Held>>,
+        head: Arc<watch::Sender<Position>>,
+        clock: Arc<dyn Clock>,
+        inline: Vec<Arc<Group>>,
+    ) -> Result<Self, Fault> {
+        let store = Self { held, clock, inline, progress: Arc::default(), head };
+        for group in &store.inline {
+            let checkpoint = store.attach_now(group)?;
+            let entry = store.progress.entry(group.name());
+            entry.advance(checkpoint.mark.position());
+            entry.set_followed(true);
+        }
+        let head = store.lock().log.head().position();
+        store.head.send_replace(head);
+        Ok(store)
+    }
+
+    /// How far each group has come in this process.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Every row of the audit, oldest first.
+    #[must_use]
+    pub fn audit(&self) -> Vec<CommandRecord> {
+        self.lock().log.audit().to_vec()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // A panic under the lock can only come before the writing, which is plain assignment.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit_now(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let mut held = self.lock();
+        let Commit { header, effect } = commit;
+        let stream = &header.stream;
+        let now = held.log.time(self.clock.now());
+        let (base, claims) = match &effect {
+            Effect::Append { base, .. } | Effect::Reject { base, .. } => (*base, true),
+            Effect::Refuse { version, .. } => (*version, false),
+        };
+        if claims {
+            if let Some(record) = held.log.claimed(&stream.tenant, &header.id) {
+                return replay(record, &header);
+            }
+            let actual = held.log.version(stream);
+            if actual != base {
+                return Err(CommitError::Conflict(Conflict {
+                    stream: stream.stream.clone(),
+                    expected: base,
+                    actual,
+                    attempts: 1,
+                }));
+            }
+        }
+        let (outcome, events) = match effect {
+            Effect::Append { base, events } => {
+                let facts = self.append_now(&mut held, &header, base, events, now)?;
+                (Outcome::Accepted { base }, facts)
+            }
+            Effect::Reject { name, data, .. } => (Outcome::Rejected { name, data }, Vec::new()),
+            Effect::Refuse { reason, .. } => (Outcome::Refused(reason), Vec::new()),
+        };
+        let head = held.log.head();
+        let record = CommandRecord {
+            header,
+            outcome,
+            version: base.plus(events.len()),
+            token: head.token,
+            recorded_at: now,
+        };
+        held.log.record(record.clone());
+        drop(held);
+        self.head.send_if_modified(|seen| {
+            let moved = *seen < head.position();
+            *seen = head.position().max(*seen);
+            moved
+        });
+        Ok(Committed { record, events, replayed: false })
+    }
+
+    /// Appends events and folds them into the inline groups, all or nothing.
+    fn append_now(
+        &self,
+        held: &mut Held,
+        header: &CommandHeader,
+        base: Version,
+        events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<RawFact>>, CommitError> {
+        let facts = held.log.facts_of(header, base, events, now);
+        let Some(last) = facts.last() else {
+            return Ok(facts);
+        };
+        let through = mark_of(last);
+        let mut staged: Vec<(&Arc<Group>, Vec<TableChanges>, u64)> = Vec::new();
+        for group in &self.inline {
+            if !self.caught_up(held, group, now) {
+                continue;
+            }
+            let rows = &held.groups[&id(group)];
+            let mut fold = Fold::new(group, &rows.checkpoint);
+            let planned = fold.plan_facts(&facts, through);
+            let changes = planned.and_then(|()| rows.fold(&mut fold));
+            let changes = changes.map_err(|error| CommitError::Fault(inline_failed(group, error)))?;
+            staged.push((group, changes, fold.no_ops().iter().sum()));
+        }
+        held.log.append(&facts);
+        for (group, changes, no_ops) in staged {
+            if let Some(rows) = held.groups.get_mut(&id(group)) {
+                rows.apply(changes, through, now);
+            }
+            let entry = self.progress.entry(group.name());
+            entry.count_no_ops(no_ops);
+            entry.advance(through.position());
+        }
+        Ok(facts)
+    }
+
+    /// Brings an inline group to the head, if it is near enough. One that is not is left to a worker.
+    fn caught_up(&self, held: &mut Held, group: &Group, now: Timestamp) -> bool {
+        let Held { log, groups } = held;
+        let Some(rows) = groups.get_mut(&id(group)) else {
+            return false;
+        };
+        let entry = self.progress.entry(group.name());
+        let (from, head) = (rows.checkpoint.mark.position(), log.head());
+        if rows.checkpoint.stopped.is_some() {
+            return false;
+        }
+        if from.lag_to(head.position()) > INLINE_CATCH_UP_EVENTS_MAX {
+            entry.set_health(Health::CatchingUp);
+            return false;
+        }
+        if from < head.position() {
+            let mut fold = Fold::new(group, &rows.checkpoint);
+            let planned = fold.plan_facts(log.between(from, head.position()), head);
+            match planned.and_then(|()| rows.fold(&mut fold)) {
+                Ok(changes) => drop(rows.apply(changes, head, now)),
+                Err(error) => {
+                    // The command at hand is not to blame for an older fact.
+                    let (position, reason) = (error.position, error.to_string());
+                    rows.stop(Some(Stopped { position, reason: reason.clone() }));
+                    entry.set_health(Health::Stopped { position, reason });
+                    return false;
+                }
+            }
+        }
+        if entry.health() == Health::CatchingUp {
+            entry.set_health(Health::Live);
+        }
+        true
+    }
+
+    fn attach_now(&self, group: &Group) -> Result<Checkpoint, Fault> {
+        let mut held = self.lock();
+        let Held { log, groups } = &mut *held;
+        let now = self.clock.now();
+        let rows = groups.entry(id(group)).or_insert_with(|| GroupRows::new(group, log, now));
+        rows.check(group, log)?;
+        Ok(rows.checkpoint.clone())
+    }
+
+    fn advance_now(&self, group: &Group, mut fold: Fold) -> Result<Advanced, AdvanceError> {
+        let mut held = self.lock();
+        let Held { log, groups } = &mut *held;
+        let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
+        let checkpoint = rows.checkpoint.mark.position();
+        if checkpoint != fold.from() {
+            return Err(AdvanceError::Moved { checkpoint });
+        }
+        let through = fold.through();
+        if log.mark(through.position()) != Some(through) {
+            let message = format!("`{}` is not an entry of this log", through.token);
+            return Err(Fault::permanent(Code::LogDiffers, message).into());
+        }
+        let changes = rows.fold(&mut fold)?;
+        let written = rows.apply(changes, through, self.clock.now());
+        Ok(Advanced { checkpoint: rows.checkpoint.clone(), rows: written })
+    }
+
+    /// Looks at or changes one attached group under the lock.
+    fn with<T>(&self, group: &Group, act: impl FnOnce(&mut GroupRows, &Log) -> T) -> Result<T, Fault> {
+        let mut held = self.lock();
+        let Held { log, groups } = &mut *held;
+        let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
+        Ok(act(rows, log))
+    }
+}
+
+impl EventStore for MemoryStore {
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamRef,
+        after: Version,
+        events_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.stream(stream, after, events_max)) })
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        Box::pin(async move { self.commit_now(commit) })
+    }
+
+    fn recorded<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: &'a CommandId,
+    ) -> BoxFuture<'a, Result<Option<CommandRecord>, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.recorded(tenant, id).cloned()) })
+    }
+
+    fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.expire(before, keys_max)) })
+    }
+}
+
+impl Feed for MemoryStore {
+    fn read<'a>(
+        &'a self,
+        after: Position,
+        categories: &'a Categories,
+        positions_max: usize,
+    ) -> BoxFuture<'a, Result<Block, Fault>> {
+        Box::pin(async move { self.lock().log.read(after, categories, positions_max) })
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Mark, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.head()) })
+    }
+
+    fn mark(&self, position: Position) -> BoxFuture<'_, Result<Option<Mark>, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.mark(position)) })
+    }
+
+    fn stream<'a>(
+        &'a self,
+        stream: &'a StreamRef,
+        after: Version,
+        events_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
+        self.load(stream, after, events_max)
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+}
+
+impl ModelStore for MemoryStore {
+    fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        Box::pin(async move { self.attach_now(group) })
+    }
+
+    fn advance<'a>(&'a self, group: &'a Group, fold: Fold) -> BoxFuture<'a, Result<Advanced, AdvanceError>> {
+        Box::pin(async move { self.advance_now(group, fold) })
+    }
+
+    fn set_stopped<'a>(
+        &'a self,
+        group: &'a Group,
+        stopped: Option<Stopped>,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move { self.with(group, |rows, _| rows.stop(stopped)) })
+    }
+
+    fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        Box::pin(async move { self.with(group, |rows, _| rows.checkpoint.clone()) })
+    }
+
+    fn find<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        find: &'a RawFind,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Found, Fault>> {
+        Box::pin(async move {
+            let table = table_of(group, schema)?;
+            self.with(group, |rows, _| found(rows, rows.find(table, schema, find)))
+        })
+    }
+
+    fn get<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        row: &'a RowRef,
+    ) -> BoxFuture<'a, Result<Found, Fault>> {
+        Box::pin(async move {
+            let table = table_of(group, schema)?;
+            self.with(group, |rows, _| found(rows, rows.get(table, row).into_iter().collect()))
+        })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<ScannedRow>, Fault>> {
+        Box::pin(async move {
+            let table = table_of(group, schema)?;
+            self.with(group, |rows, _| rows.scan(table, after, rows_max))
+        })
+    }
+
+    fn digest<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+    ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>> {
+        Box::pin(async move {
+            let table = table_of(group, schema)?;
+            self.with(group, |rows, _| rows.digest(table))
+        })
+    }
+
+    fn passed_at<'a>(
+        &'a self,
+        group: &'a Group,
+        position: Position,
+    ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
+        Box::pin(async move { self.with(group, |rows, _| rows.passed_at(position)) })
+    }
+
+    fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let checkpoint = self.with(group, |rows, log| {
+                rows.reset(log, now);
+                rows.checkpoint.clone()
+            })?;
+            self.progress.entry(group.name()).reset();
+            Ok(checkpoint)
+        })
+    }
+}
+
+/// What an earlier command under the same key left, if it asked the same.
+fn replay(record: &CommandRecord, header: &CommandHeader) -> Result<Committed, CommitError> {
+    if record.header.hash != header.hash {
+        return Err(CommitError::KeyReused);
+    }
+    Ok(Committed { record: record.clone(), events: Vec::new(), replayed: true })
+}
+
+fn found(rows: &GroupRows, values: Vec<Vec<diptych_core::Value>>) -> Found {
+    Found { rows: values, checkpoint: rows.checkpoint.clone(), generation: 1 }
+}
+
+fn id(group: &Group) -> (&'static str, u32) {
+    (group.name(), group.revision())
+}
+
+fn table_of(group: &Group, schema: &Schema) -> Result<usize, Fault> {
+    let index = group.models().iter().position(|model| model.schema().name == schema.name);
+    let missing = || format!("group `{}` has no table `{}`", group.name(), schema.name);
+    index.ok_or_else(|| Fault::permanent(Code::Internal, missing()))
+}
+
+fn not_attached(group: &Group) -> Fault {
+    Fault::permanent(Code::Internal, format!("group `{}` is not attached", group.name()))
+}
+
+fn inline_failed(group: &Group, error: FoldError) -> Fault {
+    let message = format!("inline read model `{}` could not take the command's events", group.name());
+    Fault::permanent(Code::InlineFailed, message).because(error)
+}

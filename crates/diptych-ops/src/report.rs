@@ -1,0 +1,349 @@
+//! What actions answer: the same values as tables for people and as JSON for machines.
+
+use crate::words::{bytes_in_words, lag_in_words};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use diptych_core::{Position, Timestamp, Token};
+use diptych_projector::VerifyReport;
+use diptych_query::{Freshness, Health};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// For whom a report is rendered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Tables and sentences.
+    Human,
+    /// One JSON value.
+    Json,
+}
+
+/// What an action answered.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Report {
+    /// The log and every read model.
+    Status(StatusReport),
+    /// Every read model.
+    Models(Vec<ModelStatus>),
+    /// One read model in full.
+    Model(Box<ModelReport>),
+    /// Rows against the log.
+    Verified(Vec<VerifyReport>),
+    /// A read model was drained.
+    Drained {
+        /// Which.
+        model: &'static str,
+        /// Where it stood before.
+        from: Position,
+        /// Where it stands now.
+        through: Position,
+        /// How many positions it moved.
+        events: u64,
+    },
+    /// Rows of a read model.
+    Rows(RowsReport),
+}
+
+/// The log and every read model.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// The service.
+    pub service: String,
+    /// Where its store is.
+    pub store: String,
+    /// How many events the log holds.
+    pub events: u64,
+    /// When the last was recorded.
+    pub last_recorded_at: Option<Timestamp>,
+    /// The head of the log.
+    pub token: Token,
+    /// How many streams there are.
+    pub streams: u64,
+    /// How many commands the ledger knows.
+    pub commands: u64,
+    /// How many bytes the log takes.
+    pub log_bytes: u64,
+    /// Every read model.
+    pub models: Vec<ModelStatus>,
+}
+
+/// How a read model is doing.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelStatus {
+    /// Its name.
+    pub model: &'static str,
+    /// The code's version of it.
+    pub revision: u32,
+    /// When its facts are folded.
+    pub mode: &'static str,
+    /// What its answers promise.
+    pub contract: String,
+    /// Who answers for it.
+    pub owner: &'static str,
+    /// How many rows it has.
+    pub rows: u64,
+    /// How fresh it is.
+    pub freshness: Freshness,
+    /// How it is doing.
+    pub health: Health,
+}
+
+/// One read model in full.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelReport {
+    /// How it is doing.
+    #[serde(flatten)]
+    pub status: ModelStatus,
+    /// What it means.
+    pub meaning: &'static str,
+    /// The fingerprint of its shape.
+    pub shape: String,
+    /// Its stored columns.
+    pub columns: Vec<ColumnReport>,
+    /// Its columns computed at read time.
+    pub computed: Vec<&'static str>,
+    /// Its secondary indexes.
+    pub indexes: Vec<String>,
+    /// The categories whose facts it reads.
+    pub categories: Vec<&'static str>,
+    /// The event types whose facts it reads.
+    pub event_types: Vec<&'static str>,
+    /// Who answers for it and why it exists.
+    pub governance: Vec<(&'static str, &'static str)>,
+    /// How many facts met no row and left none, in this process.
+    pub no_ops: u64,
+}
+
+/// One column.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColumnReport {
+    /// Its name in SQL.
+    pub name: &'static str,
+    /// Its name on the wire.
+    pub public: &'static str,
+    /// Its type.
+    pub value_type: String,
+    /// Whether it may hold no value.
+    pub nullable: bool,
+    /// Whether it is part of the key.
+    pub key: bool,
+    /// Whether a query may filter by it.
+    pub filter: bool,
+    /// Whether a query may sort by it.
+    pub sort: bool,
+    /// How careful to be with it.
+    pub sensitivity: String,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// Rows of a read model.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RowsReport {
+    /// The columns' names on the wire.
+    pub columns: Vec<&'static str>,
+    /// The rows.
+    pub rows: Vec<Vec<serde_json::Value>>,
+    /// Where the next page starts.
+    pub next_page_token: Option<String>,
+    /// How fresh they are.
+    pub freshness: Freshness,
+    /// How the model is doing.
+    pub health: Health,
+}
+
+impl Report {
+    /// Renders the report.
+    #[must_use]
+    pub fn render(&self, output: Output) -> String {
+        match output {
+            Output::Json => serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string()),
+            Output::Human => self.to_text(),
+        }
+    }
+
+    /// Whether nothing is wrong: a script's exit code.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        match self {
+            Self::Verified(reports) => reports.iter().all(VerifyReport::is_clean),
+            _ => true,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Status(status) => status_text(status),
+            Self::Models(models) => models_table(models),
+            Self::Model(model) => model_text(model),
+            Self::Verified(reports) => reports.iter().map(verified_text).collect::<Vec<_>>().join("\n"),
+            Self::Drained { model, from, through, events } => {
+                format!("{model}: {events} events folded, from position {from} to {through}")
+            }
+            Self::Rows(rows) => rows_text(rows),
+        }
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    table
+}
+
+fn status_text(status: &StatusReport) -> String {
+    let last = status.last_recorded_at.map_or("never".to_owned(), |time| time.to_string());
+    format!(
+        "{} on {}\n{} events in {} streams, {} commands, {} (last recorded {last})\n{}",
+        status.service,
+        status.store,
+        status.events,
+        status.streams,
+        status.commands,
+        bytes_in_words(status.log_bytes),
+        models_table(&status.models)
+    )
+}
+
+fn models_table(models: &[ModelStatus]) -> String {
+    let mut table = table(&["model", "mode", "contract", "rows", "position", "lag", "health"]);
+    for model in models {
+        let Freshness { projection_position, lag_events, lag_seconds, .. } = &model.freshness;
+        table.add_row(vec![
+            model.model.to_owned(),
+            model.mode.to_owned(),
+            model.contract.clone(),
+            model.rows.to_string(),
+            projection_position.to_string(),
+            lag_in_words(*lag_events, *lag_seconds),
+            health_text(&model.health),
+        ]);
+    }
+    table.to_string()
+}
+
+fn health_text(health: &Health) -> String {
+    match health {
+        Health::Stopped { position, reason } | Health::OlderCode { position, reason } => {
+            format!("{} at {position}: {reason}", health.as_str())
+        }
+        Health::Retrying { reason } => format!("retrying: {reason}"),
+        other => other.as_str().to_owned(),
+    }
+}
+
+fn model_text(model: &ModelReport) -> String {
+    let mut text =
+        format!("{} (revision {}): {}\n", model.status.model, model.status.revision, model.meaning);
+    text.push_str(&models_table(std::slice::from_ref(&model.status)));
+    let mut columns = table(&["column", "on the wire", "type", "use", "sensitivity", "meaning"]);
+    for column in &model.columns {
+        let uses = [("key", column.key), ("filter", column.filter), ("sort", column.sort)];
+        let uses: Vec<_> = uses.iter().filter(|(_, on)| *on).map(|(word, _)| *word).collect();
+        let null = if column.nullable { " or null" } else { "" };
+        columns.add_row(vec![
+            column.name.to_owned(),
+            column.public.to_owned(),
+            format!("{}{null}", column.value_type),
+            uses.join(", "),
+            column.sensitivity.clone(),
+            column.meaning.to_owned(),
+        ]);
+    }
+    let _ = write!(text, "\n{columns}\n");
+    let lists = [
+        ("computed at read time", model.computed.join(", ")),
+        ("indexes", model.indexes.join("; ")),
+        ("reads", format!("{} ({})", model.categories.join(", "), model.event_types.join(", "))),
+        ("shape", model.shape.clone()),
+        ("facts that met no row", model.no_ops.to_string()),
+    ];
+    let governance = model.governance.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    for (name, value) in lists.into_iter().chain(governance).filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    text.trim_end().to_owned()
+}
+
+fn verified_text(report: &VerifyReport) -> String {
+    let VerifyReport { model, position, facts, rows_expected, rows_actual, .. } = report;
+    let digest = match report.digest_matches {
+        Some(true) => "the digest matches",
+        Some(false) => "THE DIGEST DIFFERS",
+        None => "the digest was not compared, the model moved",
+    };
+    let verdict = if report.is_clean() { "clean" } else { "DIFFERS" };
+    let mut text = format!(
+        "{model}: {verdict} at position {position}: {rows_actual} rows, {rows_expected} expected from {facts} facts, \
+         {} differ; {digest}",
+        report.differing_rows
+    );
+    for difference in &report.differences {
+        let key: Vec<_> = difference.key.iter().map(ToString::to_string).collect();
+        let column = difference.column.unwrap_or("row");
+        let _ = write!(
+            text,
+            "\n  {} {}: {column} is {}, expected {}",
+            difference.tenant,
+            key.join("/"),
+            difference.actual,
+            difference.expected
+        );
+    }
+    text
+}
+
+fn rows_text(rows: &RowsReport) -> String {
+    let mut table = table(&rows.columns);
+    for row in &rows.rows {
+        table.add_row(row.iter().map(cell_text));
+    }
+    let Freshness { lag_events, lag_seconds, projection_position, .. } = &rows.freshness;
+    let lag = lag_in_words(*lag_events, *lag_seconds);
+    let mut text = format!("{table}\n{} rows, {lag} at position {projection_position}", rows.rows.len());
+    if let Some(token) = &rows.next_page_token {
+        let _ = write!(text, "; more with pageToken={token}");
+    }
+    text
+}
+
+/// A JSON value as a cell: texts bare, money as people write it, long values cut.
+fn cell_text(value: &serde_json::Value) -> String {
+    const CELL_CHARS_MAX: usize = 48;
+    let text = match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Object(fields)
+            if fields.contains_key("amount") && fields.contains_key("currency") =>
+        {
+            let part = |name: &str| fields.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+            format!("{} {}", part("amount"), part("currency"))
+        }
+        other => other.to_string(),
+    };
+    if text.chars().count() > CELL_CHARS_MAX {
+        let mut cut: String = text.chars().take(CELL_CHARS_MAX - 1).collect();
+        cut.push('…');
+        return cut;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_short_and_bare() {
+        assert_eq!(cell_text(&serde_json::json!({"amount": "39.98", "currency": "GBP"})), "39.98 GBP");
+        assert_eq!(cell_text(&serde_json::json!("x".repeat(60))).chars().count(), 48);
+        assert_eq!(cell_text(&serde_json::Value::Null), "");
+    }
+}

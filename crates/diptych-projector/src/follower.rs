@@ -1,0 +1,285 @@
+//! One group being followed: read a block, fold it, commit rows and checkpoint, and judge what went wrong.
+
+use crate::ProjectionMetrics;
+use diptych_core::{Clock, Code, Fault, Position, Timestamp};
+use diptych_query::{
+    AdvanceError, Advanced, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
+    ModelStore, Progress, ProgressEntry, Stopped,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The limits of following.
+#[derive(Clone, Debug)]
+pub struct ProjectorLimits {
+    /// The most positions of one transaction. A model that lags takes as many as wait, up to this.
+    pub batch_positions_max: usize,
+    /// The most rows that a first build holds in memory before it writes them.
+    pub build_rows_max: usize,
+    /// How often a fact that fails is folded again before the model stops.
+    pub fold_retries_max: u32,
+    /// The first pause after a failure; it doubles with every further one.
+    pub retry_pause_min: Duration,
+    /// The longest pause between two tries.
+    pub retry_pause_max: Duration,
+}
+
+impl Default for ProjectorLimits {
+    fn default() -> Self {
+        Self {
+            batch_positions_max: 10_000,
+            build_rows_max: 2_000_000,
+            fold_retries_max: 2,
+            retry_pause_min: Duration::from_millis(20),
+            retry_pause_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What one step did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The checkpoint moved; more may be waiting.
+    Advanced,
+    /// The checkpoint is at the head.
+    CaughtUp,
+    /// Infrastructure failed; try again after a pause.
+    Retry(Duration),
+    /// A fact stopped the group; an operator must look.
+    Stopped,
+}
+
+/// Follows the log for one group.
+pub struct Follower {
+    group: Arc<Group>,
+    feed: Arc<dyn Feed>,
+    store: Arc<dyn ModelStore>,
+    clock: Arc<dyn Clock>,
+    entry: Arc<ProgressEntry>,
+    metrics: ProjectionMetrics,
+    limits: ProjectorLimits,
+    /// Facts recorded before this were never awaited by anybody in this process.
+    started_at: Timestamp,
+    checkpoint: Option<Checkpoint>,
+    /// How many steps in a row have failed.
+    failures: u32,
+    /// Where the last fold failed, and how often.
+    failing: Option<(Position, u32)>,
+}
+
+/// What a follower needs.
+#[derive(Clone)]
+pub(crate) struct FollowerParts {
+    pub(crate) feed: Arc<dyn Feed>,
+    pub(crate) store: Arc<dyn ModelStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: ProjectionMetrics,
+    pub(crate) limits: ProjectorLimits,
+}
+
+impl Follower {
+    pub(crate) fn new(group: Arc<Group>, progress: &Progress, parts: FollowerParts) -> Self {
+        let FollowerParts { feed, store, clock, metrics, limits } = parts;
+        let entry = progress.entry(group.name());
+        let started_at = clock.now();
+        Self {
+            group,
+            feed,
+            store,
+            clock,
+            entry,
+            metrics,
+            limits,
+            started_at,
+            checkpoint: None,
+            failures: 0,
+            failing: None,
+        }
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Where the group stands, as far as this follower knows.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.checkpoint.as_ref().map_or(Position::START, |checkpoint| checkpoint.mark.position())
+    }
+
+    /// Forgets what it knows: the rows were reset, or somebody else moved the checkpoint.
+    pub fn forget(&mut self) {
+        self.checkpoint = None;
+        self.failing = None;
+        self.failures = 0;
+    }
+
+    /// Takes what waits, one transaction's worth.
+    pub async fn step(&mut self) -> Step {
+        match self.advance().await {
+            Ok(step) => {
+                self.failures = 0;
+                if step == Step::Advanced || matches!(self.entry.health(), Health::Retrying { .. }) {
+                    self.entry.set_health(Health::Live);
+                }
+                step
+            }
+            Err(AdvanceError::Moved { .. }) => {
+                self.checkpoint = None;
+                Step::Advanced
+            }
+            Err(AdvanceError::Fold(error)) => self.judge(error).await,
+            Err(AdvanceError::Fault(fault)) => self.pause(&fault),
+            Err(error) => self.pause(&Fault::transient(Code::Storage, format!("{error:?}"))),
+        }
+    }
+
+    async fn advance(&mut self) -> Result<Step, AdvanceError> {
+        let checkpoint = self.known_checkpoint().await?;
+        let block = self.read(checkpoint.mark.position(), self.limits.batch_positions_max).await?;
+        if block.through.position() == checkpoint.mark.position() {
+            return Ok(Step::CaughtUp);
+        }
+        let fresh = checkpoint.mark.position() == Position::START;
+        let more = block.through.position() < block.head;
+        if fresh && more {
+            return self.build(&checkpoint, block).await;
+        }
+        let mut fold = Fold::new(&self.group, &checkpoint);
+        fold.plan(&block)?;
+        let advanced = self.store.advance(&self.group, fold).await?;
+        self.observe_visible(&block);
+        self.note(advanced);
+        if checkpoint.stopped.is_some() {
+            self.store.set_stopped(&self.group, None).await?;
+            self.checkpoint = None;
+        }
+        Ok(Step::Advanced)
+    }
+
+    /// The first build of a group with much to read: rows are held in memory and written once.
+    async fn build(&mut self, checkpoint: &Checkpoint, first: Block) -> Result<Step, AdvanceError> {
+        let started = Instant::now();
+        let mut fold = Fold::new(&self.group, checkpoint);
+        let mut block = first;
+        loop {
+            let through = block.through.position();
+            let done = through >= block.head || fold.rows_held() >= self.limits.build_rows_max;
+            let folding = tokio::task::spawn_blocking(move || {
+                let result = fold.plan(&block).and_then(|()| fold.run());
+                result.map(|()| fold)
+            });
+            // The next block is read while this one folds.
+            let (folded, next) = tokio::join!(folding, async {
+                if done { None } else { Some(self.read(through, self.limits.batch_positions_max).await) }
+            });
+            let gone = |error| Fault::transient(Code::Internal, "the folding thread ended").because(error);
+            fold = folded.map_err(gone)??;
+            match next.transpose()? {
+                Some(next) if next.through.position() > through => block = next,
+                _ => break,
+            }
+        }
+        let advanced = self.store.advance(&self.group, fold).await?;
+        self.note(advanced);
+        self.metrics.built(self.group.name(), started.elapsed());
+        Ok(Step::Advanced)
+    }
+
+    async fn read(&self, after: Position, positions_max: usize) -> Result<Block, Fault> {
+        self.feed.read(after, self.group.categories(), positions_max).await
+    }
+
+    async fn known_checkpoint(&mut self) -> Result<Checkpoint, Fault> {
+        if let Some(checkpoint) = &self.checkpoint {
+            return Ok(checkpoint.clone());
+        }
+        let checkpoint = self.store.checkpoint(&self.group).await?;
+        self.entry.advance(checkpoint.mark.position());
+        self.checkpoint = Some(checkpoint.clone());
+        Ok(checkpoint)
+    }
+
+    fn note(&mut self, advanced: Advanced) {
+        self.entry.advance(advanced.checkpoint.mark.position());
+        self.checkpoint = Some(advanced.checkpoint);
+        self.failing = None;
+    }
+
+    /// A fact failed: everything before it is applied, it is tried again a bounded number of times, then it
+    /// stops the group where everybody can see it.
+    async fn judge(&mut self, error: FoldError) -> Step {
+        self.metrics.failed(self.group.name(), &error.event);
+        let here = self.position();
+        let before = Position(error.position.0.saturating_sub(1));
+        if before > here && self.apply_before(before).await.is_err() {
+            return Step::Retry(self.limits.retry_pause_min);
+        }
+        let tries = match self.failing {
+            Some((position, tries)) if position == error.position => tries + 1,
+            _ => 1,
+        };
+        self.failing = Some((error.position, tries));
+        let hopeless = matches!(error.kind, FoldErrorKind::Undecodable(_));
+        if !hopeless && tries <= self.limits.fold_retries_max {
+            return Step::Retry(self.backoff(tries));
+        }
+        self.stop(&error).await;
+        Step::Stopped
+    }
+
+    async fn apply_before(&mut self, before: Position) -> Result<(), AdvanceError> {
+        let checkpoint = self.known_checkpoint().await?;
+        let after = checkpoint.mark.position();
+        let count = usize::try_from(after.lag_to(before)).unwrap_or(usize::MAX);
+        let block = self.read(after, count.min(self.limits.batch_positions_max)).await?;
+        let mut fold = Fold::new(&self.group, &checkpoint);
+        fold.plan(&block)?;
+        let advanced = self.store.advance(&self.group, fold).await?;
+        let failing = self.failing;
+        self.note(advanced);
+        self.failing = failing;
+        Ok(())
+    }
+
+    async fn stop(&self, error: &FoldError) {
+        let reason = error.to_string();
+        let position =
+            if error.position == Position::START { self.position().next() } else { error.position };
+        tracing::error!(model = self.group.name(), %position, %reason, "the read model stopped");
+        let stopped = Stopped { position, reason: reason.clone() };
+        if let Err(fault) = self.store.set_stopped(&self.group, Some(stopped)).await {
+            tracing::error!(%fault, "the reason could not be written down");
+        }
+        self.entry.set_health(match error.code() {
+            Code::OlderCode => Health::OlderCode { position, reason },
+            _ => Health::Stopped { position, reason },
+        });
+    }
+
+    fn pause(&mut self, fault: &Fault) -> Step {
+        self.failures += 1;
+        self.checkpoint = None;
+        let pause = self.backoff(self.failures);
+        tracing::warn!(model = self.group.name(), %fault, ?pause, "the read model could not advance");
+        self.metrics.failed(self.group.name(), "");
+        self.entry.set_health(Health::Retrying { reason: fault.to_string() });
+        Step::Retry(pause)
+    }
+
+    fn backoff(&self, tries: u32) -> Duration {
+        let doubled = self.limits.retry_pause_min.saturating_mul(1 << tries.min(16));
+        doubled.min(self.limits.retry_pause_max).mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// How long each fact took from its recording to being visible; facts from before this process are left out.
+    fn observe_visible(&self, block: &Block) {
+        let now = self.clock.now();
+        for fact in block.facts.iter().filter(|fact| fact.recorded_at >= self.started_at) {
+            let seconds = now.seconds_since(fact.recorded_at);
+            self.metrics.visible(self.group.name(), &fact.event.name, seconds);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the hinge counts, under Prometheus names.
+
+use diptych_core::Position;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// Gauges, counters and latencies of projections. The label `projection` is the operators' *model*.
+#[derive(Clone, Debug)]
+pub struct ProjectionMetrics {
+    lag_seconds: Family<ProjectionLabels, Gauge<f64, AtomicU64>>,
+    lag_events: Family<ProjectionLabels, Gauge>,
+    last_position: Family<ProjectionLabels, Gauge>,
+    errors: Family<EventLabels, Counter>,
+    rebuild: Family<ProjectionLabels, Histogram, fn() -> Histogram>,
+    visible: Family<EventLabels, Histogram, fn() -> Histogram>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProjectionLabels {
+    projection: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(non_snake_case, reason = "the label's name is part of the contract with dashboards")]
+struct EventLabels {
+    projection: String,
+    eventType: String,
+}
+
+impl Default for ProjectionMetrics {
+    fn default() -> Self {
+        Self {
+            lag_seconds: Family::default(),
+            lag_events: Family::default(),
+            last_position: Family::default(),
+            errors: Family::default(),
+            rebuild: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 4.0, 12))),
+            visible: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
+        }
+    }
+}
+
+impl ProjectionMetrics {
+    /// Offers the metrics for exposition.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "projection_lag_seconds",
+            "Age of the first event that a model has not applied",
+            self.lag_seconds.clone(),
+        );
+        registry.register(
+            "projection_lag_events",
+            "Events that a model has not applied",
+            self.lag_events.clone(),
+        );
+        registry.register(
+            "projection_last_processed_position",
+            "The last position that a model has applied",
+            self.last_position.clone(),
+        );
+        registry.register("projection_error", "Failures of a model, by event type", self.errors.clone());
+        registry.register(
+            "projection_rebuild_duration_seconds",
+            "Time to build a model from the start of the log",
+            self.rebuild.clone(),
+        );
+        registry.register(
+            "projection_time_to_visible_seconds",
+            "Time from an event's recording to its row being visible",
+            self.visible.clone(),
+        );
+    }
+
+    /// Notes where a model stands against the log, measured when somebody looks.
+    pub fn measured(&self, projection: &str, position: Position, lag_events: u64, lag_seconds: f64) {
+        let labels = projection_labels(projection);
+        self.lag_seconds.get_or_create(&labels).set(lag_seconds);
+        self.lag_events.get_or_create(&labels).set(i64::try_from(lag_events).unwrap_or(i64::MAX));
+        self.last_position.get_or_create(&labels).set(i64::try_from(position.0).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn failed(&self, projection: &str, event_type: &str) {
+        self.errors.get_or_create(&event_labels(projection, event_type)).inc();
+    }
+
+    pub(crate) fn built(&self, projection: &str, took: Duration) {
+        self.rebuild.get_or_create(&projection_labels(projection)).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn visible(&self, projection: &str, event_type: &str, seconds: f64) {
+        self.visible.get_or_create(&event_labels(projection, event_type)).observe(seconds);
+    }
+}
+
+fn projection_labels(projection: &str) -> ProjectionLabels {
+    ProjectionLabels { projection: projection.to_owned() }
+}
+
+fn event_labels(projection: &str, event_type: &str) -> EventLabels {
+    EventLabels { projection: projection.to_owned(), eventType: event_type.to_owned() }
+}

@@ -1,0 +1,269 @@
+//! Verification: every row of a group against a fresh fold of the log, at the same position.
+
+use diptych_core::{Fault, Position, Tenant, Value};
+use diptych_query::fold::{bucket_of, row_digest};
+use diptych_query::{
+    Feed, Fold, FoldError, Group, ModelStore, RowRef, ScannedRow, Schema, StoredRow, TableChanges,
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+/// How many positions are folded at once.
+const BLOCK_POSITIONS_MAX: usize = 10_000;
+
+/// How many rows are scanned at once.
+const SCAN_ROWS_MAX: usize = 5_000;
+
+/// What verification found in one table.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyReport {
+    /// The read model.
+    pub model: &'static str,
+    /// The position at which rows and log were compared.
+    pub position: Position,
+    /// How many facts were folded afresh.
+    pub facts: usize,
+    /// How many rows the log says there are.
+    pub rows_expected: usize,
+    /// How many rows there are.
+    pub rows_actual: usize,
+    /// Whether the digest kept with the checkpoint is that of the rows; none when the model moved meanwhile.
+    pub digest_matches: Option<bool>,
+    /// How many rows differ.
+    pub differing_rows: usize,
+    /// The first of them.
+    pub differences: Vec<Difference>,
+}
+
+impl VerifyReport {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.differing_rows == 0 && self.digest_matches != Some(false)
+    }
+}
+
+/// A row that is not what the log says.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// Whose row.
+    pub tenant: Tenant,
+    /// Its key, one entry for each key column.
+    pub key: Vec<serde_json::Value>,
+    /// The column; none when the whole row is missing or extra.
+    pub column: Option<&'static str>,
+    /// What the log says; null for no row.
+    pub expected: serde_json::Value,
+    /// What stands there; null for no row.
+    pub actual: serde_json::Value,
+}
+
+/// Why verification could not finish.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// There is no such read model.
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// The log cannot be folded up to the checkpoint.
+    Fold(FoldError),
+    /// Infrastructure failed.
+    Fault(Fault),
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { name } => write!(out, "there is no read model `{name}`"),
+            Self::Fold(error) => error.fmt(out),
+            Self::Fault(fault) => fault.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for VerifyError {}
+
+impl From<Fault> for VerifyError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<FoldError> for VerifyError {
+    fn from(error: FoldError) -> Self {
+        Self::Fold(error)
+    }
+}
+
+/// Counts and compares every row of a group with a fresh fold of the log. The group may move meanwhile: a row
+/// that seems to differ is read again with its checkpoint, and the fold is taken to exactly there.
+///
+/// # Errors
+/// A fact that cannot be folded, or a fault.
+pub async fn verify(
+    feed: &dyn Feed,
+    store: &dyn ModelStore,
+    group: &Group,
+    differences_max: usize,
+) -> Result<Vec<VerifyReport>, VerifyError> {
+    let start = feed.mark(Position::START).await?;
+    let start = start.ok_or_else(|| Fault::permanent(diptych_core::Code::Storage, "the log has no start"))?;
+    let mut expected = Expected::new(group, Fold::from_mark(group, start));
+    expected.fold_to(feed, store.checkpoint(group).await?.mark.position()).await?;
+    let mut reports = Vec::new();
+    for (table, model) in group.models().iter().enumerate() {
+        let schema = model.schema();
+        let before = store.checkpoint(group).await?;
+        let (mut suspects, rows_actual, digest) = scan(store, group, schema, &expected.tables[table]).await?;
+        let kept = store.digest(group, schema).await?;
+        let kept: Vec<_> = kept.into_iter().filter(|(_, rows, sum)| (*rows, *sum) != (0, 0)).collect();
+        let after = store.checkpoint(group).await?;
+        let still = before == after;
+        let mut differing = HashSet::new();
+        let mut differences = Vec::new();
+        suspects.sort_by(|a, b| format!("{a:?}").cmp(&format!("{b:?}")));
+        for row in suspects {
+            let found = store.get(group, schema, &row).await?;
+            expected.fold_to(feed, found.checkpoint.mark.position()).await?;
+            let said = expected.tables[table].get(&row);
+            let stands = found.rows.first();
+            let columns = compare(schema, &row, said, stands);
+            if !columns.is_empty() {
+                differing.insert(row);
+                differences.extend(columns);
+            }
+        }
+        differences.truncate(differences_max);
+        reports.push(VerifyReport {
+            model: schema.name,
+            position: expected.position,
+            facts: expected.facts,
+            rows_expected: expected.tables[table].len(),
+            rows_actual,
+            // While the group moves, the digest has no position to be compared at.
+            digest_matches: still.then(|| digest == kept),
+            differing_rows: differing.len(),
+            differences,
+        });
+    }
+    Ok(reports)
+}
+
+/// The rows that the log says there are, at a position that only moves on.
+struct Expected<'a> {
+    group: &'a Group,
+    fold: Fold,
+    position: Position,
+    facts: usize,
+    tables: Vec<HashMap<RowRef, Vec<Value>>>,
+}
+
+impl<'a> Expected<'a> {
+    fn new(group: &'a Group, fold: Fold) -> Self {
+        let tables = vec![HashMap::new(); group.models().len()];
+        Self { group, fold, position: Position::START, facts: 0, tables }
+    }
+
+    async fn fold_to(&mut self, feed: &dyn Feed, target: Position) -> Result<(), VerifyError> {
+        while self.position < target {
+            let left = usize::try_from(self.position.lag_to(target)).unwrap_or(usize::MAX);
+            let block =
+                feed.read(self.position, self.group.categories(), left.min(BLOCK_POSITIONS_MAX)).await?;
+            if block.through.position() == self.position {
+                break;
+            }
+            self.fold.plan(&block)?;
+            self.fold.run()?;
+            self.facts += block.facts.len();
+            self.position = block.through.position();
+        }
+        for (table, TableChanges { rows, .. }) in self.fold.changes().into_iter().enumerate() {
+            for change in rows {
+                let StoredRow { row, values, .. } = change.stored;
+                match values {
+                    Some(values) => self.tables[table].insert(row, values),
+                    None => self.tables[table].remove(&row),
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+type Digest = BTreeMap<u8, (i64, u128)>;
+
+/// Scans a table: the rows that are not as expected, how many there are, and the digest of them all.
+async fn scan(
+    store: &dyn ModelStore,
+    group: &Group,
+    schema: &'static Schema,
+    expected: &HashMap<RowRef, Vec<Value>>,
+) -> Result<(Vec<RowRef>, usize, Vec<(u8, i64, u128)>), Fault> {
+    let mut suspects = Vec::new();
+    let mut seen = HashSet::new();
+    let mut digest = Digest::new();
+    let mut after: Option<RowRef> = None;
+    loop {
+        let rows: Vec<ScannedRow> = store.scan(group, schema, after.as_ref(), SCAN_ROWS_MAX).await?;
+        let full = rows.len() == SCAN_ROWS_MAX;
+        after = rows.last().map(|row| row.row.clone());
+        for StoredRow { row, values, .. } in rows {
+            let values = values.unwrap_or_default();
+            let (count, sum) = digest.entry(bucket_of(&row.tenant, &row.key)).or_default();
+            *count += 1;
+            *sum = sum.wrapping_add(row_digest(&row.tenant, &values));
+            if expected.get(&row) != Some(&values) {
+                suspects.push(row.clone());
+            }
+            seen.insert(row);
+        }
+        if !full {
+            break;
+        }
+    }
+    suspects.extend(expected.keys().filter(|row| !seen.contains(*row)).cloned());
+    let digest = digest.into_iter().map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect();
+    Ok((suspects, seen.len(), digest))
+}
+
+/// The columns in which two versions of a row differ.
+fn compare(
+    schema: &'static Schema,
+    row: &RowRef,
+    expected: Option<&Vec<Value>>,
+    actual: Option<&Vec<Value>>,
+) -> Vec<Difference> {
+    let key: Vec<_> = row.key.iter().map(Value::to_json).collect();
+    let difference = |column, expected: serde_json::Value, actual: serde_json::Value| Difference {
+        tenant: row.tenant.clone(),
+        key: key.clone(),
+        column,
+        expected,
+        actual,
+    };
+    match (expected, actual) {
+        (Some(expected), Some(actual)) => {
+            let pairs = schema.columns.iter().zip(expected.iter().zip(actual));
+            let differing = pairs.filter(|(_, (expected, actual))| expected != actual);
+            differing
+                .map(|(column, (expected, actual))| {
+                    difference(Some(column.name), expected.to_json(), actual.to_json())
+                })
+                .collect()
+        }
+        (Some(expected), None) => vec![difference(None, whole(schema, expected), serde_json::Value::Null)],
+        (None, Some(actual)) => vec![difference(None, serde_json::Value::Null, whole(schema, actual))],
+        (None, None) => Vec::new(),
+    }
+}
+
+fn whole(schema: &'static Schema, values: &[Value]) -> serde_json::Value {
+    let pairs =
+        schema.columns.iter().zip(values).map(|(column, value)| (column.public.to_owned(), value.to_json()));
+    serde_json::Value::Object(pairs.collect())
+}

@@ -1,0 +1,103 @@
+//! How connections are opened: pragmas, versions, and who may write.
+
+use crate::fault::OrFault;
+use crate::{Durability, SqliteLimits};
+use diptych_core::{Code, Fault};
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+
+/// The oldest SQLite whose WAL is known to be sound here: 3.51.3.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// The size of a page. A commit writes whole pages, so small ones make small commits cheap.
+const PAGE_BYTES: i64 = 4_096;
+
+/// How much of a file is mapped into memory.
+const MMAP_BYTES: i64 = 1 << 30;
+
+/// How many pages the WAL holds before it is written back: 64 MiB.
+const WAL_PAGES: i64 = 64 * 1_024 * 1_024 / PAGE_BYTES;
+
+/// Statements each connection keeps prepared.
+const STATEMENTS_MAX: usize = 256;
+
+/// Kibibytes of pages that a writing connection keeps.
+const WRITER_CACHE_KIBIBYTES: i64 = 65_536;
+
+/// Kibibytes of pages that a reading connection keeps; the mapped file serves the rest.
+const READER_CACHE_KIBIBYTES: i64 = 4_096;
+
+/// Opens a file for writing, and makes it where there is none.
+pub(crate) fn open_writer(
+    path: &Path,
+    durability: Durability,
+    limits: &SqliteLimits,
+) -> Result<Connection, Fault> {
+    check_sqlite()?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).or_fault()?;
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    connection.busy_timeout(limits.busy_timeout).or_fault()?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES).or_fault()?;
+    connection.pragma_update(None, "journal_mode", "WAL").or_fault()?;
+    connection.pragma_update(None, "synchronous", synchronous).or_fault()?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).or_fault()?;
+    common(&connection, WRITER_CACHE_KIBIBYTES)?;
+    Ok(connection)
+}
+
+/// Opens a file for reading only. SQLite itself refuses every write through it, twice over.
+pub(crate) fn open_reader(path: &Path, limits: &SqliteLimits) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).or_fault()?;
+    connection.busy_timeout(limits.busy_timeout).or_fault()?;
+    common(&connection, READER_CACHE_KIBIBYTES)?;
+    connection.pragma_update(None, "query_only", true).or_fault()?;
+    Ok(connection)
+}
+
+/// Refuses a file of another program, and one that newer code has written. Answers the version of the schema.
+pub(crate) fn schema_version(
+    connection: &Connection,
+    application: i32,
+    version_max: i32,
+) -> Result<i32, Fault> {
+    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).or_fault();
+    let (id, version) = (read("application_id")?, read("user_version")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .or_fault()?;
+    if id != application && (id != 0 || version != 0 || tables != 0) {
+        let message = "the file is a database of another program; choose another directory";
+        return Err(Fault::permanent(Code::StoreVersion, message));
+    }
+    if version > version_max {
+        let message = format!(
+            "the store has schema {version} and this program knows {version_max}; run the newer program"
+        );
+        return Err(Fault::permanent(Code::StoreVersion, message));
+    }
+    Ok(version)
+}
+
+fn common(connection: &Connection, cache_kibibytes: i64) -> Result<(), Fault> {
+    connection.pragma_update(None, "mmap_size", MMAP_BYTES).or_fault()?;
+    connection.pragma_update(None, "cache_size", -cache_kibibytes).or_fault()?;
+    connection.pragma_update(None, "temp_store", "MEMORY").or_fault()?;
+    connection.pragma_update(None, "trusted_schema", false).or_fault()?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(())
+}
+
+fn check_sqlite() -> Result<(), Fault> {
+    if rusqlite::version_number() >= SQLITE_VERSION_MIN {
+        return Ok(());
+    }
+    let message = format!("SQLite {} is too old, 3.51.3 is the oldest that is safe here", rusqlite::version());
+    Err(Fault::permanent(Code::StoreVersion, message))
+}

@@ -1,0 +1,119 @@
+//! Moving a group: rows, tombstones, digest, history and checkpoint in one transaction, or not at all.
+
+use super::checkpoint::{existing, move_to};
+use super::file::Attached;
+use super::load::drive;
+use super::write::{Digests, sweep_tombstones, write};
+use crate::SqliteLimits;
+use crate::fault::OrFault;
+use diptych_core::{Fault, Position, Timestamp};
+use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Mark, Stopped};
+use rusqlite::{Connection, TransactionBehavior};
+
+/// From how many rows on an empty table is loaded before its indexes are made.
+const BULK_ROWS_MIN: usize = 1_000;
+
+const CLEAR_DIGEST: &str = "DELETE FROM digest WHERE table_name = ?1";
+
+/// Applies a fold: the one function that opens and commits the transaction of a group.
+pub(crate) fn advance(
+    connection: &mut Connection,
+    attached: &Attached,
+    mut fold: Fold,
+    now: Timestamp,
+    limits: &SqliteLimits,
+) -> Result<Advanced, AdvanceError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
+    let before = existing(&transaction, attached.place)?;
+    let standing = before.mark.position();
+    if standing != fold.from() {
+        return Err(AdvanceError::Moved { checkpoint: standing });
+    }
+    let loaded = drive(&transaction, &attached.tables, &mut fold)?;
+    let changes = fold.changes();
+    let rows = changes.iter().map(|changes| changes.rows.len()).sum();
+    let bulk = fold.is_fresh() && rows >= BULK_ROWS_MIN;
+    let through = fold.through();
+    let write_all = || -> rusqlite::Result<bool> {
+        let mut digests = Digests::default();
+        for ((table, changes), loaded) in attached.tables.iter().zip(&changes).zip(&loaded) {
+            if bulk {
+                table.drop_indexes(&transaction)?;
+            }
+            write(&transaction, table, changes, loaded, fold.is_fresh())?;
+            if bulk {
+                table.create_indexes(&transaction)?;
+            }
+            digests.add(table, changes);
+        }
+        digests.write(&transaction)?;
+        move_to(&transaction, attached.place, through, now)?;
+        if through.position() > standing {
+            let moved = (standing, through.position());
+            attached.place.remember(&transaction, moved, now, limits.checkpoint_history_max)?;
+        }
+        sweep(&transaction, attached, through.position(), limits)
+    };
+    let swept = write_all().or_fault()?;
+    transaction.commit().or_fault()?;
+    if swept {
+        attached.note_sweep(through.position());
+    }
+    let checkpoint = Checkpoint {
+        mark: through,
+        updated_at: now,
+        stopped: before.stopped,
+    };
+    Ok(Advanced { checkpoint, rows })
+}
+
+/// Forgets old tombstones now and then. Answers whether it did.
+pub(crate) fn sweep(
+    connection: &Connection,
+    attached: &Attached,
+    position: Position,
+    limits: &SqliteLimits,
+) -> rusqlite::Result<bool> {
+    let due = attached.sweep_is_due(position, limits.tombstone_window_events);
+    if due {
+        let through = Position(position.0.saturating_sub(limits.tombstone_window_events));
+        sweep_tombstones(connection, &attached.tables, through)?;
+    }
+    Ok(due)
+}
+
+/// Writes down why a group stopped, or that it no longer is.
+pub(crate) fn set_stopped(
+    connection: &mut Connection,
+    attached: &Attached,
+    stopped: Option<&Stopped>,
+) -> Result<(), Fault> {
+    attached.place.stop(connection, stopped).or_fault()
+}
+
+/// Empties a group's tables and sets its checkpoint to the start of the log.
+pub(crate) fn reset(
+    connection: &mut Connection,
+    attached: &Attached,
+    start: Mark,
+    now: Timestamp,
+) -> Result<Checkpoint, Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
+    let empty = || -> rusqlite::Result<()> {
+        for table in &attached.tables {
+            table.empty(&transaction)?;
+            transaction.prepare_cached(CLEAR_DIGEST)?.execute([&table.name])?;
+        }
+        attached.place.forget(&transaction)?;
+        attached.place.stop(&transaction, None)?;
+        move_to(&transaction, attached.place, start, now)
+    };
+    empty().or_fault()?;
+    transaction.commit().or_fault()?;
+    attached.note_sweep(Position::START);
+    Ok(Checkpoint {
+        mark: start,
+        updated_at: now,
+        stopped: None,
+    })
+}

@@ -1,0 +1,20 @@
+//! Where rows live: tables from declarations, folds driven over them, reads from them. Appending is not here.
+
+mod advance;
+mod checkpoint;
+mod file;
+mod find;
+mod load;
+mod registry;
+mod rows;
+mod sql;
+mod store;
+mod table;
+mod write;
+
+pub(crate) use advance::{advance, reset, set_stopped, sweep};
+pub(crate) use checkpoint::{Place, existing, move_to};
+pub(crate) use file::{Attached, open_tables};
+pub(crate) use table::Table;
+pub(crate) use write::Digests;
+pub(crate) use {load::drive, write::write};

@@ -1,0 +1,101 @@
+//! One table of a declaration with its statements, written once and prepared by every connection that uses them.
+
+use super::sql;
+use crate::models::checkpoint;
+use diptych_core::{Code, Fault};
+use diptych_query::Schema;
+use rusqlite::Connection;
+
+const CLEAR_STATISTICS: &str = "DELETE FROM sqlite_stat1 WHERE tbl = ?1";
+const INSERT_STATISTICS: &str = "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?1, ?2, ?3)";
+
+/// The table of one declaration.
+pub(crate) struct Table {
+    pub(crate) schema: &'static Schema,
+    /// Its name in its file.
+    pub(crate) name: String,
+    /// The columns that secondary indexes hold.
+    pub(crate) indexed: Vec<usize>,
+    pub(crate) insert: String,
+    pub(crate) update: String,
+    /// Updates what no index holds: when the rest is as before, the indexes need not be touched.
+    pub(crate) update_plain: String,
+    pub(crate) delete: String,
+    pub(crate) select_row: String,
+    pub(crate) select_with_checkpoint: String,
+    pub(crate) select_tombstone: String,
+    pub(crate) has_tombstones: String,
+    pub(crate) upsert_tombstone: String,
+    pub(crate) delete_tombstone: String,
+    pub(crate) sweep_tombstones: String,
+    indexes: Vec<(String, String)>,
+}
+
+impl Table {
+    /// Writes the statements of a table.
+    pub(crate) fn new(schema: &'static Schema, name: String) -> Result<Self, Fault> {
+        if let Some(column) = sql::clashing_column(schema) {
+            let message =
+                format!("read model `{}` cannot have a column {column}: its table needs that name", schema.name);
+            return Err(Fault::permanent(Code::ServiceInvalid, message));
+        }
+        let mut indexed: Vec<usize> =
+            schema.indexes.iter().flat_map(|index| index.columns).map(|(column, _)| *column).collect();
+        indexed.retain(|column| !schema.key.contains(column));
+        indexed.sort_unstable();
+        indexed.dedup();
+        let changing = || (0..schema.columns.len()).filter(|column| !schema.key.contains(column));
+        let plain: Vec<_> = changing().filter(|column| !indexed.contains(column)).collect();
+        let tombstones = sql::tombstones_of(&name);
+        let quoted = sql::quoted(&tombstones);
+        Ok(Self {
+            schema,
+            insert: sql::insert(&name, schema),
+            update: sql::update(&name, schema, &changing().collect::<Vec<_>>()),
+            update_plain: sql::update(&name, schema, &plain),
+            delete: sql::delete(&name, schema),
+            select_row: sql::select_row(&name, schema),
+            select_with_checkpoint: sql::select_with_checkpoint(&name, schema, checkpoint::COLUMNS),
+            select_tombstone: sql::select_tombstone(&name, schema),
+            has_tombstones: format!("SELECT EXISTS (SELECT 1 FROM {quoted})"),
+            upsert_tombstone: sql::upsert_tombstone(&name, schema),
+            delete_tombstone: sql::delete(&tombstones, schema),
+            sweep_tombstones: format!("DELETE FROM {quoted} WHERE \"projection_position\" <= ?1"),
+            indexes: sql::create_indexes(&name, schema),
+            indexed,
+            name,
+        })
+    }
+
+    /// Makes the table, its indexes and its tombstones.
+    pub(crate) fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute_batch(&sql::create_table(&self.name, self.schema))?;
+        connection.execute_batch(&sql::create_tombstones(&self.name, self.schema))?;
+        self.create_indexes(connection)
+    }
+
+    /// Makes the secondary indexes, and tells the planner what they are good for.
+    pub(crate) fn create_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.indexes.iter().try_for_each(|(_, create)| connection.execute_batch(create))?;
+        // Nothing but ANALYZE makes the table of statistics; what it says is replaced at once.
+        if !connection.table_exists(None, "sqlite_stat1")? {
+            connection.execute_batch(&format!("ANALYZE {}", sql::quoted(&self.name)))?;
+        }
+        connection.execute(CLEAR_STATISTICS, [&self.name])?;
+        for (index, line) in sql::statistics(&self.name, self.schema) {
+            connection.execute(INSERT_STATISTICS, (&self.name, index, line))?;
+        }
+        connection.execute_batch("ANALYZE sqlite_schema")
+    }
+
+    /// Drops the secondary indexes, before many rows come at once.
+    pub(crate) fn drop_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.indexes.iter().try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
+    }
+
+    /// Removes every row and tombstone.
+    pub(crate) fn empty(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let (rows, tombstones) = (sql::quoted(&self.name), sql::quoted(&sql::tombstones_of(&self.name)));
+        connection.execute_batch(&format!("DELETE FROM {rows}; DELETE FROM {tombstones};"))
+    }
+}

@@ -1,0 +1,159 @@
+//! Writing what a fold has changed: rows, tombstones, digest. The caller owns the transaction.
+
+use super::Table;
+use super::load::{Loaded, in_table_order};
+use super::rows::Binder;
+use diptych_core::{Position, Value};
+use diptych_query::{RowChange, TableChanges};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use std::collections::BTreeMap;
+
+const SELECT_DIGEST: &str = "SELECT rows, sum FROM digest WHERE table_name = ?1 AND bucket = ?2";
+const UPSERT_DIGEST: &str = "INSERT INTO digest (table_name, bucket, rows, sum) VALUES (?1, ?2, ?3, ?4) \
+    ON CONFLICT (table_name, bucket) DO UPDATE SET rows = excluded.rows, sum = excluded.sum";
+
+/// Changes of digests, gathered so that each bucket is written once in a transaction.
+#[derive(Default)]
+pub(crate) struct Digests(BTreeMap<(String, u8), (i64, u128)>);
+
+impl Digests {
+    /// Adds the changes of a table.
+    pub(crate) fn add(&mut self, table: &Table, changes: &TableChanges) {
+        for (bucket, rows, sum) in &changes.digest {
+            let held = self.0.entry((table.name.clone(), *bucket)).or_default();
+            held.0 += rows;
+            held.1 = held.1.wrapping_add(*sum);
+        }
+    }
+
+    /// Adds other changes.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (place, (rows, sum)) in other.0 {
+            let held = self.0.entry(place).or_default();
+            held.0 += rows;
+            held.1 = held.1.wrapping_add(sum);
+        }
+    }
+
+    /// Writes them.
+    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut select = connection.prepare_cached(SELECT_DIGEST)?;
+        let mut upsert = connection.prepare_cached(UPSERT_DIGEST)?;
+        for ((table, bucket), (rows, sum)) in &self.0 {
+            let held = select.query_row((table, bucket), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let (held_rows, held_sum): (i64, [u8; 16]) = held.unwrap_or_default();
+            let sum = u128::from_be_bytes(held_sum).wrapping_add(*sum);
+            upsert.execute((table, bucket, held_rows + rows, sum.to_be_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the rows of one table in the order of its key. `fresh` says that it is empty.
+pub(crate) fn write(
+    connection: &Connection,
+    table: &Table,
+    changes: &TableChanges,
+    loaded: &Loaded,
+    fresh: bool,
+) -> rusqlite::Result<usize> {
+    let mut rows: Vec<&RowChange> = changes.rows.iter().collect();
+    rows.sort_unstable_by(|a, b| in_table_order(&a.stored.row, &b.stored.row));
+    let mut statements = Statements::new(connection, table)?;
+    for change in &rows {
+        let RowChange { stored, existed } = change;
+        let guard = stored.guard.0.cast_signed();
+        match &stored.values {
+            Some(values) if *existed => {
+                let unmoved = loaded.indexed.get(&stored.row).is_some_and(|held| {
+                    table.indexed.iter().zip(held).all(|(column, held)| values[*column] == *held)
+                });
+                statements.update(table, change, values, unmoved || table.indexed.is_empty())?;
+            }
+            Some(values) => {
+                if !fresh && loaded.tombstones.contains(&stored.row) {
+                    let delete = &mut statements.delete_tombstone;
+                    Binder::new(delete).row(table.schema, &stored.row)?;
+                    delete.raw_execute()?;
+                }
+                let mut binder = Binder::new(&mut statements.insert);
+                binder.text(stored.row.tenant.as_str())?;
+                for (column, value) in table.schema.columns.iter().zip(values) {
+                    binder.value(column, value)?;
+                }
+                binder.integer(guard)?;
+                binder.integer(stored.hash.cast_signed())?;
+                statements.insert.raw_execute()?;
+            }
+            None => {
+                if *existed {
+                    Binder::new(&mut statements.delete).row(table.schema, &stored.row)?;
+                    statements.delete.raw_execute()?;
+                }
+                let mut binder = Binder::new(&mut statements.upsert_tombstone);
+                binder.row(table.schema, &stored.row)?;
+                binder.integer(guard)?;
+                statements.upsert_tombstone.raw_execute()?;
+            }
+        }
+    }
+    Ok(rows.len())
+}
+
+/// Forgets tombstones whose guard is at or below a position.
+pub(crate) fn sweep_tombstones(
+    connection: &Connection,
+    tables: &[Table],
+    through: Position,
+) -> rusqlite::Result<()> {
+    for table in tables {
+        connection.prepare_cached(&table.sweep_tombstones)?.execute([through.0.cast_signed()])?;
+    }
+    Ok(())
+}
+
+/// The statements of one table for one batch, taken from the connection once.
+struct Statements<'c> {
+    insert: CachedStatement<'c>,
+    update: CachedStatement<'c>,
+    update_plain: CachedStatement<'c>,
+    delete: CachedStatement<'c>,
+    upsert_tombstone: CachedStatement<'c>,
+    delete_tombstone: CachedStatement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn new(connection: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
+        Ok(Self {
+            insert: connection.prepare_cached(&table.insert)?,
+            update: connection.prepare_cached(&table.update)?,
+            update_plain: connection.prepare_cached(&table.update_plain)?,
+            delete: connection.prepare_cached(&table.delete)?,
+            upsert_tombstone: connection.prepare_cached(&table.upsert_tombstone)?,
+            delete_tombstone: connection.prepare_cached(&table.delete_tombstone)?,
+        })
+    }
+
+    /// Rewrites a row; `plain` leaves the indexed columns, which are as before, and so the indexes alone.
+    fn update(
+        &mut self,
+        table: &Table,
+        change: &RowChange,
+        values: &[Value],
+        plain: bool,
+    ) -> rusqlite::Result<()> {
+        let statement = if plain { &mut self.update_plain } else { &mut self.update };
+        let mut binder = Binder::new(statement);
+        for (number, (column, value)) in table.schema.columns.iter().zip(values).enumerate() {
+            let left_alone = table.schema.key.contains(&number) || (plain && table.indexed.contains(&number));
+            if !left_alone {
+                binder.value(column, value)?;
+            }
+        }
+        binder.integer(change.stored.guard.0.cast_signed())?;
+        binder.integer(change.stored.hash.cast_signed())?;
+        binder.row(table.schema, &change.stored.row)?;
+        statement.raw_execute()?;
+        Ok(())
+    }
+}

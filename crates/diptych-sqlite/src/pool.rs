@@ -1,0 +1,131 @@
+//! Read-only connections to one file. Nothing here can write.
+
+use crate::connection::open_reader;
+use crate::log::Names;
+use crate::SqliteLimits;
+use diptych_core::{Code, Fault};
+use rusqlite::Connection;
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Read-only connections to one file, opened when they are needed.
+pub(crate) struct Pool {
+    path: PathBuf,
+    limits: SqliteLimits,
+    held: Mutex<Held>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct Held {
+    idle: Vec<Reader>,
+    open: usize,
+    closed: bool,
+}
+
+/// A read-only connection with the names it has seen.
+pub(crate) struct Reader {
+    pub(crate) connection: Connection,
+    pub(crate) names: Names,
+}
+
+/// A connection on loan; it goes back when dropped.
+pub(crate) struct Loan<'a> {
+    pool: &'a Pool,
+    reader: Option<Reader>,
+}
+
+impl Pool {
+    pub(crate) fn new(path: PathBuf, limits: SqliteLimits) -> Self {
+        Self {
+            path,
+            limits,
+            held: Mutex::default(),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// A connection without waiting: for reads that take microseconds, which must not wait for those that take longer.
+    pub(crate) fn now(&self) -> Result<Loan<'_>, Fault> {
+        let held = self.lock();
+        self.take(held)
+    }
+
+    /// A connection, waiting while too many are in use: for threads that may block.
+    pub(crate) fn wait(&self) -> Result<Loan<'_>, Fault> {
+        let (held, timeout) = self
+            .returned
+            .wait_timeout_while(self.lock(), self.limits.busy_timeout, |held| {
+                held.idle.is_empty() && held.open >= self.limits.readers_max && !held.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            let message = "too many queries are running";
+            return Err(Fault::transient(Code::Overloaded, message));
+        }
+        self.take(held)
+    }
+
+    /// Closes the connections: idle ones now, others when they come back.
+    pub(crate) fn close(&self) {
+        let mut held = self.lock();
+        held.closed = true;
+        held.idle.clear();
+        self.returned.notify_all();
+    }
+
+    fn take(&self, mut held: MutexGuard<'_, Held>) -> Result<Loan<'_>, Fault> {
+        if held.closed {
+            return Err(closed());
+        }
+        if let Some(reader) = held.idle.pop() {
+            let reader = Some(reader);
+            return Ok(Loan { pool: self, reader });
+        }
+        held.open += 1;
+        drop(held);
+        // The loan exists before the connection, so that the count is right whatever happens.
+        let mut loan = Loan { pool: self, reader: None };
+        loan.reader = Some(Reader {
+            connection: open_reader(&self.path, &self.limits)?,
+            names: Names::new(self.limits.stream_names_max),
+        });
+        Ok(loan)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fault of a store that is closed.
+pub(crate) fn closed() -> Fault {
+    Fault::permanent(Code::Storage, "the store is closed")
+}
+
+impl Deref for Loan<'_> {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        self.reader.as_ref().expect("a loan that was handed out holds a reader")
+    }
+}
+
+impl DerefMut for Loan<'_> {
+    fn deref_mut(&mut self) -> &mut Reader {
+        self.reader.as_mut().expect("a loan that was handed out holds a reader")
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        let mut held = self.pool.lock();
+        let keep = !held.closed && held.idle.len() < self.pool.limits.readers_max && !std::thread::panicking();
+        match self.reader.take().filter(|reader| keep && reader.connection.is_autocommit()) {
+            Some(reader) => held.idle.push(reader),
+            None => held.open -= 1,
+        }
+        self.pool.returned.notify_one();
+    }
+}

@@ -1,0 +1,8 @@
+//! The embedded store runs the published suites.
+
+mod harness;
+
+use diptych_conformance::conformance_suite;
+use harness::SqliteHarness;
+
+conformance_suite!(SqliteHarness::new());

@@ -1,0 +1,177 @@
+//! The command line of a service: `serve`, the operator's verbs, and the service's own.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+
+use crate::serve::{listen, stop_signal};
+use crate::{Config, Running, Service, Verb, VerbError};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use diptych_core::Principal;
+use diptych_ops::{LogStatus, Operator, Output};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Parses the command line and does what it says.
+pub(crate) fn main(service: Service) -> ExitCode {
+    let arguments = command_line(&service).get_matches();
+    start_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(service, &arguments)) {
+        Ok(code) => code,
+        Err(error) => fail(&*error),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter =
+        EnvFilter::try_from_env("DIPTYCH_LOG").unwrap_or_else(|_| EnvFilter::new("warn,diptych=info"));
+    // Whoever embeds the service may have installed a subscriber of their own.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+fn command_line(service: &Service) -> Command {
+    let directory = Arg::new("store")
+        .long("store")
+        .value_name("DIRECTORY")
+        .help("Where the store is")
+        .default_value("var")
+        .global(true)
+        .value_parser(value_parser!(PathBuf));
+    let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
+    let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
+    let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
+    let mut line = Command::new(service.name.clone())
+        .about(service.about.clone())
+        .version(service.version.clone())
+        .args([directory, tenant, actor, json])
+        .subcommand(Command::new("serve").about("Serve the HTTP interface").arg(listen_argument()));
+    for verb in diptych_ops::verbs() {
+        line = line.subcommand(verb);
+    }
+    for verb in &service.verbs {
+        line = line.subcommand(verb.command());
+    }
+    line
+}
+
+fn listen_argument() -> Arg {
+    Arg::new("listen")
+        .long("listen")
+        .value_name("ADDRESS")
+        .help("Where to listen; this machine only, until authentication is configured")
+        .default_value("127.0.0.1:8080")
+        .value_parser(value_parser!(SocketAddr))
+}
+
+async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
+    let config = config(arguments)?;
+    match arguments.subcommand() {
+        None => {
+            let default = Command::new("serve").arg(listen_argument()).get_matches_from(["serve"]);
+            let first = service.before_serving.clone();
+            serve(&service, config, &default, first).await
+        }
+        Some(("serve", own)) => serve(&service, config, own, None).await,
+        Some((name, own)) => match service.verbs.iter().find(|verb| verb.command().get_name() == name) {
+            Some(verb) => run_verb(&service, config, &**verb, own).await,
+            None => operate(&service, config, name, own).await,
+        },
+    }
+}
+
+fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
+    let text = |name| arguments.get_one::<String>(name).map(String::as_str).unwrap_or_default();
+    let directory = arguments.get_one::<PathBuf>("store").cloned().unwrap_or_default();
+    Ok(Config { principal: Principal::new(text("tenant"), text("actor"))?, ..Config::at(directory) })
+}
+
+async fn serve(
+    service: &Service,
+    config: Config,
+    arguments: &ArgMatches,
+    first: Option<Arc<dyn Verb>>,
+) -> Result<ExitCode, VerbError> {
+    let address = *arguments.get_one::<SocketAddr>("listen").expect("the argument has a default");
+    // Taken before anything long begins, so that a taken address is known at once.
+    let listener = listen(address).await?;
+    let running = service.open(config).await?;
+    let stop = stop_signal();
+    tokio::pin!(stop);
+    if let Some(verb) = first {
+        let defaults = verb.command().no_binary_name(true).get_matches_from(Vec::<String>::new());
+        tokio::select! {
+            result = verb.run(&running, &defaults) => result?,
+            () = &mut stop => {
+                eprintln!("stopped; start again to go on");
+                running.stop().await?;
+                return Ok(ExitCode::from(130));
+            }
+        }
+    }
+    let address = listener.local_addr()?;
+    eprintln!("{} is at http://{address}  (interface: http://{address}/docs)", running.name());
+    running.serve_on(listener, stop_signal()).await?;
+    eprintln!("finishing what has begun");
+    running.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_verb(
+    service: &Service,
+    config: Config,
+    verb: &dyn Verb,
+    arguments: &ArgMatches,
+) -> Result<ExitCode, VerbError> {
+    let running = service.open(config).await?;
+    let interrupted = tokio::select! {
+        result = verb.run(&running, arguments) => { result?; false }
+        () = stop_signal() => true,
+    };
+    running.stop().await?;
+    Ok(if interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS })
+}
+
+async fn operate(
+    service: &Service,
+    config: Config,
+    name: &str,
+    arguments: &ArgMatches,
+) -> Result<ExitCode, VerbError> {
+    // The operator looks and drains; following the log is for a process that serves.
+    let running = service.open(Config { follow: false, ..config }).await?;
+    let output = if arguments.get_flag("json") { Output::Json } else { Output::Human };
+    let operator = Operator {
+        service: running.name(),
+        principal: running.principal(),
+        commands: running.commands(),
+        queries: running.queries(),
+        projector: running.projector(),
+        log: log_status(&running).await?,
+    };
+    let report = diptych_ops::run(&operator, name, arguments).await?;
+    println!("{}", report.render(output));
+    let clean = report.is_clean();
+    running.stop().await?;
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn log_status(running: &Running) -> Result<LogStatus, VerbError> {
+    let statistics = running.store().statistics().await?;
+    let head = running.feed().head().await?;
+    Ok(LogStatus {
+        location: running.directory().display().to_string(),
+        head,
+        streams: statistics.streams,
+        commands: statistics.commands,
+        bytes: statistics.log_bytes,
+    })
+}

@@ -1,0 +1,57 @@
+//! What can be wrong with a service before it is opened. Pure.
+
+use crate::Service;
+use diptych_query::{Mode, Tenants};
+use std::collections::BTreeMap;
+
+/// Everything that is wrong, in the order in which a person would mend it.
+pub(crate) fn problems(service: &Service) -> Vec<String> {
+    let mut problems = Vec::new();
+    let name_fits = !service.name.is_empty() && service.name.bytes().all(|byte| fits(byte) || byte == b'-');
+    if !name_fits {
+        problems
+            .push(format!("its name `{}` may hold only lower-case letters, digits and `-`", service.name));
+    }
+    let categories = service.deciders.iter().map(|decider| decider.category());
+    problems.extend(twice(categories).map(|name| format!("two deciders have the category `{name}`")));
+    let models = service.models.iter().map(|model| model.schema().name);
+    problems.extend(twice(models).map(|name| format!("two read models are called `{name}`")));
+    for decider in &service.deciders {
+        let segments = decider.commands().iter().map(|command| command.segment);
+        let category = decider.category();
+        problems.extend(
+            twice(segments)
+                .map(|segment| format!("two commands of `{category}` have the segment `{segment}`")),
+        );
+        let events = decider.events().iter().map(|event| event.name);
+        problems
+            .extend(twice(events).map(|event| format!("two events of `{category}` are called `{event}`")));
+    }
+    for model in &service.models {
+        let schema = model.schema();
+        if schema.tenants == Tenants::All {
+            problems.push(format!(
+                "read model `{}` is for all tenants, which needs access policies",
+                schema.name
+            ));
+        }
+        let known = |category: &&str| service.deciders.iter().any(|decider| decider.category() == *category);
+        for category in model.categories().iter().filter(|category| !known(category)) {
+            let mode = if schema.mode == Mode::Inline { " inline" } else { "" };
+            let name = schema.name;
+            problems.push(format!("{mode} read model `{name}` reads `{category}`, which no decider writes"));
+        }
+    }
+    problems
+}
+
+fn fits(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+/// The names that come more than once, each once.
+fn twice<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    names.for_each(|name| *seen.entry(name).or_default() += 1);
+    seen.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name)
+}

@@ -1,0 +1,196 @@
+//! A service that is open: both panels, the hinge and the store, wired together.
+
+use crate::metrics::Metrics;
+use crate::{Config, Service};
+use diptych_command::Commands;
+use diptych_core::{Clock, Fault, Principal};
+use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
+use diptych_projector::{Projector, ProjectorParts};
+use diptych_query::{Feed, Group, Mode, ModelStore, Progress, Queries, QueryParts};
+use diptych_sqlite::{SqliteOptions, SqliteStore};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How often expired idempotency keys are swept.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How many keys one sweep frees at most, so that it never holds up commands for long.
+const SWEEP_KEYS_MAX: usize = 10_000;
+
+/// A service that is open. Stop it by [`Running::stop`]; a process that dies instead loses nothing acknowledged.
+pub struct Running {
+    service: Service,
+    config: Config,
+    store: Arc<SqliteStore>,
+    commands: Arc<Commands>,
+    queries: Arc<Queries>,
+    projector: Arc<Projector>,
+    metrics: Arc<Metrics>,
+    sweeper: JoinHandle<()>,
+    measurer: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn open(service: Service, config: Config) -> Result<Self, Fault> {
+        let progress = Arc::new(Progress::default());
+        let groups: Vec<_> =
+            service.models.iter().map(|model| Arc::new(Group::of_one(Arc::clone(model)))).collect();
+        let store = open_store(&service, &config, &groups, &progress).await?;
+        for group in &groups {
+            let checkpoint = store.attach(group).await?;
+            progress.entry(group.name()).advance(checkpoint.mark.position());
+        }
+        let commands = Arc::new(Commands::new(
+            Arc::clone(&store) as _,
+            service.deciders.clone(),
+            Arc::clone(&service.authorize),
+            Arc::clone(&service.clock),
+            config.commands.clone(),
+        ));
+        let queries = Arc::new(Queries::new(QueryParts {
+            store: Arc::clone(&store) as _,
+            feed: Arc::clone(&store) as _,
+            groups: groups.clone(),
+            progress: Arc::clone(&progress),
+            authorize: Arc::clone(&service.authorize),
+            clock: Arc::clone(&service.clock),
+            page_key: store.page_key()?,
+            limits: config.queries.clone(),
+        }));
+        let projector = Arc::new(Projector::new(ProjectorParts {
+            feed: Arc::clone(&store) as _,
+            store: Arc::clone(&store) as _,
+            clock: Arc::clone(&service.clock),
+            progress,
+            groups,
+            limits: config.projector.clone(),
+        }));
+        if config.follow {
+            projector.start();
+        }
+        let metrics = Arc::new(Metrics::new(&commands, &queries, &projector));
+        let sweeper =
+            tokio::spawn(sweep(Arc::clone(&store), Arc::clone(&service.clock), config.idempotency_retention));
+        let measurer = tokio::spawn(Arc::clone(&metrics).keep_measuring());
+        Ok(Self { service, config, store, commands, queries, projector, metrics, sweeper, measurer })
+    }
+
+    /// The left panel.
+    #[must_use]
+    pub fn commands(&self) -> &Arc<Commands> {
+        &self.commands
+    }
+
+    /// The right panel.
+    #[must_use]
+    pub fn queries(&self) -> &Arc<Queries> {
+        &self.queries
+    }
+
+    /// The hinge.
+    #[must_use]
+    pub fn projector(&self) -> &Arc<Projector> {
+        &self.projector
+    }
+
+    /// The log as readers see it.
+    #[must_use]
+    pub fn feed(&self) -> &dyn Feed {
+        &*self.store
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<SqliteStore> {
+        &self.store
+    }
+
+    /// On whose behalf the operator and this machine's requests come.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.config.principal
+    }
+
+    /// The folder of the store.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.config.directory
+    }
+
+    /// The name of the service.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.service.name
+    }
+
+    /// The service's HTTP interface, which nests in any axum application.
+    ///
+    /// # Errors
+    /// Addresses that clash, all of them named.
+    pub fn router(&self) -> Result<axum::Router, Fault> {
+        let metrics = Arc::clone(&self.metrics);
+        let watched = Arc::clone(&self.metrics);
+        diptych_http::router(Wire {
+            service: ServiceInfo {
+                name: self.service.name.clone(),
+                version: self.service.version.clone(),
+                description: self.service.about.clone(),
+            },
+            commands: Arc::clone(&self.commands),
+            queries: Arc::clone(&self.queries),
+            principal: self.config.principal.clone(),
+            metrics: Arc::new(move || metrics.exposition()),
+            ready: Arc::new(move || Readiness { reasons: watched.failure().into_iter().collect() }),
+            limits: self.config.http.clone(),
+            collections: self.service.collections.clone(),
+            entries: self.service.links.clone(),
+            hosts: Hosts::Loopback,
+        })
+    }
+
+    /// Lets what has begun finish, and closes the store.
+    ///
+    /// # Errors
+    /// A fault while closing; nothing acknowledged is lost by it.
+    pub async fn stop(self) -> Result<(), Fault> {
+        self.sweeper.abort();
+        self.measurer.abort();
+        self.projector.stop().await;
+        self.store.close().await;
+        Ok(())
+    }
+}
+
+async fn open_store(
+    service: &Service,
+    config: &Config,
+    groups: &[Arc<Group>],
+    progress: &Arc<Progress>,
+) -> Result<Arc<SqliteStore>, Fault> {
+    let mut options = SqliteOptions::at(&config.directory, Arc::clone(&service.clock));
+    options.durability = config.durability;
+    options.inline = groups.iter().filter(|group| group.mode() == Mode::Inline).cloned().collect();
+    options.progress = Arc::clone(progress);
+    options.limits = config.sqlite.clone();
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
+    opened.map_err(|error| {
+        Fault::permanent(diptych_core::Code::Internal, "opening the store failed").because(error)
+    })?
+}
+
+/// Frees idempotency keys past their retention, now and then, for as long as the service runs.
+async fn sweep(store: Arc<SqliteStore>, clock: Arc<dyn Clock>, retention: Duration) {
+    use diptych_command::EventStore;
+    let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+    loop {
+        let before = clock.now().as_micros().saturating_sub(retention);
+        match store.expire_keys(diptych_core::Timestamp::from_stored(before), SWEEP_KEYS_MAX).await {
+            Ok(keys) if keys == SWEEP_KEYS_MAX => continue,
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(%fault, "expired idempotency keys could not be swept"),
+        }
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+    }
+}

@@ -1,0 +1,73 @@
+//! Listening: on this machine only while there is no authentication, and until a signal says stop.
+
+use crate::Running;
+use diptych_core::{Code, Fault};
+use std::future::Future;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+impl Running {
+    /// Serves on an address until `stop` completes, then lets open requests finish.
+    ///
+    /// # Errors
+    /// An address that others can reach, one that cannot be listened on, or addresses that clash.
+    pub async fn serve(
+        &self,
+        address: SocketAddr,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let listener = listen(address).await?;
+        self.serve_on(listener, stop).await
+    }
+
+    /// Serves on a listener until `stop` completes, then lets open requests finish.
+    ///
+    /// # Errors
+    /// Addresses that clash, or a failing listener.
+    pub async fn serve_on(
+        &self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let router = self.router()?;
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+        served.map_err(|error| Fault::transient(Code::CannotListen, "the listener failed").because(error))
+    }
+}
+
+/// Listens on an address that only this machine can reach.
+///
+/// # Errors
+/// [`Code::NotLoopback`] for any other address, [`Code::CannotListen`] when it is taken.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
+    if !address.ip().is_loopback() {
+        let message = format!(
+            "`{address}` can be reached from other machines and this service has no authentication; \
+             listen on 127.0.0.1 or [::1]"
+        );
+        return Err(Fault::permanent(Code::NotLoopback, message));
+    }
+    let cannot = |error| {
+        let message = format!("cannot listen on `{address}`; choose another with `--listen`");
+        Fault::permanent(Code::CannotListen, message).because(error)
+    };
+    TcpListener::bind(address).await.map_err(cannot)
+}
+
+/// Completes when the process is asked to stop: by interrupt, or by termination.
+pub(crate) async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a handler for the signal the process ends by it, which loses nothing acknowledged.
+    let _ = interrupt.await;
+}

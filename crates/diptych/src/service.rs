@@ -1,0 +1,216 @@
+//! Putting a service together: its deciders, its read models, what it is called.
+
+use crate::problems::problems;
+use crate::{Running, SystemClock, Verb};
+use diptych_command::{AnyDecider, CommandLimits, Decider};
+use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
+use diptych_http::HttpLimits;
+use diptych_projector::ProjectorLimits;
+use diptych_query::{AnyModel, Projection, QueryLimits};
+use diptych_sqlite::{Durability, SqliteLimits};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A service, before it is opened.
+///
+/// ```no_run
+/// # use diptych::prelude::*;
+/// # #[derive(Clone, Event)]
+/// # #[event(category = "run", owner = "platform")]
+/// # enum RunEvent { RunRecorded }
+/// # #[derive(Clone, Command)]
+/// # enum RunCommand { Record }
+/// # #[derive(Debug, Rejection)]
+/// # enum RunRejection { #[reject("it is recorded")] RunAlreadyRecorded }
+/// # #[derive(Default, Data)]
+/// # struct Run {}
+/// # impl Decider for Run {
+/// #     type Command = RunCommand;
+/// #     type Event = RunEvent;
+/// #     type Rejection = RunRejection;
+/// #     fn decide(&self, _: RunCommand, _: &Context) -> Result<Vec<RunEvent>, RunRejection> { Ok(vec![]) }
+/// #     fn evolve(self, _: &RunEvent) -> Self { self }
+/// # }
+/// fn main() -> ExitCode {
+///     Service::new("runs").about("Records how runs ended").decider::<Run>().main()
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) about: String,
+    pub(crate) deciders: Vec<Arc<dyn AnyDecider>>,
+    pub(crate) models: Vec<Arc<dyn AnyModel>>,
+    pub(crate) collections: BTreeMap<String, String>,
+    pub(crate) links: Vec<String>,
+    pub(crate) verbs: Vec<Arc<dyn Verb>>,
+    pub(crate) before_serving: Option<Arc<dyn Verb>>,
+    pub(crate) authorize: Arc<dyn Authorize>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Where and how a service runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of the embedded store.
+    pub directory: PathBuf,
+    /// On whose behalf requests come while there is no authentication: only this machine can reach the service.
+    pub principal: Principal,
+    /// How sure a commit is before it is acknowledged.
+    pub durability: Durability,
+    /// How long an idempotency key is kept.
+    pub idempotency_retention: Duration,
+    /// Whether this process moves the read models.
+    pub follow: bool,
+    /// Limits of handling commands.
+    pub commands: CommandLimits,
+    /// Limits of asking.
+    pub queries: QueryLimits,
+    /// Limits of following.
+    pub projector: ProjectorLimits,
+    /// Limits of the store.
+    pub sqlite: SqliteLimits,
+    /// Limits of the wire.
+    pub http: HttpLimits,
+}
+
+impl Config {
+    /// The defaults, with the store in a folder.
+    ///
+    /// # Panics
+    /// Never: the built-in principal is valid.
+    #[must_use]
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            principal: Principal::new("main", "local").expect("both are valid names"),
+            durability: Durability::Full,
+            idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
+            follow: true,
+            commands: CommandLimits::default(),
+            queries: QueryLimits::default(),
+            projector: ProjectorLimits::default(),
+            sqlite: SqliteLimits::default(),
+            http: HttpLimits::default(),
+        }
+    }
+}
+
+impl Service {
+    /// Starts a service of a name: lower-case letters, digits and `-`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            version: "0.0.0".to_owned(),
+            about: String::new(),
+            deciders: Vec::new(),
+            models: Vec::new(),
+            collections: BTreeMap::new(),
+            links: Vec::new(),
+            verbs: Vec::new(),
+            before_serving: None,
+            authorize: Arc::new(Unrestricted),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Says what it is, in a sentence for people.
+    #[must_use]
+    pub fn about(mut self, about: impl Into<String>) -> Self {
+        self.about = about.into();
+        self
+    }
+
+    /// Says its version, as its interface description shows it.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Adds a decider: its commands can be given from now on.
+    #[must_use]
+    pub fn decider<D: Decider>(mut self) -> Self {
+        self.deciders.push(diptych_command::erase::<D>());
+        self
+    }
+
+    /// Adds a decider whose collection is not its category with an `s`: `parties` for `party`.
+    #[must_use]
+    pub fn decider_in<D: Decider>(mut self, collection: impl Into<String>) -> Self {
+        self.collections.insert(D::Event::CATEGORY.to_owned(), collection.into());
+        self.decider::<D>()
+    }
+
+    /// Adds a read model: its questions can be asked from now on.
+    #[must_use]
+    pub fn read_model<M: Projection>(mut self) -> Self {
+        self.models.push(diptych_query::erase::<M>());
+        self
+    }
+
+    /// Adds a link to try to the first page, such as `/order-summary?pageSize=5`.
+    #[must_use]
+    pub fn link(mut self, path: impl Into<String>) -> Self {
+        self.links.push(path.into());
+        self
+    }
+
+    /// Adds a verb to the command line.
+    #[must_use]
+    pub fn verb(mut self, verb: impl Verb) -> Self {
+        self.verbs.push(Arc::new(verb));
+        self
+    }
+
+    /// Adds a verb that also runs first when the service is started without any verb.
+    #[must_use]
+    pub fn verb_before_serving(mut self, verb: impl Verb) -> Self {
+        let verb: Arc<dyn Verb> = Arc::new(verb);
+        self.before_serving = Some(Arc::clone(&verb));
+        self.verbs.push(verb);
+        self
+    }
+
+    /// Decides who may do what. Everything is allowed where this is not called, and only this machine is served.
+    #[must_use]
+    pub fn authorize(mut self, authorize: impl Authorize) -> Self {
+        self.authorize = Arc::new(authorize);
+        self
+    }
+
+    /// Takes the time from somewhere else than the system, as tests do.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// What is wrong with how the service is put together; empty when nothing is.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        problems(self)
+    }
+
+    /// Opens the service on the embedded store.
+    ///
+    /// # Errors
+    /// A service put together wrongly, with every problem named, or a fault of the store.
+    pub async fn open(&self, config: Config) -> Result<Running, Fault> {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            let message = format!("service `{}` is put together wrongly: {}", self.name, problems.join("; "));
+            return Err(Fault::permanent(Code::ServiceInvalid, message));
+        }
+        Running::open(self.clone(), config).await
+    }
+
+    /// Runs the command line of the service: `serve`, the operator's verbs and the service's own.
+    #[must_use]
+    pub fn main(self) -> std::process::ExitCode {
+        crate::command_line::main(self)
+    }
+}

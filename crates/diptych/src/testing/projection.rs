@@ -1,0 +1,170 @@
+//! `given_facts([on("42", placed())]).then_row(OrderSummary { .. })`, for every way the facts may arrive.
+
+use super::recorded;
+use diptych_core::{
+    Category, Epoch, Event, Fingerprint, NewEvent, Position, RawFact, StreamId, StreamKey, Timestamp,
+};
+use diptych_core::{Tenant, Token};
+use diptych_query::{Fold, Group, Mark, Projection, RowRef, StoredRow, erase};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// An event on a stream.
+#[derive(Clone, Debug)]
+pub struct GivenFact {
+    stream: StreamId,
+    event: NewEvent,
+    at: Option<Timestamp>,
+}
+
+/// The facts that a projection is to fold.
+#[derive(Clone, Debug)]
+pub struct GivenFacts {
+    facts: Vec<Arc<RawFact>>,
+}
+
+/// An event on the stream of a key.
+#[track_caller]
+pub fn on<E: Event>(key: &str, event: E) -> GivenFact {
+    let stream = StreamId {
+        category: Category::new(E::CATEGORY).expect("a derived category is valid"),
+        key: StreamKey::new(key).expect("a key must be valid"),
+    };
+    GivenFact { stream, event: NewEvent::from_event(&event).expect("the event must be storable"), at: None }
+}
+
+impl GivenFact {
+    /// At another time than 2026-07-07T09:00:00Z plus a second for each fact before it.
+    #[must_use]
+    pub fn at(mut self, time: &str) -> Self {
+        self.at = Some(time.parse().expect("a time must be RFC 3339"));
+        self
+    }
+}
+
+/// Starts from recorded facts, in this order.
+pub fn given_facts(facts: impl IntoIterator<Item = GivenFact>) -> GivenFacts {
+    let mut versions: BTreeMap<StreamId, u64> = BTreeMap::new();
+    let start: Timestamp = "2026-07-07T09:00:00Z".parse().expect("the time is valid");
+    let numbered = facts.into_iter().zip(1_u64..);
+    let facts = numbered.map(|(fact, position)| {
+        let version = versions.entry(fact.stream.clone()).or_default();
+        *version += 1;
+        let at = fact.at.unwrap_or_else(|| start.plus(std::time::Duration::from_secs(position - 1)));
+        recorded(&fact.stream, *version, position, fact.event, at)
+    });
+    GivenFacts { facts: facts.collect() }
+}
+
+impl GivenFacts {
+    /// Expects this row, however the facts are cut into batches and delivered again.
+    #[track_caller]
+    pub fn then_row<M: Projection + Debug + PartialEq>(self, expected: M) {
+        let key = M::key_values(&expected.key());
+        let rows = self.rows_every_way::<M>();
+        let found = rows.into_iter().find(|row| M::key_values(&row.key()) == key);
+        match found {
+            Some(found) => assert_eq!(found, expected, "another row than expected"),
+            None => panic!("expected {expected:?}, there is no row with that key"),
+        }
+    }
+
+    /// Expects exactly these rows, in any order, however the facts are cut into batches and delivered again.
+    #[track_caller]
+    pub fn then_rows<M: Projection + Debug + PartialEq>(self, expected: impl IntoIterator<Item = M>) {
+        let sorted = |mut rows: Vec<M>| {
+            rows.sort_by_key(|row| format!("{:?}", M::key_values(&row.key())));
+            rows
+        };
+        let expected = sorted(expected.into_iter().collect());
+        assert_eq!(sorted(self.rows_every_way::<M>()), expected, "other rows than expected");
+    }
+
+    /// Expects that no row of this key exists, however the facts are cut into batches and delivered again.
+    #[track_caller]
+    pub fn then_no_row<M: Projection + Debug + PartialEq>(self, key: &M::Key) {
+        let rows = self.rows_every_way::<M>();
+        let found = rows.into_iter().find(|row| M::key_values(&row.key()) == M::key_values(key));
+        assert!(found.is_none(), "expected no row, there is {found:?}");
+    }
+
+    /// The rows, after checking that they are the same whole, one by one, cut in two anywhere, delivered twice,
+    /// and with each batch delivered again out of order.
+    #[track_caller]
+    fn rows_every_way<M: Projection + Debug + PartialEq>(&self) -> Vec<M> {
+        let count = self.facts.len();
+        let whole = Table::<M>::folded(&self.facts, &[0..count]);
+        let check = |way: &str, batches: &[std::ops::Range<usize>]| {
+            let rows = Table::<M>::folded(&self.facts, batches);
+            assert_eq!(rows, whole, "the rows differ when the facts are folded {way}");
+        };
+        let single: Vec<_> = (0..count).map(|index| index..index + 1).collect();
+        check("one by one", &single);
+        for cut in 1..count {
+            check("in two batches", &[0..cut, cut..count]);
+            check("with the first batch again", &[0..cut, cut..count, 0..cut]);
+            check(
+                "with the second batch again and then the first",
+                &[0..cut, cut..count, cut..count, 0..cut],
+            );
+        }
+        check("twice", &[0..count, 0..count]);
+        let late: Vec<_> = single.iter().cloned().chain(single.iter().rev().cloned()).collect();
+        check("again backwards", &late);
+        whole
+    }
+}
+
+/// Stored rows, as plain as they can be.
+struct Table<M: Projection> {
+    rows: BTreeMap<Vec<u8>, StoredRow>,
+    reached: Position,
+    group: Group,
+    model: std::marker::PhantomData<fn() -> M>,
+}
+
+impl<M: Projection> Table<M> {
+    /// The rows after batches of facts, each a transaction of its own.
+    #[track_caller]
+    fn folded(facts: &[Arc<RawFact>], batches: &[std::ops::Range<usize>]) -> Vec<M> {
+        let group = Group::of_one(erase::<M>());
+        let mut table =
+            Self { rows: BTreeMap::new(), reached: Position::START, group, model: std::marker::PhantomData };
+        batches.iter().filter_map(|range| facts.get(range.clone())).for_each(|batch| table.apply(batch));
+        let rows = table.rows.into_values().filter_map(|stored| stored.values);
+        rows.map(|values| M::from_row(&values).expect("a row must read back")).collect()
+    }
+
+    #[track_caller]
+    fn apply(&mut self, facts: &[Arc<RawFact>]) {
+        let Some(last) = facts.last() else { return };
+        let mut fold = Fold::redelivery(&self.group, mark(self.reached));
+        let through = mark(last.position.max(self.reached));
+        if let Err(error) = fold.plan_facts(facts, through) {
+            panic!("the projection failed {error}");
+        }
+        for (table, rows) in fold.needs() {
+            let held = rows.iter().filter_map(|row| self.rows.get(&canonical(row)).cloned()).collect();
+            fold.supply(table, held).expect("rows are what was written");
+        }
+        if let Err(error) = fold.run() {
+            panic!("the projection failed {error}");
+        }
+        for change in fold.changes().into_iter().flat_map(|changes| changes.rows) {
+            self.rows.insert(canonical(&change.stored.row), change.stored);
+        }
+        self.reached = through.position();
+    }
+}
+
+fn mark(position: Position) -> Mark {
+    let token = Token { epoch: Epoch::FIRST, position, fingerprint: Fingerprint(0) };
+    Mark { token, recorded_at: Timestamp::EPOCH }
+}
+
+fn canonical(row: &RowRef) -> Vec<u8> {
+    let mut bytes = Tenant::as_str(&row.tenant).as_bytes().to_vec();
+    row.key.iter().for_each(|value| value.write_canonical(&mut bytes));
+    bytes
+}

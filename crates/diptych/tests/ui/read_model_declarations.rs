@@ -1,0 +1,69 @@
+//! Read models that no store could keep or no address could ask.
+use diptych::prelude::*;
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "keyless", revision = 1, owner = "sales")]
+struct Keyless {
+    order: String,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "reserved", revision = 1, owner = "sales")]
+struct Reserved {
+    #[key]
+    order: String,
+    projection_position: i64,
+    #[filter]
+    page_size: i64,
+    #[json]
+    #[filter]
+    lines: Vec<String>,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "Orders", revision = 0, owner = "sales")]
+struct BadName {
+    #[key]
+    order: String,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales", contrat = "strong")]
+struct Misspelt {
+    #[key]
+    #[sensitivity(secret)]
+    order: Option<String>,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales", contract = "bounded soon")]
+struct Vague {
+    #[key]
+    order: String,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales")]
+#[index(custmer, placed_at desc)]
+struct UnknownColumn {
+    #[key]
+    order: String,
+    customer: String,
+    placed_at: Timestamp,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales", default_sort = "placed_at desc")]
+struct Unsortable {
+    #[key]
+    order: String,
+    placed_at: Timestamp,
+}
+
+#[derive(Clone, ReadModel)]
+struct Undeclared {
+    #[key]
+    order: String,
+}
+
+fn main() {}

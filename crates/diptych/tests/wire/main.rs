@@ -1,0 +1,10 @@
+//! The wire contract on the embedded store: the exact names, orders and statuses that clients rely on.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod client;
+mod commands;
+mod decisions;
+mod queries;
+#[allow(unreachable_pub, reason = "the file is shared with tests that are crates of their own")]
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,13 @@
+//! The right panel: what customers, the warehouse and the books ask. Knows nothing of commands.
+
+mod customer_account;
+mod fulfilment_queue;
+mod order_summary;
+mod sales;
+#[cfg(test)]
+mod samples;
+
+pub use customer_account::{AccountEvent, CustomerAccount};
+pub use fulfilment_queue::FulfilmentQueue;
+pub use order_summary::OrderSummary;
+pub use sales::{SaleEvent, SalesByCountryAndDay};

@@ -1,0 +1,276 @@
+//! The real binary on the command line: what it prints, what it refuses, how it ends.
+
+mod support;
+
+use diptych::core::CommandId;
+use diptych::prelude::*;
+use orders::command::{Order, OrderCommand};
+use orders::facts::{Address, LineItem, OrderId};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use support::folder::Folder;
+use support::http::Client;
+use support::server::{Server, run, run_json, said};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+const MODELS: [&str; 4] = ["customer_account", "fulfilment_queue", "order_summary", "sales_by_country_and_day"];
+
+/// Three orders, of which the last is paid: seven events. No model but the inline one has moved.
+async fn three_orders(folder: &Folder) -> PathBuf {
+    let store = folder.store();
+    let running = orders::service().open(Config { follow: false, ..Config::at(&store) }).await.unwrap();
+    for order in ["1", "2", "3"] {
+        give(&running, order, place()).await;
+    }
+    give(&running, "2", OrderCommand::Cancel { reason: "changed my mind".to_owned() }).await;
+    for command in [OrderCommand::Confirm, OrderCommand::AuthorizePayment, OrderCommand::CapturePayment] {
+        give(&running, "3", command).await;
+    }
+    running.stop().await.unwrap();
+    store
+}
+
+async fn give(running: &Running, order: &str, command: OrderCommand) {
+    let request = Request::by(running.principal()).to(&OrderId::new(order), command);
+    running.commands().handle::<Order>(request).await.unwrap();
+}
+
+fn place() -> OrderCommand {
+    let unit_price = Money::parse("19.99", Currency::GBP).unwrap();
+    let line = LineItem { product_id: "lamp".into(), name: None, quantity: 2, unit_price };
+    let text = str::to_owned;
+    let country = "United Kingdom".into();
+    let shipping_address =
+        Address { street: text("1 High St"), city: text("Leeds"), state: text(""), zip: text("LS1"), country };
+    OrderCommand::Place { customer_id: Some("ann".into()), lines: vec![line], shipping_address }
+}
+
+async fn drained(folder: &Folder) -> PathBuf {
+    let store = three_orders(folder).await;
+    for model in MODELS {
+        run_json(&store, &["models", "drain", model]).await;
+    }
+    store
+}
+
+#[tokio::test]
+async fn status_says_what_the_log_holds_and_how_every_model_is_doing() {
+    let folder = Folder::new("status");
+    let store = three_orders(&folder).await;
+    let status = run_json(&store, &["status"]).await;
+    assert_eq!((&status["service"], &status["events"]), (&json!("orders"), &json!(7)));
+    assert_eq!((&status["streams"], &status["commands"]), (&json!(3), &json!(7)));
+    assert!(status["logBytes"].as_u64().unwrap() > 0 && status["token"].is_string(), "{status}");
+    let models: Vec<_> = status["models"].as_array().unwrap().iter().map(|model| {
+        (model["model"].as_str().unwrap(), model["freshness"]["lagEvents"].as_u64().unwrap())
+    }).collect();
+    assert_eq!(models, MODELS.map(|model| (model, if model == "fulfilment_queue" { 0 } else { 7 })));
+    let text = run(&store, &["status"]).await;
+    assert!(said(&text).contains("7 events in 3 streams, 7 commands"), "{}", said(&text));
+}
+
+#[tokio::test]
+async fn draining_moves_a_model_to_the_head_and_verifying_finds_nothing() {
+    let folder = Folder::new("drain");
+    let store = three_orders(&folder).await;
+    let drained = run_json(&store, &["models", "drain", "order_summary"]).await;
+    assert_eq!(drained, json!({ "model": "order_summary", "from": 0, "through": 7, "events": 7 }));
+    let again = run_json(&store, &["models", "drain", "order_summary"]).await;
+    assert_eq!(again, json!({ "model": "order_summary", "from": 7, "through": 7, "events": 0 }));
+    let list = run_json(&store, &["models", "list"]).await;
+    let row = list.as_array().unwrap().iter().find(|model| model["model"] == "order_summary").unwrap();
+    assert_eq!((&row["rows"], &row["mode"]), (&json!(3), &json!("asynchronous")));
+    assert_eq!((&row["contract"], &row["health"]), (&json!("bounded 5s"), &json!({ "state": "live" })));
+    let verified = run_json(&store, &["models", "verify"]).await;
+    let reports: Vec<_> = verified.as_array().unwrap().iter().collect();
+    assert_eq!(reports.len(), 4);
+    assert!(reports.iter().all(|report| report["differingRows"] == 0 && report["digestMatches"] == true), "{verified}");
+}
+
+#[tokio::test]
+async fn a_model_is_shown_with_everything_it_declares() {
+    let folder = Folder::new("show");
+    let store = drained(&folder).await;
+    let model = run_json(&store, &["models", "show", "order-summary"]).await;
+    assert_eq!((&model["model"], &model["owner"]), (&json!("order_summary"), &json!("sales")));
+    assert_eq!(model["categories"], json!(["order"]));
+    assert_eq!(model["indexes"][0], "customer_id, placed_at desc");
+    let names: Vec<_> = model["columns"].as_array().unwrap().iter().map(|column| column["name"].clone()).collect();
+    let expected = ["order_id", "customer_id", "status", "total", "item_count", "shipping_city", "placed_at"];
+    assert_eq!(names[..7], expected);
+    let text = said(&run(&store, &["models", "show", "order_summary"]).await);
+    assert!(text.contains("a customer opens the list of orders"), "{text}");
+    let unknown = run(&store, &["models", "show", "nothing"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(said(&unknown).contains("there is no read model `nothing`"), "{}", said(&unknown));
+}
+
+#[tokio::test]
+async fn a_query_takes_the_same_words_as_over_http() {
+    let folder = Folder::new("query");
+    let store = drained(&folder).await;
+    let first = run_json(&store, &["query", "order_summary", "customerId=ann", "pageSize=2"]).await;
+    assert_eq!(column(&first, "orderId"), ["3", "2"], "newest first");
+    assert_eq!(first["freshness"]["lagEvents"], 0);
+    let token = format!("pageToken={}", first["nextPageToken"].as_str().unwrap());
+    let second = run_json(&store, &["query", "order_summary", "customerId=ann", "pageSize=2", &token]).await;
+    assert_eq!((column(&second, "orderId"), &second["nextPageToken"]), (vec!["1".to_owned()], &Value::Null));
+    let cancelled = run_json(&store, &["query", "order-summary", "status=CANCELLED"]).await;
+    assert_eq!(column(&cancelled, "orderId"), ["2"]);
+    let queue = run_json(&store, &["query", "fulfilment_queue"]).await;
+    assert_eq!(column(&queue, "orderId"), ["3"]);
+    let wrong = run(&store, &["query", "order_summary", "colour=red"]).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(said(&wrong).contains("customerId, status"), "the filters are not named: {}", said(&wrong));
+}
+
+fn column(page: &Value, name: &str) -> Vec<String> {
+    let index = page["columns"].as_array().unwrap().iter().position(|column| column == name).unwrap();
+    page["rows"].as_array().unwrap().iter().map(|row| row[index].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_row_edited_by_hand_is_named_by_its_key() {
+    let folder = Folder::new("edit");
+    let store = drained(&folder).await;
+    let file = model_file(&store, "order_summary");
+    let edited = Connection::open(&file).unwrap();
+    let table = table_of(&edited, "order_summary");
+    let sql = format!("UPDATE {table} SET item_count = 7 WHERE order_id = '2'");
+    assert_eq!(edited.execute(&sql, []).unwrap(), 1);
+    drop(edited);
+    let verified = run(&store, &["models", "verify", "order_summary", "--json"]).await;
+    assert_eq!(verified.status.code(), Some(1), "{}", said(&verified));
+    let reports: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!((&reports[0]["differingRows"], &reports[0]["digestMatches"]), (&json!(1), &json!(false)));
+    let difference = &reports[0]["differences"][0];
+    assert_eq!((&difference["key"], &difference["column"]), (&json!(["2"]), &json!("item_count")));
+    assert_eq!((&difference["expected"], &difference["actual"]), (&json!(1), &json!(7)));
+    let text = run(&store, &["models", "verify"]).await;
+    assert_eq!(text.status.code(), Some(1));
+    assert!(said(&text).contains("2: item_count is 7, expected 1"), "{}", said(&text));
+    let clean = run(&store, &["models", "verify", "customer_account"]).await;
+    assert_eq!(clean.status.code(), Some(0), "{}", said(&clean));
+}
+
+#[tokio::test]
+async fn a_row_deleted_or_added_by_hand_is_named_too() {
+    let folder = Folder::new("delete");
+    let store = drained(&folder).await;
+    let edited = Connection::open(model_file(&store, "customer_account")).unwrap();
+    let table = table_of(&edited, "customer_account");
+    assert_eq!(edited.execute(&format!("UPDATE {table} SET customer_id = 'bob'"), []).unwrap(), 1);
+    drop(edited);
+    let verified = run(&store, &["models", "verify", "customer_account", "--json"]).await;
+    assert_eq!(verified.status.code(), Some(1));
+    let reports: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    let keys: Vec<_> = reports[0]["differences"].as_array().unwrap().iter().map(|found| &found["key"]).collect();
+    assert_eq!(keys, [&json!(["ann"]), &json!(["bob"])]);
+}
+
+/// The file that holds an asynchronous model.
+fn model_file(store: &Path, model: &str) -> PathBuf {
+    let entries = std::fs::read_dir(store.join("models")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files = entries.filter(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with(model) && !name.ends_with("-wal") && !name.ends_with("-shm")
+    });
+    files.next().expect("the model has a file")
+}
+
+fn table_of(connection: &Connection, model: &str) -> String {
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?1 || '%' ORDER BY length(name)";
+    connection.query_row(sql, [model], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_is_refused() {
+    let folder = Folder::new("listen");
+    for address in ["0.0.0.0:8080", "[::]:0"] {
+        let refused = run(&folder.store(), &["serve", "--listen", address]).await;
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(said(&refused).contains("(DP0041)"), "{}", said(&refused));
+    }
+    assert!(!folder.store().exists(), "a refused server made a store");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_said_at_once() {
+    let folder = Folder::new("taken");
+    let holder = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let refused = run(&folder.store(), &["serve", "--listen", &address]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("(DP0042)"), "{}", said(&refused));
+}
+
+#[tokio::test]
+async fn a_missing_data_set_is_named_and_nothing_is_imported() {
+    let folder = Folder::new("missing");
+    let failed = run(&folder.store(), &["import", "--file", "missing.csv.gz"]).await;
+    assert_eq!(failed.status.code(), Some(1));
+    let text = said(&failed);
+    assert!(text.contains("error: `missing.csv.gz` cannot be read; name the data set with `--file`"), "{text}");
+    assert!(text.contains("(DP0043)"), "{text}");
+    assert_eq!(run_json(&folder.store(), &["status"]).await["events"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_loses_nothing_and_ends_well() {
+    const CALLERS: usize = 8;
+    const STOP_AFTER: usize = 60;
+    let folder = Folder::new("stop");
+    let server = Server::start(&folder.store()).await;
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let enough = Arc::new(Notify::new());
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let (acknowledged, enough) = (Arc::clone(&acknowledged), Arc::clone(&enough));
+        let mut client = Client::to(server.address);
+        callers.spawn(async move {
+            let mut kept = Vec::new();
+            let body: Value = serde_json::from_str(&order_body()).unwrap();
+            for number in 0.. {
+                let (id, path) = (format!("k-{caller}-{number}"), format!("/orders/o-{caller}-{number}/place"));
+                match client.post(&path, &[("idempotency-key", &id)], &body).await {
+                    Ok(reply) => kept.push((id, reply.expect(201)["committedPosition"].clone())),
+                    Err(_) => break,
+                }
+                if acknowledged.fetch_add(1, Ordering::Relaxed) + 1 == STOP_AFTER {
+                    enough.notify_one();
+                }
+            }
+            kept
+        });
+    }
+    // A browser opens connections ahead of need: one that never says a word must not hold up the end.
+    let silent = TcpStream::connect(server.address).await.unwrap();
+    enough.notified().await;
+    server.terminate().await;
+    let (status, said) = server.ended().await;
+    drop(silent);
+    assert_eq!(status.code(), Some(0), "{said:?}");
+    assert_eq!(said, ["finishing what has begun"]);
+    let kept: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
+    assert!(kept.len() >= STOP_AFTER);
+    let running = orders::service().open(Config::at(folder.store())).await.unwrap();
+    for (id, position) in kept {
+        let id = CommandId::new(id).unwrap();
+        let record = running.commands().recorded(running.principal(), &id).await.unwrap();
+        let record = record.unwrap_or_else(|| panic!("{id} was acknowledged and is lost"));
+        assert_eq!(position, record.token.to_string());
+    }
+    running.stop().await.unwrap();
+}
+
+fn order_body() -> String {
+    let price = json!({ "amount": "19.99", "currency": "GBP" });
+    let line = json!({ "productId": "lamp", "quantity": 1, "unitPrice": price });
+    let address = json!({ "street": "", "city": "", "state": "", "zip": "", "country": "EIRE" });
+    json!({ "lines": [line], "shippingAddress": address }).to_string()
+}

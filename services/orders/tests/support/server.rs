@@ -1,0 +1,96 @@
+//! The real binary: as a server that can be killed or asked to stop, and as the operator's tool.
+
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+/// How long anything may take before the test says that it hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(60);
+
+/// A server process. It is killed when the test drops it.
+pub(crate) struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server on a store and waits until it says where it is.
+    pub(crate) async fn start(store: &Path) -> Self {
+        let mut command = orders(store, &["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
+        loop {
+            let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("the server hangs at start");
+            let Some(line) = line.unwrap() else { panic!("the server ended at start: {said:#?}") };
+            if let Some(address) = address_in(&line) {
+                return Self { child, lines, address };
+            }
+            said.push(line);
+        }
+    }
+
+    /// Kills the process as the power switch would (`SIGKILL`), and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.start_kill().unwrap();
+        self.child.wait().await.unwrap();
+    }
+
+    /// Asks the process to stop (`SIGTERM`).
+    pub(crate) async fn terminate(&self) {
+        let pid = self.child.id().expect("the server runs").to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process; its exit status and what it said after it was ready.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let ended = async {
+            let mut said = Vec::new();
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                said.push(line);
+            }
+            (self.child.wait().await.unwrap(), said)
+        };
+        tokio::time::timeout(HANG, ended).await.expect("the server does not end")
+    }
+}
+
+/// Runs the binary once.
+pub(crate) async fn run(store: &Path, arguments: &[&str]) -> Output {
+    let output = orders(store, arguments).output();
+    tokio::time::timeout(HANG, output).await.expect("the command hangs").unwrap()
+}
+
+/// Runs the binary once with `--json`; it must end well.
+pub(crate) async fn run_json(store: &Path, arguments: &[&str]) -> Value {
+    let mut arguments = arguments.to_vec();
+    arguments.push("--json");
+    let output = run(store, &arguments).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Everything a command said, for messages of tests.
+pub(crate) fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}", text(&output.stdout), text(&output.stderr))
+}
+
+fn orders(store: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    command.arg("--store").arg(store).args(arguments).env_remove("DIPTYCH_LOG");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// The address in `orders is at http://127.0.0.1:4711  (...)`.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(" is at http://")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
