@@ -165,14 +165,16 @@ fn unfit_text(json: &str, text_bytes_max: usize) -> Option<String> {
     while let Some(offset) = bytes[index..].iter().position(|byte| *byte == b'"') {
         let start = index + offset + 1;
         let mut end = start;
+        let mut nul = false;
         while end < bytes.len() && bytes[end] != b'"' {
-            end += if bytes[end] == b'\\' { 2 } else { 1 };
+            let escaped = bytes[end] == b'\\';
+            nul |= escaped && bytes[end..].starts_with(b"\\u0000");
+            end += if escaped { 2 } else { 1 };
         }
-        let text = json.get(start..end).unwrap_or_default();
-        if text.len() > text_bytes_max {
+        if end - start > text_bytes_max {
             return Some(format!("holds a text of more than {text_bytes_max} bytes"));
         }
-        if text.contains("\\u0000") {
+        if nul {
             return Some("holds the character NUL, which no store keeps".to_owned());
         }
         index = (end + 1).min(bytes.len());
@@ -229,6 +231,7 @@ mod tests {
         check("[]", &[("", "must be a JSON object")]);
         check("{", &[("", "not valid JSON")]);
         check(r#"{"reason":"a\u0000b","lines":[]}"#, &[("reason", "NUL")]);
+        check(r#"{"reason":"a\\u0000b","lines":[]}"#, &[]);
         let long = format!(r#"{{"reason":"{}","lines":[]}}"#, "x".repeat(1_001));
         check(&long, &[("reason", "more than 1000 bytes")]);
     }

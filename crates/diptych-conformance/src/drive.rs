@@ -1,4 +1,5 @@
-//! What the cases are written with: commits by hand, a projector of one function, whole tables and their digests.
+//! What the cases are written with: commits by hand, a projector of one function, whole tables and their
+//! digests.
 
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Account, AccountEvent, NoteEvent, SampleEvent};

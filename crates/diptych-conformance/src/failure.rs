@@ -1,4 +1,5 @@
-//! How a case says that a store is wrong: as a value, so that a deliberate defect can be asserted to be caught.
+//! How a case says that a store is wrong: as a value, so that a deliberate defect can be asserted to be
+//! caught.
 
 use diptych_command::{CommitError, HandleError};
 use diptych_core::{DecodeError, EncodeError, Fault, TextError, TimestampError};

@@ -32,7 +32,8 @@ pub trait Harness: Send + Sync + 'static {
         Box::pin(async { None })
     }
 
-    /// Tries to write a row of `table` through what queries read with; `None` where a store has no such thing.
+    /// Tries to write a row of `table` through what queries read with; `None` where a store has no such
+    /// thing.
     fn write_through_reader<'a>(
         &'a self,
         stores: &'a Stores,

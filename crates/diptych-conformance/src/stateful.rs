@@ -1,4 +1,5 @@
-//! Random histories against the oracle: commands, repetitions, batch cuts, redeliveries, crashes and clock jumps.
+//! Random histories against the oracle: commands, repetitions, batch cuts, redeliveries, crashes and clock
+//! jumps.
 //!
 //! After every step the two answers are compared, and at the end the logs, the ledgers and every row. Absent
 //! here, on purpose: concurrency, which the cases bring; a history that fails must fail again.

@@ -29,7 +29,8 @@ macro_rules! suites {
             all
         }
 
-        /// Makes one test of every case, each with a harness of its own: `conformance_suite!(MyHarness::new());`.
+        /// Makes one test of every case, each with a harness of its own:
+        /// `conformance_suite!(MyHarness::new());`.
         ///
         /// The calling crate needs `tokio` with its macros and its multi-threaded runtime.
         #[macro_export]

@@ -1,8 +1,8 @@
 //! Reference stores in memory: the oracle of the conformance suite.
 //!
-//! One mutex around plain maps, every port in its most obvious form, so that a disagreement with another store
-//! is that store's mistake. Absent here, on purpose: files, threads, caches, queues, and any speed that would
-//! cost a line.
+//! One mutex around plain maps, every port in its most obvious form, so that a disagreement with another
+//! store is that store's mistake. Absent here, on purpose: files, threads, caches, queues, and any speed that
+//! would cost a line.
 
 mod clock;
 mod log;

@@ -60,7 +60,7 @@ impl GroupRows {
             fold.supply(index, held.collect())?;
         }
         fold.run()?;
-        Ok(fold.changes())
+        fold.changes()
     }
 
     /// Writes what a fold changed, and the checkpoint with it. Answers how many rows were written.

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How many missing facts a command folds into an inline group before its own; beyond it, the group is left to
-/// a worker until it has caught up.
+/// How many missing facts a command folds into an inline group before its own; beyond it, the group is left
+/// to a worker until it has caught up.
 pub const INLINE_CATCH_UP_EVENTS_MAX: u64 = 100;
 
 /// A store in memory. What it holds outlives it as long as a reopened one does.
@@ -51,7 +51,8 @@ impl MemoryStore {
         Self::over(Arc::new(Mutex::new(held)), Arc::default(), clock, inline)
     }
 
-    /// Another store over the same committed state: a second process beside this one, or the next after it has died.
+    /// Another store over the same committed state: a second process beside this one, or the next after it
+    /// has died.
     ///
     /// # Errors
     /// An inline group of another shape than the one it was built with.

@@ -182,7 +182,7 @@ impl<'a> Expected<'a> {
             self.facts += block.facts.len();
             self.position = block.through.position();
         }
-        for (table, TableChanges { rows, .. }) in self.fold.changes().into_iter().enumerate() {
+        for (table, TableChanges { rows, .. }) in self.fold.changes()?.into_iter().enumerate() {
             for change in rows {
                 let StoredRow { row, values, .. } = change.stored;
                 match values {

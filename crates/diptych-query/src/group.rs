@@ -66,6 +66,7 @@ impl<M: Projection> AnyModel for Erased<M> {
             crate::Route::None => false,
             crate::Route::Key(_) => true,
             crate::Route::Keys(keys) => !keys.is_empty(),
+            crate::Route::Starting(rows) => !rows.is_empty(),
         })
     }
 

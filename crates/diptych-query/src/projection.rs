@@ -27,8 +27,10 @@ pub enum Route<M: ReadModel> {
     None,
     /// One row.
     Key(M::Key),
-    /// Several rows.
+    /// Several rows, which exist or are left out.
     Keys(Vec<M::Key>),
+    /// Rows by what they start from where they do not exist.
+    Starting(Vec<M>),
 }
 
 impl<M: ReadModel> Route<M> {
@@ -47,5 +49,11 @@ impl<M: ReadModel> Route<M> {
     /// The rows of several keys; a key named twice is touched once.
     pub fn keys(keys: impl IntoIterator<Item = M::Key>) -> Self {
         Self::Keys(keys.into_iter().collect())
+    }
+
+    /// The rows with the keys of these; `project` is given the row that exists, or else the one named here. So one
+    /// fact can make several rows, such as the stock of every product of an order. A key named twice is touched once.
+    pub fn starting(rows: impl IntoIterator<Item = M>) -> Self {
+        Self::Starting(rows.into_iter().collect())
     }
 }

@@ -34,9 +34,8 @@ pub(crate) fn open_writer(
     limits: &SqliteLimits,
 ) -> Result<Connection, Fault> {
     check_sqlite()?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).or_fault()?;
     let synchronous = match durability {
         Durability::Full => "FULL",
@@ -67,11 +66,11 @@ pub(crate) fn schema_version(
     application: i32,
     version_max: i32,
 ) -> Result<i32, Fault> {
-    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).or_fault();
+    let read =
+        |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).or_fault();
     let (id, version) = (read("application_id")?, read("user_version")?);
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .or_fault()?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).or_fault()?;
     if id != application && (id != 0 || version != 0 || tables != 0) {
         let message = "the file is a database of another program; choose another directory";
         return Err(Fault::permanent(Code::StoreVersion, message));
@@ -98,6 +97,7 @@ fn check_sqlite() -> Result<(), Fault> {
     if rusqlite::version_number() >= SQLITE_VERSION_MIN {
         return Ok(());
     }
-    let message = format!("SQLite {} is too old, 3.51.3 is the oldest that is safe here", rusqlite::version());
+    let message =
+        format!("SQLite {} is too old, 3.51.3 is the oldest that is safe here", rusqlite::version());
     Err(Fault::permanent(Code::StoreVersion, message))
 }

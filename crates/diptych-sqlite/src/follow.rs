@@ -30,10 +30,7 @@ impl Follower {
             .name("diptych-follower".to_owned())
             .spawn(move || follow(&shared, &waiting, &on_foreign))
             .or_fault()?;
-        Ok(Self {
-            stop,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { stop, thread: Mutex::new(Some(thread)) })
     }
 
     /// Ends the thread and waits for it. Blocks for as long as one look takes.
@@ -88,10 +85,9 @@ struct Own {
 fn look(shared: &Shared, own: &mut Option<Own>) -> Result<Option<Position>, Fault> {
     let own = match own {
         Some(own) => own,
-        None => own.insert(Own {
-            connection: open_reader(&shared.log_path(), &shared.limits)?,
-            version: None,
-        }),
+        None => {
+            own.insert(Own { connection: open_reader(&shared.log_path(), &shared.limits)?, version: None })
+        }
     };
     let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
     let version = own.connection.pragma_query_value(None, "data_version", read).or_fault()?;

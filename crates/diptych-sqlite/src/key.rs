@@ -22,7 +22,8 @@ pub(crate) fn page_key(directory: &Path) -> Result<PageKey, Fault> {
     let mut text = String::new();
     File::open(&path).and_then(|mut file| file.read_to_string(&mut text)).or_fault()?;
     let mut keys = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(parse);
-    let wrong = || damaged("`page.key` does not hold 64 hexadecimal digits a line; remove it to have a new one");
+    let wrong =
+        || damaged("`page.key` does not hold 64 hexadecimal digits a line; remove it to have a new one");
     let current = keys.next().flatten().ok_or_else(wrong)?;
     let previous = match keys.next() {
         None => None,

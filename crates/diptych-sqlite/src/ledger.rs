@@ -5,8 +5,8 @@ use crate::log::mark_at;
 use crate::log::schema::LogIdentity;
 use diptych_command::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
 use diptych_core::{
-    Actor, Category, CausationId, CommandId, CorrelationId, Fault, PolicyVersion, Position, StreamId, StreamKey,
-    StreamRef, Tenant, Timestamp, Version,
+    Actor, Category, CausationId, CommandId, CorrelationId, Fault, PolicyVersion, Position, StreamId,
+    StreamKey, StreamRef, Tenant, Timestamp, Version,
 };
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
@@ -99,13 +99,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(CommandRecord, Position)> {
     let events: i64 = row.get(11)?;
     let position = Position(row.get::<_, i64>(12)?.cast_unsigned());
     let outcome = match row.get::<_, i64>(9)? {
-        ACCEPTED => Outcome::Accepted {
-            base: Version(version.0.saturating_sub(events.cast_unsigned())),
-        },
-        REJECTED => Outcome::Rejected {
-            name: text(15)?,
-            data: text(16)?,
-        },
+        ACCEPTED => Outcome::Accepted { base: Version(version.0.saturating_sub(events.cast_unsigned())) },
+        REJECTED => Outcome::Rejected { name: text(15)?, data: text(16)? },
         REFUSED_CONFLICT => Outcome::Refused(RefusedFor::Conflict),
         _ => Outcome::Refused(RefusedFor::Forbidden),
     };
@@ -151,7 +146,11 @@ const NOTE_SWEPT: &str = "UPDATE log SET keys_swept = ?1 WHERE id = 1";
 
 /// Frees the oldest keys claimed before a time, at most so many. Commands are in order of time, so the sweep goes on
 /// where the last one ended.
-pub(crate) fn expire(connection: &mut Connection, before: Timestamp, keys_max: usize) -> Result<usize, Fault> {
+pub(crate) fn expire(
+    connection: &mut Connection,
+    before: Timestamp,
+    keys_max: usize,
+) -> Result<usize, Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
     let sweep = || -> rusqlite::Result<usize> {
         let mut swept: i64 = transaction.prepare_cached(SELECT_SWEPT)?.query_row([], |row| row.get(0))?;
@@ -164,7 +163,8 @@ pub(crate) fn expire(connection: &mut Connection, before: Timestamp, keys_max: u
                 break;
             };
             swept = row.get(0)?;
-            freed += delete.execute((row.get::<_, i64>(2)?, row.get::<_, rusqlite::types::Value>(1)?, swept))?;
+            freed +=
+                delete.execute((row.get::<_, i64>(2)?, row.get::<_, rusqlite::types::Value>(1)?, swept))?;
         }
         transaction.prepare_cached(NOTE_SWEPT)?.execute([swept])?;
         Ok(freed)
@@ -259,9 +259,7 @@ mod tests {
     #[test]
     fn a_canonical_uuid_is_kept_as_bytes_and_reads_back_as_it_was() {
         let text = "01991c3e-7b2a-7c3d-8e4f-0123456789ab";
-        let StoredId::Uuid(bytes) = StoredId::of(text) else {
-            panic!("a canonical id is bytes")
-        };
+        let StoredId::Uuid(bytes) = StoredId::of(text) else { panic!("a canonical id is bytes") };
         assert_eq!(uuid_text(&bytes), text);
     }
 

@@ -1,8 +1,8 @@
 //! Read-only connections to one file. Nothing here can write.
 
+use crate::SqliteLimits;
 use crate::connection::open_reader;
 use crate::log::Names;
-use crate::SqliteLimits;
 use diptych_core::{Code, Fault};
 use rusqlite::Connection;
 use std::ops::{Deref, DerefMut};
@@ -38,12 +38,7 @@ pub(crate) struct Loan<'a> {
 
 impl Pool {
     pub(crate) fn new(path: PathBuf, limits: SqliteLimits) -> Self {
-        Self {
-            path,
-            limits,
-            held: Mutex::default(),
-            returned: Condvar::new(),
-        }
+        Self { path, limits, held: Mutex::default(), returned: Condvar::new() }
     }
 
     /// A connection without waiting: for reads that take microseconds, which must not wait for those that take longer.
@@ -121,7 +116,8 @@ impl DerefMut for Loan<'_> {
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let mut held = self.pool.lock();
-        let keep = !held.closed && held.idle.len() < self.pool.limits.readers_max && !std::thread::panicking();
+        let keep =
+            !held.closed && held.idle.len() < self.pool.limits.readers_max && !std::thread::panicking();
         match self.reader.take().filter(|reader| keep && reader.connection.is_autocommit()) {
             Some(reader) => held.idle.push(reader),
             None => held.open -= 1,

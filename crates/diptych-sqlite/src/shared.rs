@@ -62,11 +62,7 @@ impl Shared {
 /// The mark before the first entry of a log.
 pub(crate) fn start_of(identity: LogIdentity) -> Mark {
     Mark {
-        token: Token {
-            epoch: identity.epoch,
-            position: Position::START,
-            fingerprint: identity.fingerprint,
-        },
+        token: Token { epoch: identity.epoch, position: Position::START, fingerprint: identity.fingerprint },
         recorded_at: Timestamp::EPOCH,
     }
 }

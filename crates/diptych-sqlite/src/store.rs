@@ -9,7 +9,7 @@ use crate::pool::Pool;
 use crate::shared::{Shared, start_of};
 use crate::writer::{WriterHandle, inline_groups};
 use crate::{SqliteOptions, ledger, log};
-use diptych_command::{Commit, CommitError, CommandRecord, Committed, EventStore};
+use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore};
 use diptych_core::{
     BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
 };
@@ -50,14 +50,7 @@ impl SqliteStore {
     /// A fault: a directory that cannot be used, a store of newer software, an inline group of another shape than
     /// it was built with, or whose checkpoint is not of this log.
     pub fn open(options: SqliteOptions) -> Result<Arc<Self>, Fault> {
-        let SqliteOptions {
-            directory,
-            durability,
-            inline,
-            progress,
-            clock,
-            limits,
-        } = options;
+        let SqliteOptions { directory, durability, inline, progress, clock, limits } = options;
         std::fs::create_dir_all(directory.join("models")).or_fault()?;
         let _lock = lock(&directory)?;
         let path = directory.join("log.db");
@@ -90,18 +83,14 @@ impl SqliteStore {
         let writer = Arc::new(WriterHandle::start(connection, Arc::clone(&shared), groups)?);
         let nudged = Arc::downgrade(&writer);
         let follower = Follower::start(Arc::clone(&shared), move || refresh(&nudged))?;
-        Ok(Arc::new(Self {
-            shared,
-            writer,
-            attached: RwLock::new(attached),
-            follower,
-        }))
+        Ok(Arc::new(Self { shared, writer, attached: RwLock::new(attached), follower }))
     }
 
     /// Accepts no more commands, commits those that wait, writes the WAL back and closes every connection.
     pub async fn close(&self) {
-        self.writer.close();
+        // The follower's connection goes first: the writer's, being the last, writes the WAL back.
         self.follower.join();
+        self.writer.close();
         let writer = Arc::clone(&self.writer);
         // The thread answers for its own panics; here there is nothing to do about one.
         let _ = tokio::task::spawn_blocking(move || writer.join()).await;
@@ -128,7 +117,9 @@ impl SqliteStore {
         blocking(move || {
             let reader = shared.readers.wait()?;
             let counts = log::statistics(&reader.connection)?;
-            let in_log = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.db"));
+            let in_log = |path: &Path| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.db"))
+            };
             Ok(Statistics {
                 log_bytes: bytes_of(&shared.directory, in_log),
                 model_bytes: bytes_of(&shared.models_path(), |_| true),
@@ -182,7 +173,8 @@ impl EventStore for SqliteStore {
 
     fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>> {
         Box::pin(async move {
-            let swept = self.writer.run(move |writer| ledger::expire(&mut writer.connection, before, keys_max));
+            let swept =
+                self.writer.run(move |writer| ledger::expire(&mut writer.connection, before, keys_max));
             swept.await?
         })
     }
@@ -238,7 +230,9 @@ where
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Fault::permanent(Code::Internal, "a read of the store failed").because(error).into()),
+        Err(error) => {
+            Err(Fault::permanent(Code::Internal, "a read of the store failed").because(error).into())
+        }
     }
 }
 
@@ -285,6 +279,7 @@ fn bytes_of(directory: &Path, counts: impl Fn(&Path) -> bool) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return 0;
     };
-    let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| counts(path)).collect();
+    let files: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| counts(path)).collect();
     files.iter().filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

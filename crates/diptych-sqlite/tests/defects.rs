@@ -1,4 +1,5 @@
-//! Random histories over the embedded store, and the proof that the suites notice when it is broken on purpose.
+//! Random histories over the embedded store, and the proof that the suites notice when it is broken on
+//! purpose.
 
 mod harness;
 
@@ -7,7 +8,7 @@ use diptych_conformance::{passed, stateful};
 use harness::SqliteHarness;
 
 /// Enough histories to meet a crash at most kinds of step, in seconds.
-const HISTORIES: u32 = 24;
+const HISTORIES: u32 = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_defect_is_caught() {

@@ -79,9 +79,11 @@ async fn people_can_read_the_log_the_audit_and_the_checkpoints_in_sql() {
     let expected = ("01991c3e-7b2a-7c3d-8e4f-0123456789ab", "accepted", "p1");
     assert_eq!((audit.0.as_str(), audit.1.as_str(), audit.2.as_str()), expected);
     let checkpoint: (String, i64, i64) = log
-        .query_row("SELECT projection_name, partition_id, last_position FROM projection_checkpoint", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(
+            "SELECT projection_name, partition_id, last_position FROM projection_checkpoint",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .unwrap();
     assert_eq!(checkpoint, ("balance_inline".to_owned(), 0, 1));
 }

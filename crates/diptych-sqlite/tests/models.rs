@@ -8,8 +8,8 @@ use diptych_command::{CommitError, EventStore};
 use diptych_core::{Code, Position, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
-    AdvanceError, Condition, Cursor, Direction, Feed, Fold, Group, Health, ModelStore, Operator, RawFind, RowRef,
-    Stopped,
+    AdvanceError, Condition, Cursor, Direction, Feed, Fold, Group, Health, ModelStore, Operator, RawFind,
+    RowRef, Stopped,
 };
 use diptych_sqlite::SqliteStore;
 use rusqlite::Connection;
@@ -314,13 +314,12 @@ async fn pages(
     let schema = model.models()[0].schema();
     let (mut after, mut accounts) = (None, Vec::new());
     loop {
-        let find = RawFind { tenant: tenant("main"), conditions: conditions.clone(), sort, after, rows_max: 2 };
+        let find =
+            RawFind { tenant: tenant("main"), conditions: conditions.clone(), sort, after, rows_max: 2 };
         let found = store.find(model, schema, &find, Duration::from_secs(5)).await.unwrap();
         let Some(last) = found.rows.last() else { return accounts };
-        after = Some(Cursor {
-            sorted: sort.map(|(column, _)| last[column].clone()),
-            key: vec![last[0].clone()],
-        });
+        after =
+            Some(Cursor { sorted: sort.map(|(column, _)| last[column].clone()), key: vec![last[0].clone()] });
         for row in &found.rows {
             let Value::Text(account) = &row[0] else { panic!("the key is text") };
             accounts.push(account.clone());

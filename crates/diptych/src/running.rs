@@ -22,7 +22,7 @@ const SWEEP_KEYS_MAX: usize = 10_000;
 /// A service that is open. Stop it by [`Running::stop`]; a process that dies instead loses nothing acknowledged.
 pub struct Running {
     service: Service,
-    config: Config,
+    pub(crate) config: Config,
     store: Arc<SqliteStore>,
     commands: Arc<Commands>,
     queries: Arc<Queries>,

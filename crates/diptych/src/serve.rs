@@ -2,9 +2,10 @@
 
 use crate::Running;
 use diptych_core::{Code, Fault};
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 impl Running {
     /// Serves on an address until `stop` completes, then lets open requests finish.
@@ -20,7 +21,8 @@ impl Running {
         self.serve_on(listener, stop).await
     }
 
-    /// Serves on a listener until `stop` completes, then lets open requests finish.
+    /// Serves on a listener until `stop` completes, then lets open requests finish, as long as a request may take:
+    /// a caller that never sends the rest of its request must not hold up the end.
     ///
     /// # Errors
     /// Addresses that clash, or a failing listener.
@@ -30,8 +32,28 @@ impl Running {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fault> {
         let router = self.router()?;
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
-        served.map_err(|error| Fault::transient(Code::CannotListen, "the listener failed").because(error))
+        let (stopping, stopped) = oneshot::channel();
+        let stop = async move {
+            stop.await;
+            // Nobody listens any more when the listener has failed.
+            let _ = stopping.send(());
+        };
+        let grace = self.config.http.request_duration_max;
+        let grace_over = async move {
+            match stopped.await {
+                Ok(()) => tokio::time::sleep(grace).await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stop).into_future();
+        tokio::select! {
+            served = serving => served
+                .map_err(|error| Fault::transient(Code::CannotListen, "the listener failed").because(error)),
+            () = grace_over => {
+                tracing::warn!(?grace, "requests that were never finished are cut off");
+                Ok(())
+            }
+        }
     }
 }
 

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use support::folder::Folder;
 use support::http::Client;
-use support::server::{Server, run, run_json, said};
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use support::server::{HANG, Server, run, run_json, said};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 const MODELS: [&str; 4] = ["customer_account", "fulfilment_queue", "order_summary", "sales_by_country_and_day"];
@@ -153,7 +155,7 @@ async fn a_row_edited_by_hand_is_named_by_its_key() {
     assert_eq!((&difference["expected"], &difference["actual"]), (&json!(1), &json!(7)));
     let text = run(&store, &["models", "verify"]).await;
     assert_eq!(text.status.code(), Some(1));
-    assert!(said(&text).contains("2: item_count is 7, expected 1"), "{}", said(&text));
+    assert!(said(&text).contains("\"2\": item_count is 7, expected 1"), "{}", said(&text));
     let clean = run(&store, &["models", "verify", "customer_account"]).await;
     assert_eq!(clean.status.code(), Some(0), "{}", said(&clean));
 }
@@ -255,7 +257,7 @@ async fn a_stop_under_load_loses_nothing_and_ends_well() {
     let (status, said) = server.ended().await;
     drop(silent);
     assert_eq!(status.code(), Some(0), "{said:?}");
-    assert_eq!(said, ["finishing what has begun"]);
+    assert!(said.iter().any(|line| line == "finishing what has begun"), "{said:?}");
     let kept: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
     assert!(kept.len() >= STOP_AFTER);
     let running = orders::service().open(Config::at(folder.store())).await.unwrap();
@@ -266,6 +268,29 @@ async fn a_stop_under_load_loses_nothing_and_ends_well() {
         assert_eq!(position, record.token.to_string());
     }
     running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_finished_does_not_hold_up_the_end() {
+    let folder = Folder::new("unfinished");
+    let mut config = Config::at(folder.store());
+    config.http.request_duration_max = Duration::from_millis(200);
+    let running = orders::service().open(config).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        running.serve_on(listener, async { drop(stopped.await) }).await.unwrap();
+        running
+    });
+    // The first is accepted before the answer of the second: connections are taken in their order.
+    let mut unfinished = TcpStream::connect(address).await.unwrap();
+    unfinished.write_all(b"POST /orders/1/place HTTP/1.1\r\nhost: loc").await.unwrap();
+    Client::to(address).get("/health/live", &[]).await.unwrap().expect(200);
+    stop.send(()).unwrap();
+    let served = tokio::time::timeout(HANG, serving).await.expect("an unfinished request holds up the end");
+    served.unwrap().stop().await.unwrap();
+    drop(unfinished);
 }
 
 fn order_body() -> String {

@@ -72,7 +72,6 @@ async fn interrupt(running: &Running, events: u64) {
 }
 
 /// Everything that data/README.md counted, out of the read models; and every model equal to the log.
-#[track_caller]
 async fn check_figures(running: &Running) {
     let rows = figures::rows(&data_set());
     let expected: BTreeMap<_, _> = KINDS.into_iter().map(|(kind, sum)| (kind.to_owned(), sum)).collect();

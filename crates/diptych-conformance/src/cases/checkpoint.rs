@@ -204,7 +204,8 @@ pub(crate) async fn another_revision_starts_over(harness: &dyn Harness) -> Outco
     Ok(())
 }
 
-/// A checkpoint that is no entry of this log is refused, at once or when the group is attached; never clamped.
+/// A checkpoint that is no entry of this log is refused, at once or when the group is attached; never
+/// clamped.
 pub(crate) async fn a_foreign_checkpoint_is_refused(harness: &dyn Harness) -> Outcome {
     let mut stores = harness.open(Vec::new()).await?;
     let (total, sample) = (group::<Total>(harness), group::<Sample>(harness));

@@ -43,7 +43,8 @@ pub(crate) async fn answers_say_how_fresh_they_are(harness: &dyn Harness) -> Out
     Ok(())
 }
 
-/// A token that is not an entry of this log as it is now is refused, whether it is beyond, changed or of another life.
+/// A token that is not an entry of this log as it is now is refused, whether it is beyond, changed or of
+/// another life.
 pub(crate) async fn a_token_of_another_log_is_refused(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     let total = group::<Total>(harness);

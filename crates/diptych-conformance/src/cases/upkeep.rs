@@ -1,11 +1,12 @@
-//! What operators and readers rely on: reset, stopping, when a position was passed, and readers that cannot write.
+//! What operators and readers rely on: reset, stopping, when a position was passed, and readers that cannot
+//! write.
 
 use crate::drive::{self, EVERYTHING, build, contents, deposited, get, history, note, on, opened};
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Balance, OpenAccount, Total, group};
-use crate::{Failure, Harness, Outcome};
-use diptych_core::{Clock, Position, Timestamp};
-use diptych_query::Stopped;
+use crate::{Failure, Harness, Outcome, Stores};
+use diptych_core::{Clock, Position, Timestamp, Value};
+use diptych_query::{Group, RowRef, Stopped};
 use std::time::Duration;
 
 /// A reset empties rows, tombstones, digest and checkpoint, of that group alone; folding again restores them.
@@ -13,7 +14,8 @@ pub(crate) async fn a_reset_starts_over(harness: &dyn Harness) -> Outcome {
     let mut stores = harness.open(Vec::new()).await?;
     history(&stores).await?;
     let (open, total) = (group::<OpenAccount>(harness), group::<Total>(harness));
-    build(&stores, &open, 4).await?;
+    stores.models.attach(&open).await?;
+    let first = pass(&stores, &open).await?;
     build(&stores, &total, 4).await?;
     let before = (contents(&stores, &open).await?, drive::digest(&stores, &open).await?);
     let other = contents(&stores, &total).await?;
@@ -30,10 +32,23 @@ pub(crate) async fn a_reset_starts_over(harness: &dyn Harness) -> Outcome {
         ensure_eq!(held.mark, start.mark, "the checkpoint in life {life}");
         stores.models.attach(&total).await?;
     }
-    build(&stores, &open, 3).await?;
+    // On the way too: a guard that outlived the reset would hide a row until it is deleted anyway.
+    ensure_eq!(pass(&stores, &open).await?, first, "the rows after each batch of the second pass");
     let after = (contents(&stores, &open).await?, drive::digest(&stores, &open).await?);
     ensure_eq!(after, before, "rows and digest after folding again");
     Ok(())
+}
+
+/// Folds everything in small batches. Answers the rows after each.
+async fn pass(stores: &Stores, group: &Group) -> Outcome<Vec<Vec<(RowRef, Vec<Value>)>>> {
+    let mut after_each = Vec::new();
+    loop {
+        let done = drive::advance_once(stores, group, 3).await?;
+        after_each.push(contents(stores, group).await?);
+        if done {
+            return Ok(after_each);
+        }
+    }
 }
 
 /// Why a group stopped is kept, shown with every read, and survives; rows and checkpoint are left alone.

@@ -219,7 +219,8 @@ pub(crate) async fn conditions_are_portable(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-/// Several conditions must all hold; one of several values is enough; none of no values is; no value never fits.
+/// Several conditions must all hold; one of several values is enough; none of no values is; no value never
+/// fits.
 pub(crate) async fn conditions_join(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     let samples = [(1, true, Some(1)), (2, true, None), (3, false, Some(3)), (4, true, Some(4))];

@@ -77,7 +77,7 @@ impl TableFold for UnguardedTable {
         self.inner.run(Position::START)
     }
 
-    fn changes(&mut self) -> TableChanges {
+    fn changes(&mut self) -> Result<TableChanges, FoldError> {
         self.inner.changes()
     }
 

@@ -1,4 +1,5 @@
-//! Deliberate defects: wrappers that break one promise of a store that keeps them all, and the cases that must notice.
+//! Deliberate defects: wrappers that break one promise of a store that keeps them all, and the cases that
+//! must notice.
 //!
 //! A suite that passes over a broken store proves nothing. Absent here, on purpose: any use outside of tests.
 
@@ -93,7 +94,8 @@ impl Defect {
         }
     }
 
-    /// Runs its cases over a sound store, where they must pass, and over the broken one, where each must fail.
+    /// Runs its cases over a sound store, where they must pass, and over the broken one, where each must
+    /// fail.
     ///
     /// # Errors
     /// A case that fails over the sound store, or passes over the broken one.

@@ -44,6 +44,11 @@ pub enum FoldErrorKind {
         /// The row's key.
         key: String,
     },
+    /// A row holds a text with NUL, which no store keeps.
+    RowUnstorable {
+        /// The row's key.
+        key: String,
+    },
     /// A stored row cannot be read as the model's type.
     RowUnreadable {
         /// The row's key.
@@ -98,6 +103,9 @@ impl fmt::Display for FoldError {
             }
             FoldErrorKind::RowEdited { key } => {
                 write!(out, "row {key} is not what was written: it was edited outside the projection")?;
+            }
+            FoldErrorKind::RowUnstorable { key } => {
+                write!(out, "row {key} holds a text with the character NUL, which no store keeps")?;
             }
             FoldErrorKind::RowUnreadable { key, error } => write!(out, "row {key} cannot be read: {error}")?,
         }

@@ -124,7 +124,10 @@ impl Fold {
     }
 
     /// What has changed since the changes were last taken, table by table.
-    pub fn changes(&mut self) -> Vec<TableChanges> {
+    ///
+    /// # Errors
+    /// A row that no store can keep; the fold is then of no further use.
+    pub fn changes(&mut self) -> Result<Vec<TableChanges>, FoldError> {
         self.tables.iter_mut().map(|table| table.changes()).collect()
     }
 

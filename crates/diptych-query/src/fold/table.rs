@@ -28,7 +28,10 @@ pub trait TableFold: Send {
     /// A fact at which the projection failed.
     fn run(&mut self, clock: Position) -> Result<(), FoldError>;
     /// What changed since it was last asked.
-    fn changes(&mut self) -> TableChanges;
+    ///
+    /// # Errors
+    /// A row that no store can keep.
+    fn changes(&mut self) -> Result<TableChanges, FoldError>;
     /// How many facts met no row and left none.
     fn no_ops(&self) -> u64;
     /// How many rows are held.
@@ -40,7 +43,7 @@ pub struct TypedTable<M: Projection> {
     fresh: bool,
     index: HashMap<(Tenant, M::Key), usize, foldhash::fast::RandomState>,
     slots: Vec<Slot<M>>,
-    queue: Vec<(Fact<M::Event>, Touched)>,
+    queue: Vec<(Fact<M::Event>, Touched<M>)>,
     wanted: Vec<RowRef>,
     changed: Vec<usize>,
     no_ops: u64,
@@ -58,9 +61,11 @@ struct Slot<M: ReadModel> {
 }
 
 /// The slots a fact touches.
-enum Touched {
+enum Touched<M> {
     One(usize),
     Many(Vec<usize>),
+    /// With the row that each starts from where there is none.
+    Starting(Vec<(usize, M)>),
 }
 
 impl<M: Projection> TypedTable<M> {
@@ -115,12 +120,28 @@ impl<M: Projection> TypedTable<M> {
                 slots.dedup();
                 Touched::Many(slots)
             }
+            Route::Starting(rows) if rows.len() > ROWS_PER_FACT_MAX => {
+                return Err(FoldError::at(raw, FoldErrorKind::TooManyRows { rows: rows.len() }));
+            }
+            Route::Starting(rows) => {
+                let slots = rows.into_iter().map(|row| (self.slot(fact.tenant(), row.key()), row));
+                let mut slots: Vec<_> = slots.collect();
+                slots.sort_by_key(|(slot, _)| *slot);
+                slots.dedup_by_key(|(slot, _)| *slot);
+                Touched::Starting(slots)
+            }
         };
         self.queue.push((fact, touched));
         Ok(())
     }
 
-    fn fold_one(&mut self, slot: usize, fact: &Fact<M::Event>, clock: Position) -> Result<(), FoldError> {
+    fn fold_one(
+        &mut self,
+        slot: usize,
+        start: Option<&M>,
+        fact: &Fact<M::Event>,
+        clock: Position,
+    ) -> Result<(), FoldError> {
         let Some(slot_ref) = self.slots.get_mut(slot) else {
             return Ok(());
         };
@@ -129,7 +150,7 @@ impl<M: Projection> TypedTable<M> {
         }
         let before = slot_ref.row.take();
         let existed = before.is_some();
-        let after = M::project(before, fact);
+        let after = M::project(before.or_else(|| start.cloned()), fact);
         match &after {
             None if !existed => {
                 self.no_ops += 1;
@@ -150,6 +171,28 @@ impl<M: Projection> TypedTable<M> {
             self.changed.push(slot);
         }
         Ok(())
+    }
+}
+
+impl<M: ReadModel> Slot<M> {
+    /// The row as it must be kept, and what that changes in the digest.
+    fn take_change(&mut self, digest: &mut BTreeMap<u8, (i64, u128)>) -> Result<RowChange, FoldError> {
+        let key = M::key_values(&self.key);
+        let values = self.row.as_ref().map(M::to_row);
+        let held = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
+        if values.iter().flatten().any(held) {
+            return Err(row_error(&key, |key| FoldErrorKind::RowUnstorable { key }));
+        }
+        let new = values.as_ref().map(|values| row_digest(&self.tenant, values));
+        let (rows, sum) = digest.entry(bucket_of(&self.tenant, &key)).or_default();
+        *rows += i64::from(new.is_some()) - i64::from(self.stored.is_some());
+        *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(self.stored.unwrap_or(0));
+        let existed = self.stored.is_some();
+        let row = RowRef { tenant: self.tenant.clone(), key };
+        let stored = StoredRow { row, values, guard: self.guard, hash: short(new.unwrap_or(0)) };
+        self.stored = new;
+        self.changed = false;
+        Ok(RowChange { stored, existed })
     }
 }
 
@@ -218,16 +261,21 @@ impl<M: Projection> TableFold for TypedTable<M> {
     fn run(&mut self, clock: Position) -> Result<(), FoldError> {
         let queue = std::mem::take(&mut self.queue);
         let raw = |cursor: usize| {
-            queue.get(cursor).map(|(fact, _): &(Fact<M::Event>, _)| Arc::new(fact.raw().clone()))
+            queue.get(cursor).map(|(fact, _): &(Fact<M::Event>, Touched<M>)| Arc::new(fact.raw().clone()))
         };
         guarded(&raw, &mut |cursor| {
             for (index, (fact, touched)) in queue.iter().enumerate() {
                 *cursor = index;
                 match touched {
-                    Touched::One(slot) => self.fold_one(*slot, fact, clock)?,
+                    Touched::One(slot) => self.fold_one(*slot, None, fact, clock)?,
                     Touched::Many(slots) => {
                         for slot in slots {
-                            self.fold_one(*slot, fact, clock)?;
+                            self.fold_one(*slot, None, fact, clock)?;
+                        }
+                    }
+                    Touched::Starting(slots) => {
+                        for (slot, start) in slots {
+                            self.fold_one(*slot, Some(start), fact, clock)?;
                         }
                     }
                 }
@@ -236,28 +284,19 @@ impl<M: Projection> TableFold for TypedTable<M> {
         })
     }
 
-    fn changes(&mut self) -> TableChanges {
+    fn changes(&mut self) -> Result<TableChanges, FoldError> {
         let mut changes = TableChanges::default();
         let mut digest: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
-        for index in std::mem::take(&mut self.changed) {
-            let Some(slot) = self.slots.get_mut(index) else {
-                continue;
-            };
-            let key = M::key_values(&slot.key);
-            let values = slot.row.as_ref().map(M::to_row);
-            let new = values.as_ref().map(|values| row_digest(&slot.tenant, values));
-            let (rows, sum) = digest.entry(bucket_of(&slot.tenant, &key)).or_default();
-            *rows += i64::from(new.is_some()) - i64::from(slot.stored.is_some());
-            *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(slot.stored.unwrap_or(0));
-            let existed = slot.stored.is_some();
-            let row = RowRef { tenant: slot.tenant.clone(), key };
-            let stored = StoredRow { row, values, guard: slot.guard, hash: short(new.unwrap_or(0)) };
-            changes.rows.push(RowChange { stored, existed });
-            slot.stored = new;
-            slot.changed = false;
-        }
+        guarded(&|_| None, &mut |_| {
+            for index in std::mem::take(&mut self.changed) {
+                let Some(slot) = self.slots.get_mut(index) else { continue };
+                let change = slot.take_change(&mut digest)?;
+                changes.rows.push(change);
+            }
+            Ok(())
+        })?;
         changes.digest = digest.into_iter().map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect();
-        changes
+        Ok(changes)
     }
 
     fn no_ops(&self) -> u64 {

@@ -58,10 +58,7 @@ impl Names {
                 .prepare_cached(SELECT_TYPE)?
                 .query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
             let category = self.category(connection, category)?;
-            let name = EventName {
-                name: name.into(),
-                schema_version,
-            };
+            let name = EventName { name: name.into(), schema_version };
             self.types.insert(id, KnownType { category, name });
         }
         Ok(&self.types[&id])

@@ -13,8 +13,7 @@ use std::sync::Arc;
 const SELECT_HEAD: &str = "SELECT coalesce(max(position), 0) FROM event";
 const SELECT_RANGE: &str = "SELECT position, type, stream, version, recorded_at, occurred_at, metadata, payload \
     FROM event WHERE position > ?1 AND position <= ?2 ORDER BY position";
-const SELECT_STREAM_EVENTS: &str =
-    "SELECT position, type, stream, version, recorded_at, occurred_at, metadata, payload \
+const SELECT_STREAM_EVENTS: &str = "SELECT position, type, stream, version, recorded_at, occurred_at, metadata, payload \
     FROM event WHERE stream = (SELECT stream.id FROM stream \
         JOIN tenant ON tenant.id = stream.tenant JOIN category ON category.id = stream.category \
         WHERE tenant.name = ?1 AND category.name = ?2 AND stream.key = ?3) \
@@ -49,12 +48,7 @@ pub(crate) fn read(
         _ => mark_at(connection, identity, end)?
             .ok_or_else(|| damaged(format!("the log has no entry at position {end}")))?,
     };
-    Ok(Block {
-        after,
-        through,
-        facts,
-        head,
-    })
+    Ok(Block { after, through, facts, head })
 }
 
 /// The wanted facts of a range, which must be complete.
@@ -101,13 +95,8 @@ pub(crate) fn load(
     let mut facts = Vec::new();
     let mut statement = connection.prepare_cached(SELECT_STREAM_EVENTS).or_fault()?;
     let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
-    let parameters = (
-        tenant.as_str(),
-        stream.category.as_str(),
-        stream.key.as_str(),
-        after.0.cast_signed(),
-        limit,
-    );
+    let parameters =
+        (tenant.as_str(), stream.category.as_str(), stream.key.as_str(), after.0.cast_signed(), limit);
     let mut rows = statement.query(parameters).or_fault()?;
     while let Some(row) = rows.next().or_fault()? {
         facts.push(Arc::new(names.fact(connection, row).or_fault()?));
@@ -165,14 +154,7 @@ pub(crate) fn mark_at(
 
 /// Where a fact stands.
 pub(crate) fn mark_of(identity: LogIdentity, fact: &RawFact) -> Mark {
-    let RawFact {
-        stream,
-        version,
-        event,
-        recorded_at,
-        payload,
-        ..
-    } = fact;
+    let RawFact { stream, version, event, recorded_at, payload, .. } = fact;
     let fingerprint = Fingerprint::of_entry(stream, *version, &event.name, recorded_at.as_micros(), payload);
     mark(identity, fact.position, fingerprint, *recorded_at)
 }
@@ -190,10 +172,6 @@ pub(crate) fn statistics(connection: &Connection) -> Result<Statistics, Fault> {
 }
 
 fn mark(identity: LogIdentity, position: Position, fingerprint: Fingerprint, recorded_at: Timestamp) -> Mark {
-    let token = Token {
-        epoch: identity.epoch,
-        position,
-        fingerprint,
-    };
+    let token = Token { epoch: identity.epoch, position, fingerprint };
     Mark { token, recorded_at }
 }

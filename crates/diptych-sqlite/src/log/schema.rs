@@ -69,18 +69,13 @@ pub(crate) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Log
     }
     if version == 0 {
         let identity = new_identity(&transaction)?;
-        transaction
-            .execute(INSERT_LOG, (identity, Epoch::FIRST.0, now.as_micros()))
-            .or_fault()?;
+        transaction.execute(INSERT_LOG, (identity, Epoch::FIRST.0, now.as_micros())).or_fault()?;
         transaction.pragma_update(None, "application_id", APPLICATION).or_fault()?;
     }
     transaction.pragma_update(None, "user_version", known).or_fault()?;
     let identity = transaction.query_row(SELECT_LOG, [], |row| {
         let text: String = row.get(0)?;
-        Ok(LogIdentity {
-            epoch: Epoch(row.get(1)?),
-            fingerprint: Fingerprint::of_log(&text),
-        })
+        Ok(LogIdentity { epoch: Epoch(row.get(1)?), fingerprint: Fingerprint::of_log(&text) })
     });
     let identity = identity.or_fault()?;
     transaction.commit().or_fault()?;

@@ -30,7 +30,7 @@ pub(crate) fn advance(
         return Err(AdvanceError::Moved { checkpoint: standing });
     }
     let loaded = drive(&transaction, &attached.tables, &mut fold)?;
-    let changes = fold.changes();
+    let changes = fold.changes()?;
     let rows = changes.iter().map(|changes| changes.rows.len()).sum();
     let bulk = fold.is_fresh() && rows >= BULK_ROWS_MIN;
     let through = fold.through();
@@ -59,11 +59,7 @@ pub(crate) fn advance(
     if swept {
         attached.note_sweep(through.position());
     }
-    let checkpoint = Checkpoint {
-        mark: through,
-        updated_at: now,
-        stopped: before.stopped,
-    };
+    let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
     Ok(Advanced { checkpoint, rows })
 }
 
@@ -111,9 +107,5 @@ pub(crate) fn reset(
     empty().or_fault()?;
     transaction.commit().or_fault()?;
     attached.note_sweep(Position::START);
-    Ok(Checkpoint {
-        mark: start,
-        updated_at: now,
-        stopped: None,
-    })
+    Ok(Checkpoint { mark: start, updated_at: now, stopped: None })
 }

@@ -101,13 +101,8 @@ impl Place {
         now: Timestamp,
         history_max: u64,
     ) -> rusqlite::Result<()> {
-        let row = (
-            self.group,
-            self.revision,
-            after.0.cast_signed(),
-            position.0.cast_signed(),
-            now.as_micros(),
-        );
+        let row =
+            (self.group, self.revision, after.0.cast_signed(), position.0.cast_signed(), now.as_micros());
         let id = connection.prepare_cached(INSERT_HISTORY)?.insert(row)?;
         let oldest = id.saturating_sub(i64::try_from(history_max).unwrap_or(i64::MAX));
         if oldest > 0 {
@@ -144,10 +139,7 @@ impl Place {
 
 /// The checkpoint's place of a group.
 pub(crate) fn place_of(group: &diptych_query::Group) -> Place {
-    Place {
-        group: group.name(),
-        revision: group.revision(),
-    }
+    Place { group: group.name(), revision: group.revision() }
 }
 
 /// Moves a checkpoint. The caller has checked where it stands, in the same transaction.
@@ -188,10 +180,7 @@ pub(crate) fn checkpoint_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Chec
         }),
     };
     Ok(Checkpoint {
-        mark: Mark {
-            token,
-            recorded_at: Timestamp::from_stored(row.get(from + 3)?),
-        },
+        mark: Mark { token, recorded_at: Timestamp::from_stored(row.get(from + 3)?) },
         updated_at: Timestamp::from_stored(row.get(from + 4)?),
         stopped,
     })
@@ -200,7 +189,6 @@ pub(crate) fn checkpoint_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Chec
 /// The checkpoint of an attached group, which always has one.
 pub(crate) fn existing(connection: &Connection, place: Place) -> Result<Checkpoint, Fault> {
     let found = place.read(connection).or_fault()?;
-    found.ok_or_else(|| {
-        crate::fault::damaged(format!("read model `{}` has lost its checkpoint", place.group))
-    })
+    found
+        .ok_or_else(|| crate::fault::damaged(format!("read model `{}` has lost its checkpoint", place.group)))
 }

@@ -18,8 +18,7 @@ const STEPS_PER_LOOK: i32 = 10_000;
 /// Columns of the checkpoint that stand before a row's.
 const CHECKPOINT_COLUMNS: usize = 7;
 
-const SELECT_DIGEST: &str =
-    "SELECT bucket, rows, sum FROM digest WHERE table_name = ?1 AND (rows <> 0 OR sum <> zeroblob(16)) \
+const SELECT_DIGEST: &str = "SELECT bucket, rows, sum FROM digest WHERE table_name = ?1 AND (rows <> 0 OR sum <> zeroblob(16)) \
     ORDER BY bucket";
 
 /// Rows of one tenant, filtered and in order; interrupted at the deadline.
@@ -53,11 +52,7 @@ fn find_in_snapshot(
         }
     }
     snapshot.commit().or_fault()?;
-    Ok(Found {
-        rows,
-        checkpoint,
-        generation: attached.generation,
-    })
+    Ok(Found { rows, checkpoint, generation: attached.generation })
 }
 
 fn run_part(
@@ -78,12 +73,7 @@ fn run_part(
 }
 
 /// The row of one key and the checkpoint, by one statement.
-pub(crate) fn get(
-    reader: &Reader,
-    attached: &Attached,
-    table: &Table,
-    row: &RowRef,
-) -> Result<Found, Fault> {
+pub(crate) fn get(reader: &Reader, attached: &Attached, table: &Table, row: &RowRef) -> Result<Found, Fault> {
     debug_assert!(table.select_with_checkpoint.contains(COLUMNS), "checkpoints are read by column number");
     let read = || -> rusqlite::Result<Option<Found>> {
         let mut statement = reader.connection.prepare_cached(&table.select_with_checkpoint)?;
@@ -96,16 +86,9 @@ pub(crate) fn get(
             return Ok(None);
         };
         let present = held.get::<_, Option<String>>(CHECKPOINT_COLUMNS)?.is_some();
-        let values = if present {
-            vec![values_of(table.schema, held, CHECKPOINT_COLUMNS + 1)?.0]
-        } else {
-            Vec::new()
-        };
-        Ok(Some(Found {
-            rows: values,
-            checkpoint: checkpoint_of(held, 0)?,
-            generation: attached.generation,
-        }))
+        let values =
+            if present { vec![values_of(table.schema, held, CHECKPOINT_COLUMNS + 1)?.0] } else { Vec::new() };
+        Ok(Some(Found { rows: values, checkpoint: checkpoint_of(held, 0)?, generation: attached.generation }))
     };
     let found = read().or_fault()?;
     found.ok_or_else(|| damaged(format!("read model `{}` has lost its checkpoint", attached.place.group)))

@@ -90,12 +90,7 @@ fn load(
         if let Some(held) = rows.next()? {
             let guard = Position(held.get::<_, i64>(0)?.cast_unsigned());
             loaded.tombstones.insert(row.clone());
-            found.push(StoredRow {
-                row,
-                values: None,
-                guard,
-                hash: 0,
-            });
+            found.push(StoredRow { row, values: None, guard, hash: 0 });
         }
     }
     Ok(found)

@@ -272,11 +272,8 @@ pub(crate) fn select_with_checkpoint(table: &str, schema: &Schema, checkpoint: &
 /// the limit is the last parameter.
 pub(crate) fn scan(table: &str, schema: &Schema, after: bool) -> String {
     let keys = key_columns(schema);
-    let place = if after {
-        format!(" WHERE ({}) > ({})", keys.join(", "), marks(keys.len()))
-    } else {
-        String::new()
-    };
+    let place =
+        if after { format!(" WHERE ({}) > ({})", keys.join(", "), marks(keys.len())) } else { String::new() };
     format!(
         "SELECT \"tenant_id\", {}, \"projection_position\", \"row_hash\" FROM {}{place} ORDER BY {} LIMIT ?",
         all_columns(schema).join(", "),

@@ -172,7 +172,8 @@ impl SqliteStore {
         let (place, mode, shape) = (place_of(group), group.mode(), shape_of(group));
         let now = self.shared.clock.now();
         let asked = shape.clone();
-        let serving = move |writer: &mut Writer| registry::serving(&mut writer.connection, place, mode, &asked, now);
+        let serving =
+            move |writer: &mut Writer| registry::serving(&mut writer.connection, place, mode, &asked, now);
         let generation = self.writer.run(serving).await??;
         let name = format!("{}-r{}-g{generation}.db", place.group, place.revision);
         let path = self.shared.models_path().join(name);
@@ -182,8 +183,9 @@ impl SqliteStore {
             Attached::in_file(&group, generation, &path, start, now, &shared.limits).map(Arc::new)
         };
         let opened = blocking(open).await?;
-        let built =
-            move |writer: &mut Writer| registry::note_built(&writer.connection, place, generation, mode, &shape);
+        let built = move |writer: &mut Writer| {
+            registry::note_built(&writer.connection, place, generation, mode, &shape)
+        };
         self.writer.run(built).await??;
         let mut attached = self.attached.write().unwrap_or_else(PoisonError::into_inner);
         // Two callers may have opened it; both use the first.

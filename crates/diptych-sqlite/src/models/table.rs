@@ -35,8 +35,10 @@ impl Table {
     /// Writes the statements of a table.
     pub(crate) fn new(schema: &'static Schema, name: String) -> Result<Self, Fault> {
         if let Some(column) = sql::clashing_column(schema) {
-            let message =
-                format!("read model `{}` cannot have a column {column}: its table needs that name", schema.name);
+            let message = format!(
+                "read model `{}` cannot have a column {column}: its table needs that name",
+                schema.name
+            );
             return Err(Fault::permanent(Code::ServiceInvalid, message));
         }
         let mut indexed: Vec<usize> =

@@ -7,7 +7,7 @@ use crate::ledger::{self, ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTE
 use crate::log::mark_of;
 use crate::models::Digests;
 use diptych_command::{
-    Commit, CommitError, CommandHeader, CommandRecord, Committed, Conflict, Effect, Outcome, RefusedFor,
+    CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, Outcome, RefusedFor,
 };
 use diptych_core::{Fault, Metadata, NewEvent, Position, RawFact, StreamRef, Version};
 use diptych_query::Mark;
@@ -87,11 +87,7 @@ impl GroupTx<'_> {
                 let identity = self.state.identity;
                 let record = ledger::claimed(self.connection, identity, &header.stream.tenant, &header.id)?;
                 let record = record.ok_or_else(|| damaged("a claimed key has no command"))?;
-                Ok(Some(Ok(Committed {
-                    record,
-                    events: Vec::new(),
-                    replayed: true,
-                })))
+                Ok(Some(Ok(Committed { record, events: Vec::new(), replayed: true })))
             }
         }
     }
@@ -134,10 +130,7 @@ impl GroupTx<'_> {
         stream: StreamRow,
         events: Vec<NewEvent>,
     ) -> Result<Step, Fault> {
-        let stream = StreamRow {
-            id: Some(self.stream_id(stream, &header.stream)?),
-            ..stream
-        };
+        let stream = StreamRow { id: Some(self.stream_id(stream, &header.stream)?), ..stream };
         let (types, facts) = self.facts(&header, stream, events)?;
         let base = stream.version;
         let category = header.stream.stream.category.as_str();
@@ -178,11 +171,7 @@ impl GroupTx<'_> {
         let head = self.state.head.position();
         let (mut types, mut facts) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
         for (event, number) in events.into_iter().zip(1..) {
-            let NewEvent {
-                name,
-                schema_version,
-                payload,
-            } = event;
+            let NewEvent { name, schema_version, payload } = event;
             let names = &mut self.state.names;
             let (kind, event) =
                 names.event_type(self.connection, stream.category, name, schema_version).or_fault()?;
@@ -296,18 +285,8 @@ impl GroupTx<'_> {
             let mut statement = self.connection.prepare_cached(INSERT_KEY).or_fault()?;
             statement.execute((stream.tenant, &id, command, header.hash.0)).or_fault()?;
         }
-        let record = CommandRecord {
-            header,
-            outcome,
-            version,
-            token,
-            recorded_at: self.now,
-        };
-        Ok(Committed {
-            record,
-            events,
-            replayed: false,
-        })
+        let record = CommandRecord { header, outcome, version, token, recorded_at: self.now };
+        Ok(Committed { record, events, replayed: false })
     }
 }
 

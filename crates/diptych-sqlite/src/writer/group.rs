@@ -43,12 +43,7 @@ impl Writer {
         &mut self,
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Committed, CommitError>>, GroupFailure> {
-        let Self {
-            connection,
-            shared,
-            state,
-            inline,
-        } = self;
+        let Self { connection, shared, state, inline } = self;
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| GroupFailure::from(storage(error)))?;
@@ -73,7 +68,12 @@ impl Writer {
     }
 
     /// What to tell a caller whose group failed. After a failed commit only the ledger can say whether it is there.
-    pub(super) fn after_failure(&self, failure: &GroupFailure, tenant: &Tenant, id: &CommandId) -> CommitError {
+    pub(super) fn after_failure(
+        &self,
+        failure: &GroupFailure,
+        tenant: &Tenant,
+        id: &CommandId,
+    ) -> CommitError {
         let Some(said) = failure.committing.filter(|said| *said != Some(ErrorCode::DiskFull)) else {
             return CommitError::Fault(failure.fault());
         };
@@ -106,29 +106,15 @@ impl<'a> GroupTx<'a> {
         }
         let now = shared.clock.now().max(state.latest);
         let started_at = state.head.position();
-        let mut group = Self {
-            connection,
-            shared,
-            state,
-            inline,
-            now,
-            digests: Digests::default(),
-            started_at,
-        };
+        let mut group =
+            Self { connection, shared, state, inline, now, digests: Digests::default(), started_at };
         group.prepare_inline()?;
         Ok(group)
     }
 
     /// Brings every inline group to the head, or leaves it to a worker.
     fn prepare_inline(&mut self) -> Result<(), Fault> {
-        let Self {
-            connection,
-            shared,
-            state,
-            inline,
-            now,
-            ..
-        } = self;
+        let Self { connection, shared, state, inline, now, .. } = self;
         inline.iter_mut().try_for_each(|inline| inline.prepare(connection, shared, state, *now))
     }
 
@@ -161,10 +147,7 @@ impl From<Fault> for GroupFailure {
 impl GroupFailure {
     fn committing(error: rusqlite::Error) -> Self {
         let said = error.sqlite_error_code();
-        Self {
-            committing: Some(said),
-            ..Self::from(storage(error))
-        }
+        Self { committing: Some(said), ..Self::from(storage(error)) }
     }
 
     /// The fault for each caller: they share the cause.

@@ -123,9 +123,7 @@ impl InlineGroup {
                 digests.write(connection).or_fault()?;
                 move_to(connection, place, head, now).or_fault()?;
                 let moved = (from, head.position());
-                place
-                    .remember(connection, moved, now, shared.limits.checkpoint_history_max)
-                    .or_fault()?;
+                place.remember(connection, moved, now, shared.limits.checkpoint_history_max).or_fault()?;
                 Standing::Live
             }
             Err(AdvanceError::Fold(error)) => self.stop(connection, error.position, error.to_string())?,
@@ -186,12 +184,13 @@ impl InlineGroup {
         fold.plan_facts(facts, through)?;
         let loaded = drive(connection, tables, &mut fold)?;
         let fresh = fold.is_fresh();
-        for ((table, changes), loaded) in tables.iter().zip(&fold.changes()).zip(&loaded) {
+        for ((table, changes), loaded) in tables.iter().zip(&fold.changes()?).zip(&loaded) {
             write(connection, table, changes, loaded, fresh).map_err(|error| {
                 let about_the_row = is_about_the_row(&error);
                 let fault = storage(error);
                 if about_the_row {
-                    let message = format!("read model `{}` made a row that its table refuses", table.schema.name);
+                    let message =
+                        format!("read model `{}` made a row that its table refuses", table.schema.name);
                     Fault::permanent(Code::InlineFailed, message).because(fault)
                 } else {
                     fault

@@ -91,10 +91,7 @@ impl Interned {
             Some(id) => id,
             None => connection.prepare_cached(INSERT_TYPE)?.insert(key)?,
         };
-        let shared = EventName {
-            name: name.into(),
-            schema_version,
-        };
+        let shared = EventName { name: name.into(), schema_version };
         self.types.insert(key, (id, shared.clone()));
         Ok((id, shared))
     }

@@ -50,26 +50,21 @@ pub(crate) struct State {
 
 impl WriterHandle {
     /// Starts the thread over an opened log.
-    pub(crate) fn start(connection: Connection, shared: Arc<Shared>, inline: Vec<InlineGroup>) -> Result<Self, Fault> {
+    pub(crate) fn start(
+        connection: Connection,
+        shared: Arc<Shared>,
+        inline: Vec<InlineGroup>,
+    ) -> Result<Self, Fault> {
         let queue = Arc::new(Queue::default());
         let commands_max = shared.limits.queue_commands_max;
-        let mut writer = Writer {
-            state: State::new(&shared),
-            connection,
-            shared,
-            inline,
-        };
+        let mut writer = Writer { state: State::new(&shared), connection, shared, inline };
         writer.refresh()?;
         let taking = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("diptych-writer".to_owned())
             .spawn(move || writer.serve(&taking))
             .or_fault()?;
-        Ok(Self {
-            queue,
-            commands_max,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { queue, commands_max, thread: Mutex::new(Some(thread)) })
     }
 
     /// Lines a command up and waits for what became of it.
@@ -121,12 +116,7 @@ impl Drop for WriterHandle {
 impl State {
     fn new(shared: &Shared) -> Self {
         let identity = shared.identity;
-        Self {
-            identity,
-            head: shared.start(),
-            latest: Timestamp::EPOCH,
-            names: Interned::default(),
-        }
+        Self { identity, head: shared.start(), latest: Timestamp::EPOCH, names: Interned::default() }
     }
 }
 
@@ -163,8 +153,10 @@ impl Writer {
     /// Commits a group and answers every caller, whatever happens.
     fn serve_group(&mut self, commands: Vec<(Commit, Reply)>) {
         let (commits, replies): (Vec<Commit>, Vec<Reply>) = commands.into_iter().unzip();
-        let asked: Vec<_> =
-            commits.iter().map(|commit| (commit.header.stream.tenant.clone(), commit.header.id.clone())).collect();
+        let asked: Vec<_> = commits
+            .iter()
+            .map(|commit| (commit.header.stream.tenant.clone(), commit.header.id.clone()))
+            .collect();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.commit_group(commits)));
         let results = match outcome {
             Ok(Ok(results)) => results,

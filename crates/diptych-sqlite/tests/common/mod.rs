@@ -1,13 +1,13 @@
 //! A small world by hand: accounts with deposits, a balance per account, and a store in a directory of its own.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use diptych_command::{
-    Commit, CommitError, CommandHeader, Committed, Effect, EventStore, InputHash, RawCommand,
+    CommandHeader, Commit, CommitError, Committed, Effect, EventStore, InputHash, RawCommand,
 };
 use diptych_core::*;
 use diptych_query::{
-    ColumnSpec, Contract, Direction, Fold, Governance, Group, IndexSpec, Mode, ModelStore, Projection, ReadModel,
-    Route, Schema, Sensitivity, Tenants, erase,
+    ColumnSpec, Contract, Direction, Fold, Governance, Group, IndexSpec, Mode, ModelStore, Projection,
+    ReadModel, Route, Schema, Sensitivity, Tenants, erase,
 };
 use diptych_sqlite::{SqliteOptions, SqliteStore};
 use std::path::{Path, PathBuf};
@@ -135,19 +135,9 @@ const fn schema(name: &'static str, columns: &'static [ColumnSpec], mode: Mode) 
 const COLUMNS: &[ColumnSpec] = &[
     column("account", ValueType::Text),
     column("balance", ValueType::Integer),
-    ColumnSpec {
-        nullable: true,
-        ..column("large_at", ValueType::Timestamp)
-    },
-    ColumnSpec {
-        choices: &["SMALL", "LARGE"],
-        ranked: true,
-        ..column("size", ValueType::Text)
-    },
-    ColumnSpec {
-        nullable: true,
-        ..column("total", ValueType::Money)
-    },
+    ColumnSpec { nullable: true, ..column("large_at", ValueType::Timestamp) },
+    ColumnSpec { choices: &["SMALL", "LARGE"], ranked: true, ..column("size", ValueType::Text) },
+    ColumnSpec { nullable: true, ..column("total", ValueType::Money) },
 ];
 
 const WIDER: &[ColumnSpec] = &[
@@ -277,10 +267,7 @@ pub fn tenant(name: &str) -> Tenant {
 }
 
 pub fn stream(key: &str) -> StreamRef {
-    StreamRef {
-        tenant: tenant("main"),
-        stream: StreamId::new("account", key).unwrap(),
-    }
+    StreamRef { tenant: tenant("main"), stream: StreamId::new("account", key).unwrap() }
 }
 
 pub fn header(id: &str, stream: &StreamRef, body: &str) -> CommandHeader {

@@ -1,7 +1,7 @@
 //! How the suites open, stop and crash the embedded store: each test in a directory of its own.
 //!
-//! A crash is a copy of the files as they are while the store is open, which the next life opens: nothing that was
-//! still in memory can be in it.
+//! A crash is a copy of the files as they are while the store is open, which the next life opens: nothing
+//! that was still in memory can be in it.
 
 use diptych_conformance::{Harness, ManualClock, Stores};
 use diptych_core::{BoxFuture, Clock, CommandId, Fault, Tenant, Timestamp};

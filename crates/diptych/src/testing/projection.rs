@@ -151,7 +151,8 @@ impl<M: Projection> Table<M> {
         if let Err(error) = fold.run() {
             panic!("the projection failed {error}");
         }
-        for change in fold.changes().into_iter().flat_map(|changes| changes.rows) {
+        let changes = fold.changes().expect("rows can be kept");
+        for change in changes.into_iter().flat_map(|changes| changes.rows) {
             self.rows.insert(canonical(&change.stored.row), change.stored);
         }
         self.reached = through.position();

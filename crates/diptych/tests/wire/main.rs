@@ -1,4 +1,5 @@
 //! The wire contract on the embedded store: the exact names, orders and statuses that clients rely on.
+#![allow(clippy::enum_variant_names, reason = "events are called what they are stored as")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod client;

@@ -137,7 +137,9 @@ async fn the_front_page_and_the_descriptions_know_the_service() {
     assert_eq!(row["fine"]["$ref"], "#/components/schemas/diptych.Money");
     let ready = client.get("/health/ready", &[]).await;
     assert_eq!((ready.status, &ready.json()["status"]), (200, &json!("ready")));
+    client.get("/decision-work-queue", &[]).await;
     let metrics = client.get("/metrics", &[]).await.text;
+    assert!(metrics.contains("query_latency_seconds_count{endpoint=\"decision_work_queue\"} 1"), "{metrics}");
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(client.get("/problems/DP0003", &[]).await.text.starts_with("# DP0003"));
 }

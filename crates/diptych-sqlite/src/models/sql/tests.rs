@@ -28,28 +28,15 @@ static ORDER: Schema = Schema {
         column("customer", ValueType::Text),
         column("total", ValueType::Money),
         column("placed_at", ValueType::Timestamp),
-        ColumnSpec {
-            nullable: true,
-            ..column("due_at", ValueType::Timestamp)
-        },
-        ColumnSpec {
-            choices: &["LOW", "HIGH"],
-            ranked: true,
-            ..column("risk", ValueType::Text)
-        },
+        ColumnSpec { nullable: true, ..column("due_at", ValueType::Timestamp) },
+        ColumnSpec { choices: &["LOW", "HIGH"], ranked: true, ..column("risk", ValueType::Text) },
         column("open", ValueType::Bool),
     ],
     key: &[0],
     indexes: &[
-        IndexSpec {
-            columns: &[(1, Direction::Ascending), (3, Direction::Descending)],
-        },
-        IndexSpec {
-            columns: &[(4, Direction::Ascending)],
-        },
-        IndexSpec {
-            columns: &[(5, Direction::Descending)],
-        },
+        IndexSpec { columns: &[(1, Direction::Ascending), (3, Direction::Descending)] },
+        IndexSpec { columns: &[(4, Direction::Ascending)] },
+        IndexSpec { columns: &[(5, Direction::Descending)] },
     ],
     default_sort: None,
     computed: &[],
@@ -59,25 +46,16 @@ static ORDER: Schema = Schema {
     governance: Governance::NONE,
 };
 
-const COLUMNS: &str = r#""order_id", "customer", "total", "total_currency", "placed_at", "due_at", "risk", "open""#;
+const COLUMNS: &str =
+    r#""order_id", "customer", "total", "total_currency", "placed_at", "due_at", "risk", "open""#;
 const RANK: &str = r#"CASE "risk" WHEN 'LOW' THEN 0 WHEN 'HIGH' THEN 1 END"#;
 
 fn asked(conditions: Vec<Condition>, sort: Option<(usize, Direction)>, after: Option<Cursor>) -> RawFind {
-    RawFind {
-        tenant: Tenant::new("main").unwrap(),
-        conditions,
-        sort,
-        after,
-        rows_max: 20,
-    }
+    RawFind { tenant: Tenant::new("main").unwrap(), conditions, sort, after, rows_max: 20 }
 }
 
 fn equal(column: usize, value: Value) -> Condition {
-    Condition {
-        column,
-        operator: Operator::Equal,
-        values: vec![value],
-    }
+    Condition { column, operator: Operator::Equal, values: vec![value] }
 }
 
 fn text(text: &str) -> Value {
@@ -101,10 +79,7 @@ fn check(find: &RawFind, expected: &[&str]) {
 }
 
 fn at(sorted: Option<Value>) -> Option<Cursor> {
-    Some(Cursor {
-        sorted,
-        key: vec![text("o1")],
-    })
+    Some(Cursor { sorted, key: vec![text("o1")] })
 }
 
 #[test]
@@ -205,10 +180,18 @@ fn a_table_is_typed_named_and_checked() {
     assert!(sql.contains(r#""total" INTEGER NOT NULL,"#), "{sql}");
     assert!(sql.contains(r#""total_currency" TEXT NOT NULL,"#), "{sql}");
     assert!(sql.contains(r#""due_at" INTEGER,"#), "{sql}");
-    assert!(sql.contains(r#"CONSTRAINT "order_summary_risk_check" CHECK ("risk" IN ('LOW', 'HIGH'))"#), "{sql}");
+    assert!(
+        sql.contains(r#"CONSTRAINT "order_summary_risk_check" CHECK ("risk" IN ('LOW', 'HIGH'))"#),
+        "{sql}"
+    );
     assert!(sql.contains(r#"CONSTRAINT "order_summary_open_check" CHECK ("open" IN (0, 1))"#), "{sql}");
-    assert!(sql.ends_with(r#"PRIMARY KEY ("tenant_id", "order_id")
-) STRICT, WITHOUT ROWID"#), "{sql}");
+    assert!(
+        sql.ends_with(
+            r#"PRIMARY KEY ("tenant_id", "order_id")
+) STRICT, WITHOUT ROWID"#
+        ),
+        "{sql}"
+    );
 }
 
 #[test]
