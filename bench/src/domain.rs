@@ -136,7 +136,8 @@ impl Decider for Account {
     }
 }
 
-/// One account in one row, with two secondary indexes: one that never changes, one that every movement changes.
+/// One account in one row, with two secondary indexes: one that never changes, one that every movement
+/// changes.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(name = "account_summary", revision = 1, owner = "bench", contract = "eventual")]
 #[index(balance desc)]

@@ -1,4 +1,5 @@
-//! Fills the product's log through its own store: one command with one event each, many in flight, ledger and all.
+//! Fills the product's log through its own store: one command with one event each, many in flight, ledger
+//! and all.
 
 use crate::Outcome;
 use crate::domain::event;

@@ -1,7 +1,8 @@
-//! Performance as ratios: the product beside bare SQLite and beside a hand-written reference, in one run each.
+//! Performance as ratios: the product beside bare SQLite and beside a hand-written reference, in one run
+//! each.
 //!
-//! Absolute figures belong to a machine and to the mood of its disk; ratios taken side by side in one run can be
-//! compared. Speed is printed, never asserted: the exit code tells only whether everything ran.
+//! Absolute figures belong to a machine and to the mood of its disk; ratios taken side by side in one run
+//! can be compared. Speed is printed, never asserted: the exit code tells only whether everything ran.
 
 use std::error::Error;
 use std::process::ExitCode;

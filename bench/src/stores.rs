@@ -1,4 +1,5 @@
-//! Where the measured stores are, and how the product is opened on them: with its defaults, and FULL durability.
+//! Where the measured stores are, and how the product is opened on them: with its defaults, and FULL
+//! durability.
 
 use crate::Outcome;
 use crate::domain;

@@ -8,15 +8,7 @@ use crate::process::{cargo, succeeds};
 use crate::{testing, tidy};
 
 const FMT: &[&str] = &["fmt", "--all", "--check"];
-const CLIPPY: &[&str] = &[
-    "clippy",
-    "--workspace",
-    "--all-targets",
-    "--locked",
-    "--",
-    "-D",
-    "warnings",
-];
+const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
 const BENCH: &[&str] = &["check", "--manifest-path", "bench/Cargo.toml", "--locked"];
 
 /// One finished step.
@@ -49,21 +41,13 @@ fn step(name: &'static str, action: impl FnOnce() -> Result<bool, String>) -> St
         false
     });
     let took = start.elapsed();
-    println!(
-        "ci: {name} {} in {:.1} s",
-        if passed { "passed" } else { "FAILED" },
-        took.as_secs_f64()
-    );
+    println!("ci: {name} {} in {:.1} s", if passed { "passed" } else { "FAILED" }, took.as_secs_f64());
     Step { name, passed, took }
 }
 
 fn summary(steps: &[Step]) -> String {
     let seconds = steps.iter().map(|step| step.took).sum::<Duration>().as_secs_f64();
-    let failed: Vec<&str> = steps
-        .iter()
-        .filter(|step| !step.passed)
-        .map(|step| step.name)
-        .collect();
+    let failed: Vec<&str> = steps.iter().filter(|step| !step.passed).map(|step| step.name).collect();
     if failed.is_empty() {
         format!("ci: all {} steps passed in {seconds:.1} s", steps.len())
     } else {
@@ -81,19 +65,12 @@ mod tests {
     use super::*;
 
     fn done(name: &'static str, passed: bool) -> Step {
-        Step {
-            name,
-            passed,
-            took: Duration::from_millis(1_500),
-        }
+        Step { name, passed, took: Duration::from_millis(1_500) }
     }
 
     #[test]
     fn the_summary_names_what_failed() {
-        assert_eq!(
-            summary(&[done("fmt", true), done("test", true)]),
-            "ci: all 2 steps passed in 3.0 s"
-        );
+        assert_eq!(summary(&[done("fmt", true), done("test", true)]), "ci: all 2 steps passed in 3.0 s");
         let summary = summary(&[done("fmt", false), done("tidy", true), done("test", false)]);
         assert_eq!(summary, "ci: FAILED: fmt, test (2 of 3 steps) in 4.5 s");
     }

@@ -7,16 +7,7 @@ use crate::process::{cargo, succeeds};
 
 const KILLS_DEFAULT: u32 = 50;
 
-const CRASH_TEST: &[&str] = &[
-    "test",
-    "--release",
-    "-p",
-    "orders",
-    "--test",
-    "crash",
-    "--",
-    "--nocapture",
-];
+const CRASH_TEST: &[&str] = &["test", "--release", "-p", "orders", "--test", "crash", "--", "--nocapture"];
 
 /// What the crash test is told through its environment.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,19 +30,13 @@ pub(crate) fn crash(root: &Path, arguments: &[String]) -> Result<bool, String> {
 
 /// Runs the benchmarks, which live outside of the workspace so that their peers never slow the main build.
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<bool, String> {
-    let mut command = cargo(
-        root,
-        &["run", "--release", "--manifest-path", "bench/Cargo.toml", "--"],
-    );
+    let mut command = cargo(root, &["run", "--release", "--manifest-path", "bench/Cargo.toml", "--"]);
     let own = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
     succeeds(command.args(own))
 }
 
 fn crash_plan(arguments: &[String]) -> Result<CrashPlan, String> {
-    let mut plan = CrashPlan {
-        kills: KILLS_DEFAULT,
-        seed: None,
-    };
+    let mut plan = CrashPlan { kills: KILLS_DEFAULT, seed: None };
     let mut rest = arguments.iter();
     while let Some(option) = rest.next() {
         let mut value = || rest.next().ok_or_else(|| format!("`{option}` needs a value"));
@@ -59,9 +44,7 @@ fn crash_plan(arguments: &[String]) -> Result<CrashPlan, String> {
             "--kills" => plan.kills = number(option, value()?)?,
             "--seed" => plan.seed = Some(number(option, value()?)?),
             other => {
-                return Err(format!(
-                    "unexpected argument `{other}`: crash takes --kills N and --seed S"
-                ));
+                return Err(format!("unexpected argument `{other}`: crash takes --kills N and --seed S"));
             }
         }
     }
@@ -72,9 +55,7 @@ fn crash_plan(arguments: &[String]) -> Result<CrashPlan, String> {
 }
 
 fn number<N: std::str::FromStr>(option: &str, value: &str) -> Result<N, String> {
-    value
-        .parse()
-        .map_err(|_| format!("`{option} {value}` is not a whole number in range"))
+    value.parse().map_err(|_| format!("`{option} {value}` is not a whole number in range"))
 }
 
 #[cfg(test)]
@@ -87,20 +68,8 @@ mod tests {
 
     #[test]
     fn fifty_kills_and_no_seed_unless_told() {
-        assert_eq!(
-            plan(""),
-            Ok(CrashPlan {
-                kills: 50,
-                seed: None
-            })
-        );
-        assert_eq!(
-            plan("--seed 7 --kills 3"),
-            Ok(CrashPlan {
-                kills: 3,
-                seed: Some(7)
-            })
-        );
+        assert_eq!(plan(""), Ok(CrashPlan { kills: 50, seed: None }));
+        assert_eq!(plan("--seed 7 --kills 3"), Ok(CrashPlan { kills: 3, seed: Some(7) }));
     }
 
     #[test]

@@ -54,18 +54,14 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
             print!("{USAGE}");
             Ok(true)
         }
-        other => Err(format!(
-            "no subcommand `{other}`: `cargo xtask --help` lists them"
-        )),
+        other => Err(format!("no subcommand `{other}`: `cargo xtask --help` lists them")),
     }
 }
 
 fn without_arguments(rest: &[String]) -> Result<(), String> {
     match rest.first() {
         None => Ok(()),
-        Some(first) => Err(format!(
-            "unexpected argument `{first}`: this subcommand takes none"
-        )),
+        Some(first) => Err(format!("unexpected argument `{first}`: this subcommand takes none")),
     }
 }
 

@@ -22,8 +22,6 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
 /// Runs a command to its end with its output passed through, and says whether it succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool, String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    let status = command.status().map_err(|error| format!("cannot start `{program}`: {error}"))?;
     Ok(status.success())
 }

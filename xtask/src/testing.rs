@@ -10,10 +10,8 @@ use crate::process::cargo;
 const TEST_COMMAND: &[&str] = &["test", "--workspace", "--locked"];
 
 /// What tests need beside the code, with what cannot run without it.
-const NEEDS: &[(&str, &str)] = &[(
-    "data/online_retail_ii_2009_2010.csv.gz",
-    "the tests that import the retail log",
-)];
+const NEEDS: &[(&str, &str)] =
+    &[("data/online_retail_ii_2009_2010.csv.gz", "the tests that import the retail log")];
 
 /// Prepares the environment, runs every test, and says what could not run.
 pub(crate) fn run(root: &Path) -> Result<bool, String> {
@@ -23,19 +21,14 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
     for complaint in &complaints {
         eprintln!("test: {complaint}");
     }
-    println!(
-        "test: {} passed and {} failed in {} runs",
-        report.passed, report.failed, report.runs
-    );
+    println!("test: {} passed and {} failed in {} runs", report.passed, report.failed, report.runs);
     Ok(passed && complaints.is_empty())
 }
 
 /// Looks for everything in `NEEDS` and answers what is missing, in words.
 fn prepare(root: &Path) -> Vec<String> {
     let missing = NEEDS.iter().filter(|(path, _)| !root.join(path).is_file());
-    missing
-        .map(|(path, what)| format!("{what} could not run: `{path}` is absent"))
-        .collect()
+    missing.map(|(path, what)| format!("{what} could not run: `{path}` is absent")).collect()
 }
 
 fn run_tests(root: &Path) -> Result<(bool, Report), String> {
@@ -44,9 +37,7 @@ fn run_tests(root: &Path) -> Result<(bool, Report), String> {
     let (reader, writer) = std::io::pipe().map_err(|error| failed("listen to", error))?;
     let mut command = cargo(root, TEST_COMMAND);
     command.env("CARGO_TERM_COLOR", "never");
-    command
-        .stdout(writer.try_clone().map_err(|error| failed("listen to", error))?)
-        .stderr(writer);
+    command.stdout(writer.try_clone().map_err(|error| failed("listen to", error))?).stderr(writer);
     let mut child = command.spawn().map_err(|error| failed("start", error))?;
     // The command holds the write ends; the pipe ends only when they are closed.
     drop(command);
@@ -71,9 +62,7 @@ fn listen(output: impl Read, echo: &mut dyn Write) -> std::io::Result<Report> {
 fn judge(missing: &[String], report: &Report) -> Vec<String> {
     let mut complaints = missing.to_vec();
     for test in &report.ignored {
-        complaints.push(format!(
-            "`{test}` was ignored: run it in this command, or remove it"
-        ));
+        complaints.push(format!("`{test}` was ignored: run it in this command, or remove it"));
     }
     if report.runs == 0 {
         complaints.push("no test result was seen: nothing has been proved".to_owned());
@@ -95,9 +84,7 @@ struct Report {
 impl Report {
     fn read(&mut self, line: &str) {
         let trimmed = line.trim_start();
-        if let Some(program) = trimmed
-            .strip_prefix("Running ")
-            .or_else(|| trimmed.strip_prefix("Doc-tests "))
+        if let Some(program) = trimmed.strip_prefix("Running ").or_else(|| trimmed.strip_prefix("Doc-tests "))
         {
             self.heading = program.to_owned();
         } else if let Some(result) = line.strip_prefix("test result: ") {
@@ -129,10 +116,7 @@ fn ignored_name(test: &str) -> Option<&str> {
 
 /// The number before a word in `ok. 5 passed; 0 failed; 2 ignored; …`.
 fn count(result: &str, word: &str) -> usize {
-    let words: Vec<&str> = result
-        .split([' ', ';', '.'])
-        .filter(|part| !part.is_empty())
-        .collect();
+    let words: Vec<&str> = result.split([' ', ';', '.']).filter(|part| !part.is_empty()).collect();
     let pair = words.windows(2).find(|pair| pair[1] == word);
     pair.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
 }
@@ -178,10 +162,7 @@ mod tests {
     #[test]
     fn silence_and_missing_needs_are_complaints() {
         let missing = prepare(Path::new("no/such/checkout"));
-        assert!(
-            missing[0].contains("could not run: `data/online_retail"),
-            "{missing:?}"
-        );
+        assert!(missing[0].contains("could not run: `data/online_retail"), "{missing:?}");
         let complaints = judge(&missing, &Report::default());
         assert_eq!(complaints.len(), 2, "{complaints:?}");
     }

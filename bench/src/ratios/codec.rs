@@ -1,4 +1,5 @@
-//! Ratio 9: typed decode through the upcaster path, newest versions, against serde straight into equal structs.
+//! Ratio 9: typed decode through the upcaster path, newest versions, against serde straight into equal
+//! structs.
 
 use super::say;
 use crate::Outcome;

@@ -1,4 +1,5 @@
-//! Ratios 3, 4 and 5: durable commands of one and of many callers, against each other and against bare inserts.
+//! Ratios 3, 4 and 5: durable commands of one and of many callers, against each other and against bare
+//! inserts.
 //!
 //! The read model stands still here; one more line shows the rate of 32 callers while it follows.
 

@@ -1,4 +1,5 @@
-//! Ratios 1, 7, 8 and 10, which share one large log: size on disk, rebuild, live projection, and reading one row.
+//! Ratios 1, 7, 8 and 10, which share one large log: size on disk, rebuild, live projection, and reading
+//! one row.
 
 use super::{read, say};
 use crate::Outcome;
@@ -51,7 +52,8 @@ pub(crate) async fn measure(options: &Options) -> Outcome<Vec<Line>> {
     Ok(lines.into_iter().filter(wanted).collect())
 }
 
-/// Ratio 10: bytes of the log's file for each event, ledger included, against the bytes that were asked to be kept.
+/// Ratio 10: bytes of the log's file for each event, ledger included, against the bytes that were asked to
+/// be kept.
 fn size(place: &Place, reference: &Connection, events: usize) -> Outcome<Line> {
     let mut line = Line::new("10", "log.db / payload + metadata", "bytes/event", Target::AtMost(1.6));
     let product = Connection::open(place.log())?;
@@ -104,7 +106,8 @@ async fn builds(options: &Options, place: &Place, running: &Running, events: usi
     Ok(line)
 }
 
-/// Ratio 7: the model follows new events in batches, against relative updates of an equal table in such batches.
+/// Ratio 7: the model follows new events in batches, against relative updates of an equal table in such
+/// batches.
 async fn follow(options: &Options, place: &Place, running: &Running, loader: &mut Loader) -> Outcome<Line> {
     let what = "live model, batches of 10,000 / bare relative UPDATEs";
     let mut line = Line::new("7", what, "events/s", Target::AtLeast(0.7));

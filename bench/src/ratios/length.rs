@@ -19,7 +19,8 @@ const COMMANDS: usize = 400;
 const LONG: usize = 0;
 const SHORT: usize = 1;
 
-/// The median latency of one caller's commands, long and short in turns; and of the first after opening the store.
+/// The median latency of one caller's commands, long and short in turns; and of the first after opening the
+/// store.
 pub(crate) async fn measure(options: &Options) -> Outcome<Vec<Line>> {
     say("11: long and short streams");
     let place = Place::new(&options.directory, "length")?;

@@ -1,4 +1,5 @@
-//! Ratio 12: how long after a command's answer its row is visible in an asynchronous model, at half the highest rate.
+//! Ratio 12: how long after a command's answer its row is visible in an asynchronous model, at half the
+//! highest rate.
 
 use super::say;
 use crate::Outcome;

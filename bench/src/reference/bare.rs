@@ -1,4 +1,5 @@
-//! Bare SQLite: prepared statements in a loop and nothing else. What the machine gives to whoever asks directly.
+//! Bare SQLite: prepared statements in a loop and nothing else. What the machine gives to whoever asks
+//! directly.
 
 use super::events::AccountEvent;
 use super::log::{metadata, open};

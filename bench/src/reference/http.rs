@@ -1,4 +1,5 @@
-//! The reference's HTTP interface: one point query in place on a read-only connection, and the same without it.
+//! The reference's HTTP interface: one point query in place on a read-only connection, and the same without
+//! it.
 
 use super::rebuild::model_path;
 use crate::Outcome;

@@ -1,5 +1,5 @@
-//! The reference's live projection: a batch is read, decoded and gathered by account, and each account is moved once
-//! by a relative UPDATE behind its guard, in one transaction with the checkpoint.
+//! The reference's live projection: a batch is read, decoded and gathered by account, and each account is
+//! moved once by a relative UPDATE behind its guard, in one transaction with the checkpoint.
 
 use super::events::AccountEvent;
 use super::log::{open, path};

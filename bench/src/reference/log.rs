@@ -1,4 +1,5 @@
-//! The reference's log on SQLite: one rowid table, one index, streams as integers, and a key for every command.
+//! The reference's log on SQLite: one rowid table, one index, streams as integers, and a key for every
+//! command.
 
 use super::events::{AccountEvent, Metadata};
 use crate::Outcome;

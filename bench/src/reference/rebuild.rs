@@ -1,5 +1,6 @@
-//! The reference's rebuild: one thread reads blocks of raw rows, another folds them in memory, each row is written
-//! once in the order of its key, the secondary indexes come last, all in one durable transaction with the checkpoint.
+//! The reference's rebuild: one thread reads blocks of raw rows, another folds them in memory, each row is
+//! written once in the order of its key, the secondary indexes come last, all in one durable transaction
+//! with the checkpoint.
 
 use super::events::AccountEvent;
 use super::log::{open, path};

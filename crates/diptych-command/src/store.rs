@@ -74,7 +74,8 @@ pub enum CommitError {
 
 /// The write side of a store. Positions are gap-free and in commit order; times never decrease with position.
 ///
-/// INVARIANT: the ledger row, the events and the inline rows of a command are committed together or not at all.
+/// INVARIANT: the ledger row, the events and the inline rows of a command are committed together or not at
+/// all.
 pub trait EventStore: Send + Sync + 'static {
     /// The events of a stream after a version, oldest first, at most `events_max`.
     fn load<'a>(
@@ -94,6 +95,7 @@ pub trait EventStore: Send + Sync + 'static {
         id: &'a CommandId,
     ) -> BoxFuture<'a, Result<Option<CommandRecord>, Fault>>;
 
-    /// Frees the keys claimed before a time, at most `keys_max` of them; the audit rows stay. Answers how many.
+    /// Frees the keys claimed before a time, at most `keys_max` of them; the audit rows stay. Answers how
+    /// many.
     fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>>;
 }

@@ -46,7 +46,8 @@ pub trait Event: Sized + Send + Sync + 'static {
     fn schemas(generator: &mut SchemaGenerator) -> Vec<Schema>;
 }
 
-/// One or several event languages that a projection reads. Every `Event` is one; `#[derive(EventSet)]` joins several.
+/// One or several event languages that a projection reads. Every `Event` is one; `#[derive(EventSet)]`
+/// joins several.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event language nor a set of them",
     note = "derive `Event` on one language, or `EventSet` on an enum with a variant for each language"

@@ -1,11 +1,12 @@
-//! Which Rust types can be a column, and how. Absent on purpose: floats and `u64`, which no two databases keep alike.
+//! Which Rust types can be a column, and how. Absent on purpose: floats and `u64`, which no two databases
+//! keep alike.
 
 use crate::{DecodeError, Money, Position, Timestamp, Value, ValueType, Version};
 
 /// A type that every store can keep in a column and give back unchanged.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a column",
-    note = "columns are i64, i32, u32, bool, String, Timestamp, Money, Vec<u8>, ids, scalars, and Option of these",
+    note = "columns are i64, i32, u32, bool, String, Timestamp, Money, Vec<u8>, ids, scalars, Option of them",
     note = "mark a structured field `#[json]`; keep a fraction as Money or as an integer of smaller units"
 )]
 pub trait Portable: Sized {

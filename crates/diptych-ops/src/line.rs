@@ -27,7 +27,7 @@ pub fn verbs() -> Vec<Command> {
     let question = Arg::new("question")
         .value_name("NAME=VALUE")
         .num_args(0..)
-        .help("Filters and options as over HTTP: status=PLACED placedAt.gte=2010-01-01T00:00:00Z sort=-placedAt pageSize=20");
+        .help("Filters and options as over HTTP: status=PLACED sort=-placedAt pageSize=20");
     vec![
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,

@@ -280,11 +280,9 @@ fn verified_text(report: &VerifyReport) -> String {
         None => "the digest was not compared, the model moved",
     };
     let verdict = if report.is_clean() { "clean" } else { "DIFFERS" };
-    let mut text = format!(
-        "{model}: {verdict} at position {position}: {rows_actual} rows, {rows_expected} expected from {facts} facts, \
-         {} differ; {digest}",
-        report.differing_rows
-    );
+    let differing = report.differing_rows;
+    let mut text = format!("{model}: {verdict} at position {position}: {rows_actual} rows, ");
+    let _ = write!(text, "{rows_expected} expected from {facts} facts, {differing} differ; {digest}");
     for difference in &report.differences {
         let key: Vec<_> = difference.key.iter().map(ToString::to_string).collect();
         let column = difference.column.unwrap_or("row");

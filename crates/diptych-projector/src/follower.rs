@@ -274,7 +274,8 @@ impl Follower {
         doubled.min(self.limits.retry_pause_max).mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// How long each fact took from its recording to being visible; facts from before this process are left out.
+    /// How long each fact took from its recording to being visible; facts from before this process are left
+    /// out.
     fn observe_visible(&self, block: &Block) {
         let now = self.clock.now();
         for fact in block.facts.iter().filter(|fact| fact.recorded_at >= self.started_at) {

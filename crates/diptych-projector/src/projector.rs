@@ -1,4 +1,5 @@
-//! The workers of a process: one task for each group that follows the log, and `drain` for those that wait to be asked.
+//! The workers of a process: one task for each group that follows the log, and `drain` for those that wait
+//! to be asked.
 
 use crate::follower::{Follower, FollowerParts, ProjectorLimits, Step};
 use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};

@@ -21,8 +21,8 @@ impl<T> Answer<T> {
     }
 }
 
-/// How fresh an answer is: the rows and the position were read in one snapshot, the head after them, so that lag
-/// is never understated.
+/// How fresh an answer is: the rows and the position were read in one snapshot, the head after them, so
+/// that lag is never understated.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Freshness {

@@ -8,7 +8,7 @@ use std::hash::Hash;
 /// A typed row. Derived by `#[derive(ReadModel)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a read model",
-    note = "write `#[derive(Clone, ReadModel)]` and `#[read_model(name = \"...\", revision = 1, owner = \"...\")]`"
+    note = "write `#[derive(Clone, ReadModel)]` and `#[read_model(name = \"..\", revision = 1, owner = ..)]`"
 )]
 pub trait ReadModel: Clone + Send + Sync + 'static {
     /// What identifies a row within its tenant; a tuple where several fields are marked `#[key]`.

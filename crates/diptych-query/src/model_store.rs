@@ -138,7 +138,8 @@ pub trait ModelStore: Send + Sync + 'static {
     /// Where a group stands.
     fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
 
-    /// Rows of one tenant, filtered, in order, with the checkpoint of the same snapshot. The schema is one of the group's.
+    /// Rows of one tenant, filtered, in order, with the checkpoint of the same snapshot. The schema is one
+    /// of the group's.
     fn find<'a>(
         &'a self,
         group: &'a Group,
@@ -155,7 +156,8 @@ pub trait ModelStore: Send + Sync + 'static {
         row: &'a RowRef,
     ) -> BoxFuture<'a, Result<Found, Fault>>;
 
-    /// Every row of every tenant in order of tenant and key, tombstones left out, after a row, at most `rows_max`.
+    /// Every row of every tenant in order of tenant and key, tombstones left out, after a row, at most
+    /// `rows_max`.
     fn scan<'a>(
         &'a self,
         group: &'a Group,

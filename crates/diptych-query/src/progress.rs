@@ -47,7 +47,8 @@ impl Default for ProgressEntry {
 }
 
 impl ProgressEntry {
-    /// Notes that everything up to a position is in the rows; never goes back, but by [`ProgressEntry::reset`].
+    /// Notes that everything up to a position is in the rows; never goes back, but by
+    /// [`ProgressEntry::reset`].
     pub fn advance(&self, position: Position) {
         self.position.send_if_modified(|held| {
             let moved = position > *held;

@@ -6,7 +6,7 @@ use diptych_core::{EventSet, Fact};
 /// Folds facts into the rows of a read model. Both functions are pure: no clock, no randomness, no I/O.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no projection",
-    note = "implement `Projection` for it: `route` names the rows a fact touches, `project` changes one of them"
+    note = "implement `Projection`: `route` names the rows a fact touches, `project` changes one of them"
 )]
 pub trait Projection: ReadModel {
     /// The facts it reads.
@@ -51,8 +51,9 @@ impl<M: ReadModel> Route<M> {
         Self::Keys(keys.into_iter().collect())
     }
 
-    /// The rows with the keys of these; `project` is given the row that exists, or else the one named here. So one
-    /// fact can make several rows, such as the stock of every product of an order. A key named twice is touched once.
+    /// The rows with the keys of these; `project` is given the row that exists, or else the one named here.
+    /// So one fact can make several rows, such as the stock of every product of an order. A key named twice
+    /// is touched once.
     pub fn starting(rows: impl IntoIterator<Item = M>) -> Self {
         Self::Starting(rows.into_iter().collect())
     }

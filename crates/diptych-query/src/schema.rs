@@ -174,7 +174,8 @@ impl Schema {
         self.name.replace('_', "-")
     }
 
-    /// A fingerprint of everything that decides the table's shape: another one under the same revision is refused.
+    /// A fingerprint of everything that decides the table's shape: another one under the same revision is
+    /// refused.
     #[must_use]
     pub fn shape(&self) -> String {
         let mut hasher = blake3::Hasher::new();

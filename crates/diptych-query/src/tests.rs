@@ -125,7 +125,8 @@ fn a_changed_page_token_is_refused() {
         let mut bytes = token.clone().into_bytes();
         bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(bytes).unwrap();
-        // The last character of the encoding may hold unused bits; a changed token must never read differently.
+        // The last character of the encoding may hold unused bits; a changed token must never read
+        // differently.
         if let Ok(read) = read(&key, &question, "ann", &changed) {
             assert_eq!(read, self::read(&key, &question, "ann", &token).unwrap());
         }

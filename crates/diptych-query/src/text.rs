@@ -1,12 +1,14 @@
-//! Questions in text: what an address, a command line or an agent writes, turned into the same value as typed code.
+//! Questions in text: what an address, a command line or an agent writes, turned into the same value as
+//! typed code.
 
 use crate::{Ask, Condition, Direction, Operator, QueryError, Schema};
 use diptych_core::{Money, Timestamp, Value, ValueType};
 use std::time::Duration;
 
 impl Ask {
-    /// Reads a question from pairs of text: `status=PLACED`, `total.gte=10 GBP`, `sort=-placedAt`, `pageSize=20`,
-    /// `pageToken`, `minPosition`, `maxStale=5` (seconds). A filter named several times means any of its values.
+    /// Reads a question from pairs of text: `status=PLACED`, `total.gte=10 GBP`, `sort=-placedAt`,
+    /// `pageSize=20`, `pageToken`, `minPosition`, `maxStale=5` (seconds). A filter named several times
+    /// means any of its values.
     ///
     /// # Errors
     /// A parameter that the model does not know or a value that does not fit, with what would.

@@ -1,4 +1,5 @@
-//! The ledger's rows as bytes: command ids, outcomes, and records put together again. Writing a row is the writer's.
+//! The ledger's rows as bytes: command ids, outcomes, and records put together again. Writing a row is the
+//! writer's.
 
 use crate::fault::OrFault;
 use crate::log::mark_at;
@@ -144,8 +145,8 @@ const SELECT_OLD: &str = "SELECT command.id, command.command_id, stream.tenant, 
 const DELETE_KEY: &str = "DELETE FROM command_key WHERE tenant = ?1 AND command_id = ?2 AND command = ?3";
 const NOTE_SWEPT: &str = "UPDATE log SET keys_swept = ?1 WHERE id = 1";
 
-/// Frees the oldest keys claimed before a time, at most so many. Commands are in order of time, so the sweep goes on
-/// where the last one ended.
+/// Frees the oldest keys claimed before a time, at most so many. Commands are in order of time, so the
+/// sweep goes on where the last one ended.
 pub(crate) fn expire(
     connection: &mut Connection,
     before: Timestamp,

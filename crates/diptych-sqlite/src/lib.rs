@@ -1,8 +1,8 @@
 //! The embedded store: log, ledger and read models on SQLite.
 //!
-//! One thread appends to `log.db`, many commands in one durable transaction; each asynchronous read model has a file
-//! of its own; everyone else reads, through connections that SQLite itself makes read-only. Absent here, on purpose:
-//! deciding, projecting and freshness, which the panels do, and any wire.
+//! One thread appends to `log.db`, many commands in one durable transaction; each asynchronous read model
+//! has a file of its own; everyone else reads, through connections that SQLite itself makes read-only.
+//! Absent here, on purpose: deciding, projecting and freshness, which the panels do, and any wire.
 
 mod connection;
 mod fault;

@@ -54,9 +54,11 @@ pub struct SqliteLimits {
     pub queue_commands_max: usize,
     /// How many commands are committed together; the rest waits for the next group.
     pub group_commands_max: usize,
-    /// How long the writer waits for the callers of the last group to come back before it commits a smaller one.
+    /// How long the writer waits for the callers of the last group to come back before it commits a smaller
+    /// one.
     pub group_wait_max: Duration,
-    /// How many missing facts a command folds into an inline group; a group further behind is left to a worker.
+    /// How many missing facts a command folds into an inline group; a group further behind is left to a
+    /// worker.
     pub inline_catch_up_events_max: u64,
     /// How long the inline groups may take for one command; beyond it a warning is written.
     pub inline_budget: Duration,

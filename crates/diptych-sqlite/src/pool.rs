@@ -41,7 +41,8 @@ impl Pool {
         Self { path, limits, held: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// A connection without waiting: for reads that take microseconds, which must not wait for those that take longer.
+    /// A connection without waiting: for reads that take microseconds, which must not wait for those that
+    /// take longer.
     pub(crate) fn now(&self) -> Result<Loan<'_>, Fault> {
         let held = self.lock();
         self.take(held)

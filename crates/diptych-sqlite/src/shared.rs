@@ -19,7 +19,8 @@ pub(crate) struct Shared {
     pub(crate) identity: LogIdentity,
     pub(crate) readers: Pool,
     pub(crate) head: watch::Sender<Position>,
-    /// The last head that anyone here has read, with its fingerprint: a hint, held against the log at every use.
+    /// The last head that anyone here has read, with its fingerprint: a hint, held against the log at every
+    /// use.
     pub(crate) seen: Mutex<Mark>,
 }
 

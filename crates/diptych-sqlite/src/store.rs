@@ -47,8 +47,8 @@ impl SqliteStore {
     /// Opens the store of a directory, and makes it where there is none.
     ///
     /// # Errors
-    /// A fault: a directory that cannot be used, a store of newer software, an inline group of another shape than
-    /// it was built with, or whose checkpoint is not of this log.
+    /// A fault: a directory that cannot be used, a store of newer software, an inline group of another
+    /// shape than it was built with, or whose checkpoint is not of this log.
     pub fn open(options: SqliteOptions) -> Result<Arc<Self>, Fault> {
         let SqliteOptions { directory, durability, inline, progress, clock, limits } = options;
         std::fs::create_dir_all(directory.join("models")).or_fault()?;

@@ -1,4 +1,5 @@
-//! Rows and checkpoints: inline in the append, asynchronous in files of their own, and never one without the other.
+//! Rows and checkpoints: inline in the append, asynchronous in files of their own, and never one without
+//! the other.
 
 mod common;
 

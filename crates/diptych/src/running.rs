@@ -19,7 +19,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 /// How many keys one sweep frees at most, so that it never holds up commands for long.
 const SWEEP_KEYS_MAX: usize = 10_000;
 
-/// A service that is open. Stop it by [`Running::stop`]; a process that dies instead loses nothing acknowledged.
+/// A service that is open. Stop it by [`Running::stop`]; a process that dies instead loses nothing
+/// acknowledged.
 pub struct Running {
     service: Service,
     pub(crate) config: Config,

@@ -21,8 +21,8 @@ impl Running {
         self.serve_on(listener, stop).await
     }
 
-    /// Serves on a listener until `stop` completes, then lets open requests finish, as long as a request may take:
-    /// a caller that never sends the rest of its request must not hold up the end.
+    /// Serves on a listener until `stop` completes, then lets open requests finish, as long as a request
+    /// may take: a caller that never sends the rest of its request must not hold up the end.
     ///
     /// # Errors
     /// Addresses that clash, or a failing listener.

@@ -57,7 +57,8 @@ pub struct Service {
 pub struct Config {
     /// The folder of the embedded store.
     pub directory: PathBuf,
-    /// On whose behalf requests come while there is no authentication: only this machine can reach the service.
+    /// On whose behalf requests come while there is no authentication: only this machine can reach the
+    /// service.
     pub principal: Principal,
     /// How sure a commit is before it is acknowledged.
     pub durability: Durability,
@@ -175,7 +176,8 @@ impl Service {
         self
     }
 
-    /// Decides who may do what. Everything is allowed where this is not called, and only this machine is served.
+    /// Decides who may do what. Everything is allowed where this is not called, and only this machine is
+    /// served.
     #[must_use]
     pub fn authorize(mut self, authorize: impl Authorize) -> Self {
         self.authorize = Arc::new(authorize);

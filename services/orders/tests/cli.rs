@@ -20,7 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
-const MODELS: [&str; 4] = ["customer_account", "fulfilment_queue", "order_summary", "sales_by_country_and_day"];
+const MODELS: [&str; 4] =
+    ["customer_account", "fulfilment_queue", "order_summary", "sales_by_country_and_day"];
 
 /// Three orders, of which the last is paid: seven events. No model but the inline one has moved.
 async fn three_orders(folder: &Folder) -> PathBuf {
@@ -47,8 +48,13 @@ fn place() -> OrderCommand {
     let line = LineItem { product_id: "lamp".into(), name: None, quantity: 2, unit_price };
     let text = str::to_owned;
     let country = "United Kingdom".into();
-    let shipping_address =
-        Address { street: text("1 High St"), city: text("Leeds"), state: text(""), zip: text("LS1"), country };
+    let shipping_address = Address {
+        street: text("1 High St"),
+        city: text("Leeds"),
+        state: text(""),
+        zip: text("LS1"),
+        country,
+    };
     OrderCommand::Place { customer_id: Some("ann".into()), lines: vec![line], shipping_address }
 }
 
@@ -68,9 +74,12 @@ async fn status_says_what_the_log_holds_and_how_every_model_is_doing() {
     assert_eq!((&status["service"], &status["events"]), (&json!("orders"), &json!(7)));
     assert_eq!((&status["streams"], &status["commands"]), (&json!(3), &json!(7)));
     assert!(status["logBytes"].as_u64().unwrap() > 0 && status["token"].is_string(), "{status}");
-    let models: Vec<_> = status["models"].as_array().unwrap().iter().map(|model| {
-        (model["model"].as_str().unwrap(), model["freshness"]["lagEvents"].as_u64().unwrap())
-    }).collect();
+    let models: Vec<_> = status["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| (model["model"].as_str().unwrap(), model["freshness"]["lagEvents"].as_u64().unwrap()))
+        .collect();
     assert_eq!(models, MODELS.map(|model| (model, if model == "fulfilment_queue" { 0 } else { 7 })));
     let text = run(&store, &["status"]).await;
     assert!(said(&text).contains("7 events in 3 streams, 7 commands"), "{}", said(&text));
@@ -91,7 +100,10 @@ async fn draining_moves_a_model_to_the_head_and_verifying_finds_nothing() {
     let verified = run_json(&store, &["models", "verify"]).await;
     let reports: Vec<_> = verified.as_array().unwrap().iter().collect();
     assert_eq!(reports.len(), 4);
-    assert!(reports.iter().all(|report| report["differingRows"] == 0 && report["digestMatches"] == true), "{verified}");
+    assert!(
+        reports.iter().all(|report| report["differingRows"] == 0 && report["digestMatches"] == true),
+        "{verified}"
+    );
 }
 
 #[tokio::test]
@@ -102,7 +114,8 @@ async fn a_model_is_shown_with_everything_it_declares() {
     assert_eq!((&model["model"], &model["owner"]), (&json!("order_summary"), &json!("sales")));
     assert_eq!(model["categories"], json!(["order"]));
     assert_eq!(model["indexes"][0], "customer_id, placed_at desc");
-    let names: Vec<_> = model["columns"].as_array().unwrap().iter().map(|column| column["name"].clone()).collect();
+    let names: Vec<_> =
+        model["columns"].as_array().unwrap().iter().map(|column| column["name"].clone()).collect();
     let expected = ["order_id", "customer_id", "status", "total", "item_count", "shipping_city", "placed_at"];
     assert_eq!(names[..7], expected);
     let text = said(&run(&store, &["models", "show", "order_summary"]).await);
@@ -171,7 +184,8 @@ async fn a_row_deleted_or_added_by_hand_is_named_too() {
     let verified = run(&store, &["models", "verify", "customer_account", "--json"]).await;
     assert_eq!(verified.status.code(), Some(1));
     let reports: Value = serde_json::from_slice(&verified.stdout).unwrap();
-    let keys: Vec<_> = reports[0]["differences"].as_array().unwrap().iter().map(|found| &found["key"]).collect();
+    let keys: Vec<_> =
+        reports[0]["differences"].as_array().unwrap().iter().map(|found| &found["key"]).collect();
     assert_eq!(keys, [&json!(["ann"]), &json!(["bob"])]);
 }
 
@@ -186,7 +200,8 @@ fn model_file(store: &Path, model: &str) -> PathBuf {
 }
 
 fn table_of(connection: &Connection, model: &str) -> String {
-    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?1 || '%' ORDER BY length(name)";
+    let sql =
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?1 || '%' ORDER BY length(name)";
     connection.query_row(sql, [model], |row| row.get(0)).unwrap()
 }
 
@@ -217,7 +232,10 @@ async fn a_missing_data_set_is_named_and_nothing_is_imported() {
     let failed = run(&folder.store(), &["import", "--file", "missing.csv.gz"]).await;
     assert_eq!(failed.status.code(), Some(1));
     let text = said(&failed);
-    assert!(text.contains("error: `missing.csv.gz` cannot be read; name the data set with `--file`"), "{text}");
+    assert!(
+        text.contains("error: `missing.csv.gz` cannot be read; name the data set with `--file`"),
+        "{text}"
+    );
     assert!(text.contains("(DP0043)"), "{text}");
     assert_eq!(run_json(&folder.store(), &["status"]).await["events"], 0);
 }
@@ -238,7 +256,8 @@ async fn a_stop_under_load_loses_nothing_and_ends_well() {
             let mut kept = Vec::new();
             let body: Value = serde_json::from_str(&order_body()).unwrap();
             for number in 0.. {
-                let (id, path) = (format!("k-{caller}-{number}"), format!("/orders/o-{caller}-{number}/place"));
+                let (id, path) =
+                    (format!("k-{caller}-{number}"), format!("/orders/o-{caller}-{number}/place"));
                 match client.post(&path, &[("idempotency-key", &id)], &body).await {
                     Ok(reply) => kept.push((id, reply.expect(201)["committedPosition"].clone())),
                     Err(_) => break,

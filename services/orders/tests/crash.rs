@@ -1,5 +1,5 @@
-//! Kills the real server under load, again and again, and looks at what is left: every acknowledged command is
-//! there exactly once, no other is half there, and every read model is what the log says.
+//! Kills the real server under load, again and again, and looks at what is left: every acknowledged command
+//! is there exactly once, no other is half there, and every read model is what the log says.
 //!
 //! `DIPTYCH_CRASH_KILLS` says how often, `DIPTYCH_CRASH_SEED` which choices are made.
 
@@ -49,13 +49,16 @@ const ANYTHING: [&str; 8] = [
     "refund",
 ];
 
-const MODELS: [&str; 4] = ["order_summary", "fulfilment_queue", "sales_by_country_and_day", "customer_account"];
+const MODELS: [&str; 4] =
+    ["order_summary", "fulfilment_queue", "sales_by_country_and_day", "customer_account"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
     let seed = from_environment("DIPTYCH_CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
     let kills = from_environment("DIPTYCH_CRASH_KILLS").unwrap_or(3);
-    eprintln!("seed {seed}, {kills} kills: DIPTYCH_CRASH_SEED={seed} DIPTYCH_CRASH_KILLS={kills} repeats the choices");
+    eprintln!(
+        "seed {seed}, {kills} kills: DIPTYCH_CRASH_SEED={seed} DIPTYCH_CRASH_KILLS={kills} repeats the choices"
+    );
     let folder = Folder::new("crash");
     let store = folder.store();
     let mut rng = Rng::with_seed(seed);
@@ -250,7 +253,8 @@ impl History {
         }
         self.round = self.attempts.len();
         self.attempts.append(&mut load.attempts.lock().unwrap());
-        self.unanswered += self.attempts[self.round..].iter().filter(|attempt| attempt.reply.is_none()).count();
+        self.unanswered +=
+            self.attempts[self.round..].iter().filter(|attempt| attempt.reply.is_none()).count();
     }
 
     /// Sends again what got no final answer in the last round, and some of what got one.
@@ -265,7 +269,12 @@ impl History {
             assert!(is_final(&reply), "alone, nothing stands in the way: {reply:?}");
             let replayed = reply.header("idempotency-replayed") == Some("true");
             if let Some(first) = attempt.acknowledged() {
-                assert_eq!((reply.status, reply.json()), (first.status, first.json()), "{} twice", attempt.id);
+                assert_eq!(
+                    (reply.status, reply.json()),
+                    (first.status, first.json()),
+                    "{} twice",
+                    attempt.id
+                );
             }
             let accepted = reply.status < 300;
             assert_eq!(replayed, attempt.landed && accepted, "{} {reply:?}", attempt.id);
@@ -299,7 +308,10 @@ impl History {
             caused.entry(metadata.command.as_str().to_owned()).or_default().push(Arc::clone(fact));
         }
         let known: HashMap<_, _> = self.attempts.iter().map(|attempt| (attempt.id.as_str(), ())).collect();
-        assert!(caused.keys().all(|id| known.contains_key(id.as_str())), "an event of a command that nobody sent");
+        assert!(
+            caused.keys().all(|id| known.contains_key(id.as_str())),
+            "an event of a command that nobody sent"
+        );
         let round = self.round..self.attempts.len();
         for index in earlier.into_iter().chain(round) {
             let attempt = &mut self.attempts[index];
@@ -344,7 +356,8 @@ async fn whole_log(running: &Running) -> Vec<Arc<RawFact>> {
     }
 }
 
-/// A command is in the ledger with exactly its events, or nowhere; what was acknowledged is there as it was told.
+/// A command is in the ledger with exactly its events, or nowhere; what was acknowledged is there as it was
+/// told.
 async fn check_attempt(running: &Running, attempt: &mut Attempt, caused: &[Arc<RawFact>]) {
     let id = CommandId::new(&attempt.id).unwrap();
     let record = running.commands().recorded(running.principal(), &id).await.unwrap();
@@ -385,7 +398,10 @@ async fn check_attempt(running: &Running, attempt: &mut Attempt, caused: &[Arc<R
 fn check_accepted(reply: &Reply, version: Version, token: Token, caused: &[Arc<RawFact>]) {
     let told = reply.json();
     assert!(reply.status < 300, "{reply:?}");
-    assert_eq!((&told["version"], &told["committedPosition"]), (&json!(version.0), &json!(token.to_string())));
+    assert_eq!(
+        (&told["version"], &told["committedPosition"]),
+        (&json!(version.0), &json!(token.to_string()))
+    );
     let events: Vec<_> = caused
         .iter()
         .map(|fact| {

@@ -2,14 +2,14 @@
 
 mod support;
 
-use indicatif::ProgressBar;
-use orders::import::{DataSet, Imported, Kind, import, kind, read, steps};
-use orders::query::{CustomerAccount, FulfilmentQueue, OrderSummary, SalesByCountryAndDay};
 use diptych::prelude::*;
 use diptych::query::Projection;
 use diptych::sqlite::Durability;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use indicatif::ProgressBar;
+use orders::import::{DataSet, Imported, Kind, import, kind, read, steps};
+use orders::query::{CustomerAccount, FulfilmentQueue, OrderSummary, SalesByCountryAndDay};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ use support::data_set;
 use support::figures::{self, CustomerFigures, FileRow, Sum};
 use support::folder::Folder;
 
-const MODELS: [&str; 4] = ["order_summary", "fulfilment_queue", "sales_by_country_and_day", "customer_account"];
+const MODELS: [&str; 4] =
+    ["order_summary", "fulfilment_queue", "sales_by_country_and_day", "customer_account"];
 
 /// The sums of data/README.md, by kind.
 const KINDS: [(&str, Sum); 4] = [
@@ -182,8 +183,14 @@ fn the_file_holds_the_traps_that_are_told_of_it() {
     assert_eq!(count(&|row| row.price == 1), 14);
     assert_eq!((count(&|row| row.price < 0), count(&|row| row.price == 0)), (3, 3_687));
     assert_eq!(count(&|row| row.invoice.starts_with('C') && row.quantity > 0), 1);
-    assert_eq!((count(&|row| row.invoice.starts_with('C')), count(&|row| row.quantity < 0)), (10_206, 12_326));
-    assert_eq!((count(&|row| row.customer.is_empty()), count(&|row| row.description.is_empty())), (107_927, 2_928));
+    assert_eq!(
+        (count(&|row| row.invoice.starts_with('C')), count(&|row| row.quantity < 0)),
+        (10_206, 12_326)
+    );
+    assert_eq!(
+        (count(&|row| row.customer.is_empty()), count(&|row| row.description.is_empty())),
+        (107_927, 2_928)
+    );
     assert_eq!(rows.len() - rows.iter().collect::<BTreeSet<_>>().len(), 6_865);
     let mut times: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     rows.iter().for_each(|row| {
@@ -205,7 +212,8 @@ fn rows_that_are_apart_or_repeated_or_a_minute_late_stay_lines_of_their_invoice(
         "1,lamp,Lamp,2,2010-01-01T10:00:00,0.001,c,EIRE",
     ]);
     let data = data.unwrap();
-    let shapes: Vec<_> = data.invoices.iter().map(|invoice| (invoice.number.as_str(), invoice.rows.len())).collect();
+    let shapes: Vec<_> =
+        data.invoices.iter().map(|invoice| (invoice.number.as_str(), invoice.rows.len())).collect();
     assert_eq!((data.rows, shapes), (4, vec![("1", 3), ("2", 1)]));
     assert_eq!(data.invoices[0].time.to_string(), "2010-01-01T10:00:00Z");
     assert_eq!(data.invoices[0].rows[2].item.unit_price.to_string(), "0.001 GBP");
@@ -227,10 +235,8 @@ fn kinds_are_told_apart_by_number_and_by_sign() {
 
 #[test]
 fn an_invoice_that_mixes_sales_and_stock_is_refused_and_not_guessed() {
-    let data = read_lines(&[
-        "1,lamp,,1,2010-01-01T10:00:00,5,,EIRE",
-        "1,lamp,,-1,2010-01-01T10:00:00,0,,EIRE",
-    ]);
+    let data =
+        read_lines(&["1,lamp,,1,2010-01-01T10:00:00,5,,EIRE", "1,lamp,,-1,2010-01-01T10:00:00,0,,EIRE"]);
     let error = steps(&data.unwrap().invoices[0]).unwrap_err();
     assert_eq!(error.to_string(), "invoice `1` mixes sales and stock (DP0043)");
 }
@@ -238,9 +244,18 @@ fn an_invoice_that_mixes_sales_and_stock_is_refused_and_not_guessed() {
 #[test]
 fn a_row_that_cannot_be_read_is_named_by_its_line() {
     check_refused("1,lamp,,x,2010-01-01T10:00:00,1,,EIRE", "line 3 cannot be read: `quantity` cannot be `x`");
-    check_refused("1,lamp,,1,yesterday,1,,EIRE", "line 3 cannot be read: `invoice_date` cannot be `yesterday`");
-    check_refused("1,lamp,,1,2010-01-01T10:00:00,0.0001,,EIRE", "line 3 cannot be read: `price` cannot be `0.0001`");
-    check_refused("1,,,1,2010-01-01T10:00:00,1,,EIRE", "line 3 cannot be read: invoice, stock_code and country");
+    check_refused(
+        "1,lamp,,1,yesterday,1,,EIRE",
+        "line 3 cannot be read: `invoice_date` cannot be `yesterday`",
+    );
+    check_refused(
+        "1,lamp,,1,2010-01-01T10:00:00,0.0001,,EIRE",
+        "line 3 cannot be read: `price` cannot be `0.0001`",
+    );
+    check_refused(
+        "1,,,1,2010-01-01T10:00:00,1,,EIRE",
+        "line 3 cannot be read: invoice, stock_code and country",
+    );
     check_refused("1,lamp,,1,2010-01-01T10:00:00,1", "line 3 cannot be read");
 }
 

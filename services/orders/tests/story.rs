@@ -106,7 +106,10 @@ async fn write_side_and_read_side_synchronize() {
     let page = served.get_at_least("/order-summary?customerId=ann", &placed).await;
     let row = &page["items"][0];
     assert_eq!((&row["orderId"], &row["status"]), (&json!("42"), &json!("PLACED")));
-    assert_eq!((&row["total"], &row["itemCount"], &row["shippingCity"]), (&gbp("39.98"), &json!(1), &json!("Leeds")));
+    assert_eq!(
+        (&row["total"], &row["itemCount"], &row["shippingCity"]),
+        (&gbp("39.98"), &json!(1), &json!("Leeds"))
+    );
     assert_eq!(page["page"]["nextPageToken"], Value::Null);
     let version = format!("\"{}\"", row["version"]);
     let headers = [("if-match", version.as_str())];
@@ -129,7 +132,10 @@ async fn cancelling_twice_is_rejected_with_the_first_reason() {
     let problem = reply.expect(422);
     assert_eq!(reply.header("content-type"), Some("application/problem+json"));
     assert_eq!(problem["type"], "urn:diptych:rejection:order:order_already_cancelled");
-    assert_eq!(problem["rejection"], json!({ "name": "order_already_cancelled", "data": { "reason": "too late" } }));
+    assert_eq!(
+        problem["rejection"],
+        json!({ "name": "order_already_cancelled", "data": { "reason": "too late" } })
+    );
     assert_eq!(problem["detail"], "the order is already cancelled: too late");
     assert_eq!((&problem["status"], &problem["code"]), (&json!(422), &json!("DP0010")));
     assert_eq!(problem["commandId"].as_str(), reply.header("command-id"));
@@ -230,7 +236,10 @@ async fn asking_twice_under_one_key_does_it_once() {
     let first = served.client.post("/orders/42/place", &headers, &place()).await.unwrap();
     served.post("/orders/42/confirm", Value::Null).await.expect(200);
     let second = served.client.post("/orders/42/place", &headers, &place()).await.unwrap();
-    assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), (None, Some("true")));
+    assert_eq!(
+        (first.header("idempotency-replayed"), second.header("idempotency-replayed")),
+        (None, Some("true"))
+    );
     assert_eq!(second.expect(201), first.expect(201));
     let other = served.client.post("/orders/43/place", &headers, &place()).await.unwrap();
     assert_eq!(other.expect(422)["code"], "DP0006");
@@ -246,13 +255,18 @@ async fn the_first_page_shows_the_way() {
     served.get_at_least("/order-summary", &placed).await;
     let home = served.get("/").await.expect(200);
     let text = home.to_string();
-    for word in ["orders", "order_summary", "fulfilment_queue", "/order-summary?customerId=12748&pageSize=5"] {
+    for word in ["orders", "order_summary", "fulfilment_queue", "/order-summary?customerId=12748&pageSize=5"]
+    {
         assert!(text.contains(word), "{word} is not on the first page: {text}");
     }
     let interface = served.get("/openapi.json").await.expect(200);
     assert!(interface["paths"]["/orders/{id}/place"]["post"].is_object(), "placing is not described");
     assert!(interface["paths"]["/order-summary"]["get"].is_object());
     let metrics = served.get("/metrics").await;
-    assert!(metrics.text.contains("projection_lag_events{projection=\"order_summary\"} 0"), "{}", metrics.text);
+    assert!(
+        metrics.text.contains("projection_lag_events{projection=\"order_summary\"} 0"),
+        "{}",
+        metrics.text
+    );
     served.stop().await;
 }

@@ -39,17 +39,13 @@ impl Decider for Run {
     fn decide(&self, command: RunCommand, _: &Context) -> Result<Vec<RunEvent>, RunRejection> {
         match (&self.status, command) {
             (None, RunCommand::Record { status }) => Ok(vec![RunEvent::RunRecorded { status }]),
-            (Some(status), _) => Err(RunRejection::RunAlreadyRecorded {
-                status: status.clone(),
-            }),
+            (Some(status), _) => Err(RunRejection::RunAlreadyRecorded { status: status.clone() }),
         }
     }
 
     fn evolve(self, event: &RunEvent) -> Self {
         match event {
-            RunEvent::RunRecorded { status } => Self {
-                status: Some(status.clone()),
-            },
+            RunEvent::RunRecorded { status } => Self { status: Some(status.clone()) },
         }
     }
 }
@@ -75,11 +71,7 @@ impl Projection for KeptRun {
 
     fn project(_: Option<Self>, fact: &Fact<RunEvent>) -> Option<Self> {
         let RunEvent::RunRecorded { status } = &fact.event;
-        Some(Self {
-            run: fact.id(),
-            status: status.clone(),
-            recorded_at: fact.occurred_at(),
-        })
+        Some(Self { run: fact.id(), status: status.clone(), recorded_at: fact.occurred_at() })
     }
 }
 
@@ -103,14 +95,8 @@ impl Projection for StatusCount {
 
     fn project(row: Option<Self>, fact: &Fact<RunEvent>) -> Option<Self> {
         let RunEvent::RunRecorded { status } = &fact.event;
-        let row = row.unwrap_or(Self {
-            status: status.clone(),
-            runs: 0,
-        });
-        Some(Self {
-            runs: row.runs + 1,
-            ..row
-        })
+        let row = row.unwrap_or(Self { status: status.clone(), runs: 0 });
+        Some(Self { runs: row.runs + 1, ..row })
     }
 }
 

@@ -12,23 +12,13 @@ struct Store(PathBuf);
 impl Store {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "diptych-runs-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("diptych-runs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Self(std::env::temp_dir().join(name))
     }
 
     async fn open(&self, tenant: &str) -> Running {
         let principal = Principal::new(tenant, "tester").unwrap();
-        service()
-            .open(Config {
-                principal,
-                ..Config::at(&self.0)
-            })
-            .await
-            .unwrap()
+        service().open(Config { principal, ..Config::at(&self.0) }).await.unwrap()
     }
 }
 
@@ -39,46 +29,24 @@ impl Drop for Store {
 }
 
 async fn record(running: &Running, run: &str, status: &str) -> Receipt<RunEvent> {
-    let command = RunCommand::Record {
-        status: status.to_owned(),
-    };
+    let command = RunCommand::Record { status: status.to_owned() };
     let request = Request::by(running.principal()).to(&RunId::new(run), command);
     running.commands().handle::<Run>(request).await.unwrap()
 }
 
 /// Exactly the statuses seen, for the tenant that asks.
 async fn summary(running: &Running) -> BTreeMap<String, i64> {
-    let answer = running
-        .queries()
-        .find(running.principal(), StatusCount::find())
-        .await
-        .unwrap();
-    answer
-        .value
-        .items
-        .into_iter()
-        .map(|row| (row.status, row.runs))
-        .collect()
+    let answer = running.queries().find(running.principal(), StatusCount::find()).await.unwrap();
+    answer.value.items.into_iter().map(|row| (row.status, row.runs)).collect()
 }
 
 async fn all(running: &Running, token: Token) -> Vec<KeptRun> {
-    let find = KeptRun::find()
-        .at_least(token)
-        .wait(std::time::Duration::from_secs(20));
-    running
-        .queries()
-        .find(running.principal(), find)
-        .await
-        .unwrap()
-        .value
-        .items
+    let find = KeptRun::find().at_least(token).wait(std::time::Duration::from_secs(20));
+    running.queries().find(running.principal(), find).await.unwrap().value.items
 }
 
 fn counted(pairs: &[(&str, i64)]) -> BTreeMap<String, i64> {
-    pairs
-        .iter()
-        .map(|(status, runs)| ((*status).to_owned(), *runs))
-        .collect()
+    pairs.iter().map(|(status, runs)| ((*status).to_owned(), *runs)).collect()
 }
 
 #[tokio::test]
@@ -144,39 +112,18 @@ async fn rebuilding_once_or_twice_gives_the_same_result() {
 
 #[test]
 fn a_run_is_recorded_once() {
-    let record = |status: &str| RunCommand::Record {
-        status: status.to_owned(),
-    };
-    let recorded = |status: &str| RunEvent::RunRecorded {
-        status: status.to_owned(),
-    };
+    let record = |status: &str| RunCommand::Record { status: status.to_owned() };
+    let recorded = |status: &str| RunEvent::RunRecorded { status: status.to_owned() };
     given::<Run>([]).when(record("ok")).then([recorded("ok")]);
-    let rejection = RunRejection::RunAlreadyRecorded {
-        status: "ok".to_owned(),
-    };
-    given::<Run>([recorded("ok")])
-        .when(record("fail"))
-        .then_rejected(rejection);
+    let rejection = RunRejection::RunAlreadyRecorded { status: "ok".to_owned() };
+    given::<Run>([recorded("ok")]).when(record("fail")).then_rejected(rejection);
 }
 
 #[test]
 fn statuses_are_counted_once_however_facts_arrive() {
-    let recorded = |status: &str| RunEvent::RunRecorded {
-        status: status.to_owned(),
-    };
-    given_facts([
-        on("1", recorded("ok")),
-        on("2", recorded("fail")),
-        on("3", recorded("ok")),
-    ])
-    .then_rows([
-        StatusCount {
-            status: "ok".to_owned(),
-            runs: 2,
-        },
-        StatusCount {
-            status: "fail".to_owned(),
-            runs: 1,
-        },
+    let recorded = |status: &str| RunEvent::RunRecorded { status: status.to_owned() };
+    given_facts([on("1", recorded("ok")), on("2", recorded("fail")), on("3", recorded("ok"))]).then_rows([
+        StatusCount { status: "ok".to_owned(), runs: 2 },
+        StatusCount { status: "fail".to_owned(), runs: 1 },
     ]);
 }

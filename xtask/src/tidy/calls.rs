@@ -5,11 +5,8 @@ use super::source::{Source, Token};
 use super::{Finding, RustFile, is_product_source};
 
 /// Crates in which time is an argument.
-const CLOCKLESS: &[&str] = &[
-    "crates/diptych-core/src/",
-    "crates/diptych-query/src/",
-    "crates/diptych-macros/src/",
-];
+const CLOCKLESS: &[&str] =
+    &["crates/diptych-core/src/", "crates/diptych-query/src/", "crates/diptych-macros/src/"];
 
 /// Libraries that may write to standard output, because they are the command line.
 const SPEAKING: &[&str] = &["crates/diptych-ops/src/", "crates/diptych/src/"];
@@ -32,87 +29,29 @@ const BANS: &[Ban] = &[
         applies: in_product,
         advice: "loses the caller's request: return an error, or say why it holds with `expect(\"…\")`",
     },
-    Ban {
-        pattern: "todo!",
-        applies: in_product,
-        advice: UNFINISHED_ADVICE,
-    },
-    Ban {
-        pattern: "unimplemented!",
-        applies: in_product,
-        advice: UNFINISHED_ADVICE,
-    },
-    Ban {
-        pattern: "dbg!",
-        applies: in_product,
-        advice: "was for one moment only: remove it",
-    },
-    Ban {
-        pattern: "SystemTime::now",
-        applies: in_clockless,
-        advice: CLOCK_ADVICE,
-    },
-    Ban {
-        pattern: "Instant::now",
-        applies: in_clockless,
-        advice: CLOCK_ADVICE,
-    },
-    Ban {
-        pattern: "Timestamp::now",
-        applies: in_clockless,
-        advice: CLOCK_ADVICE,
-    },
-    Ban {
-        pattern: "Zoned::now",
-        applies: in_clockless,
-        advice: CLOCK_ADVICE,
-    },
-    Ban {
-        pattern: "println!",
-        applies: in_silent_library,
-        advice: PRINT_ADVICE,
-    },
-    Ban {
-        pattern: "print!",
-        applies: in_silent_library,
-        advice: PRINT_ADVICE,
-    },
-    Ban {
-        pattern: "thread::sleep",
-        applies: in_test,
-        advice: SLEEP_ADVICE,
-    },
-    Ban {
-        pattern: "time::sleep",
-        applies: in_test,
-        advice: SLEEP_ADVICE,
-    },
-    Ban {
-        pattern: "sleep(",
-        applies: in_test,
-        advice: SLEEP_ADVICE,
-    },
-    Ban {
-        pattern: "#[ignore",
-        applies: |_, _| true,
-        advice: "skips a test silently: run it, or remove it",
-    },
+    Ban { pattern: "todo!", applies: in_product, advice: UNFINISHED_ADVICE },
+    Ban { pattern: "unimplemented!", applies: in_product, advice: UNFINISHED_ADVICE },
+    Ban { pattern: "dbg!", applies: in_product, advice: "was for one moment only: remove it" },
+    Ban { pattern: "SystemTime::now", applies: in_clockless, advice: CLOCK_ADVICE },
+    Ban { pattern: "Instant::now", applies: in_clockless, advice: CLOCK_ADVICE },
+    Ban { pattern: "Timestamp::now", applies: in_clockless, advice: CLOCK_ADVICE },
+    Ban { pattern: "Zoned::now", applies: in_clockless, advice: CLOCK_ADVICE },
+    Ban { pattern: "println!", applies: in_silent_library, advice: PRINT_ADVICE },
+    Ban { pattern: "print!", applies: in_silent_library, advice: PRINT_ADVICE },
+    Ban { pattern: "thread::sleep", applies: in_test, advice: SLEEP_ADVICE },
+    Ban { pattern: "time::sleep", applies: in_test, advice: SLEEP_ADVICE },
+    Ban { pattern: "sleep(", applies: in_test, advice: SLEEP_ADVICE },
+    Ban { pattern: "#[ignore", applies: |_, _| true, advice: "skips a test silently: run it, or remove it" },
 ];
 
 /// Finds forbidden calls in Rust code, and examples in its comments that are not compiled.
 pub(super) fn check(files: &[RustFile<'_>]) -> Vec<Finding> {
-    files
-        .iter()
-        .flat_map(|file| in_file(file.path, &file.source))
-        .collect()
+    files.iter().flat_map(|file| in_file(file.path, &file.source)).collect()
 }
 
 /// Finds fenced examples in Markdown that are not compiled when the page is included as documentation.
 pub(super) fn check_page(path: &str, text: &str) -> Vec<Finding> {
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| is_ignored_example(line));
+    let lines = text.lines().enumerate().filter(|(_, line)| is_ignored_example(line));
     lines.map(|(index, _)| ignored_example(path, index + 1)).collect()
 }
 
@@ -120,9 +59,7 @@ fn in_file(path: &str, source: &Source) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for ban in BANS {
         for (index, token) in source.finds(ban.pattern) {
-            let before = index
-                .checked_sub(1)
-                .map(|before| source.tokens[before].text.as_str());
+            let before = index.checked_sub(1).map(|before| source.tokens[before].text.as_str());
             // A function or method that is named `sleep` is another one.
             let other = ban.pattern == "sleep(" && matches!(before, Some("." | "fn" | ":"));
             if !other && (ban.applies)(path, token) {
@@ -142,19 +79,11 @@ fn in_file(path: &str, source: &Source) -> Vec<Finding> {
 /// Whether a line opens a fenced block whose words name `ignore`.
 fn is_ignored_example(line: &str) -> bool {
     let fence = line.trim().strip_prefix("```");
-    fence.is_some_and(|words| {
-        words
-            .split([',', ' ', '{', '}'])
-            .any(|word| word.starts_with("ignore"))
-    })
+    fence.is_some_and(|words| words.split([',', ' ', '{', '}']).any(|word| word.starts_with("ignore")))
 }
 
 fn ignored_example(path: &str, line: usize) -> Finding {
-    Finding::new(
-        path,
-        line,
-        "an `ignore` example is never compiled: make it run, or use `text`",
-    )
+    Finding::new(path, line, "an `ignore` example is never compiled: make it run, or use `text`")
 }
 
 fn in_product(path: &str, token: &Token) -> bool {
@@ -200,11 +129,7 @@ mod tests {
             "/// `a.unwrap()`\nfn a() { \".unwrap()\"; b.unwrap_or(1) }",
             &[],
         );
-        check_one(
-            "crates/diptych-http/src/a.rs",
-            "#[cfg(test)]\nmod tests { fn a() { b.unwrap() } }",
-            &[],
-        );
+        check_one("crates/diptych-http/src/a.rs", "#[cfg(test)]\nmod tests { fn a() { b.unwrap() } }", &[]);
     }
 
     #[test]
@@ -219,16 +144,8 @@ mod tests {
     #[test]
     fn libraries_do_not_print() {
         let text = "fn a() { println!(); print!(\"\"); eprintln!() }";
-        check_one(
-            "crates/diptych-sqlite/src/a.rs",
-            text,
-            &[(1, "println!"), (1, "print!")],
-        );
-        for path in [
-            "crates/diptych-ops/src/a.rs",
-            "crates/diptych/src/a.rs",
-            "services/runs/src/main.rs",
-        ] {
+        check_one("crates/diptych-sqlite/src/a.rs", text, &[(1, "println!"), (1, "print!")]);
+        for path in ["crates/diptych-ops/src/a.rs", "crates/diptych/src/a.rs", "services/runs/src/main.rs"] {
             check_one(path, text, &[]);
         }
     }
@@ -243,26 +160,14 @@ mod tests {
             &[(1, "time::sleep"), (3, "sleep(")],
         );
         check_one(path, "fn a() { clock.sleep(x) }", &[]);
-        check_one(
-            "crates/diptych-sqlite/src/a.rs",
-            "fn a() { std::thread::sleep(x) }",
-            &[],
-        );
-        check_one(
-            path,
-            "#[test]\n#[ignore = \"slow\"]\nfn a() {}",
-            &[(2, "#[ignore")],
-        );
+        check_one("crates/diptych-sqlite/src/a.rs", "fn a() { std::thread::sleep(x) }", &[]);
+        check_one(path, "#[test]\n#[ignore = \"slow\"]\nfn a() {}", &[(2, "#[ignore")]);
     }
 
     #[test]
     fn examples_are_compiled() {
         let path = "crates/diptych-core/src/a.rs";
-        check_one(
-            path,
-            "/// a\n/// ```ignore\n/// b\n/// ```\nfn a() {}",
-            &[(2, "ignore")],
-        );
+        check_one(path, "/// a\n/// ```ignore\n/// b\n/// ```\nfn a() {}", &[(2, "ignore")]);
         check_one(path, "//! ```rust,ignore\n//! ```", &[(1, "ignore")]);
         check_one(path, "/// ```text\n/// ignore\n/// ```", &[]);
         assert_eq!(check_page("README.md", "a\n```rust,ignore\n```\n").len(), 1);

@@ -10,10 +10,8 @@ const PAGES: &str = "docs/errors/";
 /// Compares the codes in `crates/*/src` with the pages in `docs/errors`.
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
     let mentioned = mentioned_codes(files);
-    let pages: Vec<(&str, &TextFile)> = files
-        .iter()
-        .filter_map(|file| Some((page_code(&file.path)?, file)))
-        .collect();
+    let pages: Vec<(&str, &TextFile)> =
+        files.iter().filter_map(|file| Some((page_code(&file.path)?, file))).collect();
     let paged: BTreeSet<&str> = pages.iter().map(|(code, _)| *code).collect();
     let mut findings = Vec::new();
     for (code, (path, line)) in &mentioned {
@@ -29,11 +27,7 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
         }
         let after_code = page.text.strip_prefix(&format!("# {code}"));
         if after_code.is_none_or(|rest| rest.starts_with(is_word)) {
-            findings.push(Finding::new(
-                &page.path,
-                1,
-                format!("begin the page with `# {code}`"),
-            ));
+            findings.push(Finding::new(&page.path, 1, format!("begin the page with `# {code}`")));
         }
     }
     findings
@@ -42,18 +36,10 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
 /// Each code with the first place that mentions it.
 fn mentioned_codes(files: &[TextFile]) -> BTreeMap<String, (&str, usize)> {
     let mut codes = BTreeMap::new();
-    for file in files
-        .iter()
-        .filter(|file| file.path.starts_with("crates/") && file.path.contains("/src/"))
-    {
+    for file in files.iter().filter(|file| file.path.starts_with("crates/") && file.path.contains("/src/")) {
         for (index, line) in file.text.lines().enumerate() {
-            for word in line
-                .split(|character| !is_word(character))
-                .filter(|word| is_code(word))
-            {
-                codes
-                    .entry(word.to_owned())
-                    .or_insert((file.path.as_str(), index + 1));
+            for word in line.split(|character| !is_word(character)).filter(|word| is_code(word)) {
+                codes.entry(word.to_owned()).or_insert((file.path.as_str(), index + 1));
             }
         }
     }
@@ -76,10 +62,7 @@ mod tests {
 
     #[track_caller]
     fn check_files(files: &[(&str, &str)], refused: &[(&str, &str)]) {
-        let files: Vec<TextFile> = files
-            .iter()
-            .map(|(path, text)| TextFile::new(path, text))
-            .collect();
+        let files: Vec<TextFile> = files.iter().map(|(path, text)| TextFile::new(path, text)).collect();
         let findings = check(&files);
         assert_eq!(findings.len(), refused.len(), "{findings:?}");
         for (finding, (path, word)) in findings.iter().zip(refused) {
@@ -88,17 +71,12 @@ mod tests {
         }
     }
 
-    const USE: (&str, &str) = (
-        "crates/diptych-core/src/fault.rs",
-        "\n\"gone (DP0003)\" // DP0003, DP00x, ADP0004",
-    );
+    const USE: (&str, &str) =
+        ("crates/diptych-core/src/fault.rs", "\n\"gone (DP0003)\" // DP0003, DP00x, ADP0004");
 
     #[test]
     fn a_code_and_its_page_belong_together() {
-        check_files(
-            &[USE, ("docs/errors/DP0003.md", "# DP0003: wrong version\n")],
-            &[],
-        );
+        check_files(&[USE, ("docs/errors/DP0003.md", "# DP0003: wrong version\n")], &[]);
     }
 
     #[test]

@@ -17,35 +17,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("diptych-memory", PORTS),
     ("diptych-sqlite", PORTS),
     ("diptych-postgres", PORTS),
-    (
-        "diptych-http",
-        &[
-            "diptych-core",
-            "diptych-command",
-            "diptych-query",
-            "diptych-policy",
-        ],
-    ),
+    ("diptych-http", &["diptych-core", "diptych-command", "diptych-query", "diptych-policy"]),
     (
         "diptych-ops",
-        &[
-            "diptych-core",
-            "diptych-command",
-            "diptych-query",
-            "diptych-projector",
-            "diptych-policy",
-        ],
+        &["diptych-core", "diptych-command", "diptych-query", "diptych-projector", "diptych-policy"],
     ),
     ("diptych-console", &["diptych-ops"]),
     (
         CONFORMANCE,
-        &[
-            "diptych-core",
-            "diptych-command",
-            "diptych-query",
-            "diptych-projector",
-            "diptych-memory",
-        ],
+        &["diptych-core", "diptych-command", "diptych-query", "diptych-projector", "diptych-memory"],
     ),
 ];
 
@@ -88,10 +68,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     }
     for (from, to) in [(PANELS[0], PANELS[1]), (PANELS[1], PANELS[0])] {
         if let (Some(package), Some(path)) = (workspace.package(from), path_between(workspace, from, to)) {
-            let message = format!(
-                "reaches `{to}` through {}: the panels never meet",
-                path.join(" -> ")
-            );
+            let message = format!("reaches `{to}` through {}: the panels never meet", path.join(" -> "));
             findings.push(finding(package, message));
         }
     }
@@ -117,9 +94,7 @@ pub(super) fn check_suites(files: &[RustFile<'_>]) -> Vec<Finding> {
 
 /// Services, benchmarks and automation may depend on anything.
 fn is_free(package: &Package) -> bool {
-    ["services/", "bench/", "xtask/"]
-        .iter()
-        .any(|folder| package.manifest.starts_with(folder))
+    ["services/", "bench/", "xtask/"].iter().any(|folder| package.manifest.starts_with(folder))
 }
 
 fn is_allowed(edge: &Edge) -> bool {
@@ -168,30 +143,16 @@ mod tests {
         let mut workspace = Workspace::default();
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().collect();
-            for name in words
-                .iter()
-                .filter(|word| !matches!(**word, "normal" | "dev" | "build"))
-            {
-                let folder = if name.starts_with("diptych") {
-                    "crates"
-                } else {
-                    "services"
-                };
+            for name in words.iter().filter(|word| !matches!(**word, "normal" | "dev" | "build")) {
+                let folder = if name.starts_with("diptych") { "crates" } else { "services" };
                 if workspace.package(name).is_none() {
                     let manifest = format!("{folder}/{name}/Cargo.toml");
-                    workspace.packages.push(Package {
-                        name: (*name).to_owned(),
-                        manifest,
-                    });
+                    workspace.packages.push(Package { name: (*name).to_owned(), manifest });
                 }
             }
             if let [from, kind, to] = words[..] {
                 let kind = if kind == "dev" { Kind::Dev } else { Kind::Normal };
-                workspace.edges.push(Edge {
-                    from: from.to_owned(),
-                    to: to.to_owned(),
-                    kind,
-                });
+                workspace.edges.push(Edge { from: from.to_owned(), to: to.to_owned(), kind });
             }
         }
         workspace
@@ -210,25 +171,15 @@ mod tests {
     fn the_edges_of_the_table_are_allowed() {
         for (from, row) in EDGES {
             for to in *row {
-                check_lines(
-                    &[&format!("{from} normal {to}"), &format!("{from} dev {to}")],
-                    &[],
-                );
+                check_lines(&[&format!("{from} normal {to}"), &format!("{from} dev {to}")], &[]);
             }
         }
         for (store, _) in DEV_EDGES {
             check_lines(&[&format!("{store} dev diptych-conformance")], &[]);
         }
+        check_lines(&["diptych normal diptych-sqlite", "diptych normal diptych-macros"], &[]);
         check_lines(
-            &["diptych normal diptych-sqlite", "diptych normal diptych-macros"],
-            &[],
-        );
-        check_lines(
-            &[
-                "orders normal diptych",
-                "orders dev diptych-conformance",
-                "orders normal diptych-query",
-            ],
+            &["orders normal diptych", "orders dev diptych-conformance", "orders normal diptych-query"],
             &[],
         );
     }
@@ -239,15 +190,9 @@ mod tests {
             &["diptych-core normal diptych-macros"],
             &["`diptych-core` normal edge to `diptych-macros`"],
         );
-        check_lines(
-            &["diptych-macros dev diptych-core"],
-            &["`diptych-macros` dev edge to `diptych-core`"],
-        );
+        check_lines(&["diptych-macros dev diptych-core"], &["`diptych-macros` dev edge to `diptych-core`"]);
         check_lines(&["diptych-console normal diptych-core"], &["`diptych-core`"]);
-        check_lines(
-            &["diptych-sqlite normal diptych-projector"],
-            &["`diptych-projector`"],
-        );
+        check_lines(&["diptych-sqlite normal diptych-projector"], &["`diptych-projector`"]);
         check_lines(&["diptych-core normal orders"], &["`orders`"]);
         check_lines(&["diptych normal orders"], &["`orders`"]);
     }
@@ -258,14 +203,8 @@ mod tests {
             &["diptych-memory normal diptych-conformance"],
             &["normal edge to `diptych-conformance`"],
         );
-        check_lines(
-            &["diptych-http dev diptych-conformance"],
-            &["dev edge to `diptych-conformance`"],
-        );
-        check_lines(
-            &["diptych normal diptych-conformance"],
-            &["normal edge to `diptych-conformance`"],
-        );
+        check_lines(&["diptych-http dev diptych-conformance"], &["dev edge to `diptych-conformance`"]);
+        check_lines(&["diptych normal diptych-conformance"], &["normal edge to `diptych-conformance`"]);
         let file = |path| check_suites(&[RustFile::parse(path, "use diptych_conformance::append;")]).len();
         assert_eq!(file("crates/diptych-sqlite/src/lib.rs"), 1);
         assert_eq!(file("crates/diptych-sqlite/tests/suites.rs"), 0);
@@ -281,20 +220,11 @@ mod tests {
     fn the_panels_never_meet() {
         let meet = "reaches `diptych-query` through diptych-command -> diptych-query";
         check_lines(&["diptych-command dev diptych-query"], &["dev edge to", meet]);
-        check_lines(
-            &["diptych-command normal diptych-query"],
-            &["normal edge to", meet],
-        );
-        let around = [
-            "diptych-query normal diptych-http",
-            "diptych-http normal diptych-command",
-        ];
+        check_lines(&["diptych-command normal diptych-query"], &["normal edge to", meet]);
+        let around = ["diptych-query normal diptych-http", "diptych-http normal diptych-command"];
         let path = "diptych-query -> diptych-http -> diptych-command";
         check_lines(&around, &["`diptych-http`", path]);
-        let by_tests = [
-            "diptych-query dev diptych-memory",
-            "diptych-memory normal diptych-command",
-        ];
+        let by_tests = ["diptych-query dev diptych-memory", "diptych-memory normal diptych-command"];
         check_lines(&by_tests, &["dev edge to `diptych-memory`"]);
     }
 }

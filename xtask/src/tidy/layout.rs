@@ -15,9 +15,7 @@ const ROOT_FILES: &[&str] = &[
     ".gitignore",
 ];
 
-const ROOT_FOLDERS: &[&str] = &[
-    "crates", "services", "bench", "xtask", "data", "docs", ".ci", ".cargo",
-];
+const ROOT_FOLDERS: &[&str] = &["crates", "services", "bench", "xtask", "data", "docs", ".ci", ".cargo"];
 
 /// Finds files that have no place at the root: plans, hand-offs, scratch files, unknown folders.
 pub(super) fn check_root(paths: &[&str]) -> Vec<Finding> {
@@ -26,17 +24,11 @@ pub(super) fn check_root(paths: &[&str]) -> Vec<Finding> {
     for path in paths {
         match path.split_once('/') {
             None if ROOT_FILES.contains(path) || path.starts_with("LICENSE-") => {}
-            None => findings.push(Finding::whole(
-                path,
-                "has no place at the root: move or remove it",
-            )),
+            None => findings.push(Finding::whole(path, "has no place at the root: move or remove it")),
             Some((folder, _)) if ROOT_FOLDERS.contains(&folder) || strangers.contains(&folder) => {}
             Some((folder, _)) => {
                 strangers.push(folder);
-                findings.push(Finding::whole(
-                    folder,
-                    "is a folder unknown to the root: move or remove it",
-                ));
+                findings.push(Finding::whole(folder, "is a folder unknown to the root: move or remove it"));
             }
         }
     }
@@ -47,21 +39,11 @@ pub(super) fn check_root(paths: &[&str]) -> Vec<Finding> {
 pub(super) fn check_headers(files: &[RustFile<'_>]) -> Vec<Finding> {
     let states_role = |text: &str| {
         let first = text.lines().next().unwrap_or("");
-        first
-            .strip_prefix("//!")
-            .is_some_and(|role| role.trim().len() > 1)
+        first.strip_prefix("//!").is_some_and(|role| role.trim().len() > 1)
     };
-    let silent = files
-        .iter()
-        .filter(|file| is_product_source(file.path) && !states_role(file.text));
+    let silent = files.iter().filter(|file| is_product_source(file.path) && !states_role(file.text));
     silent
-        .map(|file| {
-            Finding::new(
-                file.path,
-                1,
-                "begin the file with a `//!` line that states its role",
-            )
-        })
+        .map(|file| Finding::new(file.path, 1, "begin the file with a `//!` line that states its role"))
         .collect()
 }
 
@@ -71,14 +53,7 @@ mod tests {
 
     #[test]
     fn only_known_files_and_folders_lie_at_the_root() {
-        let known = [
-            "README.md",
-            "LICENSE-MIT",
-            ".gitignore",
-            "crates/a/src/lib.rs",
-            ".ci/run",
-            "docs/a.md",
-        ];
+        let known = ["README.md", "LICENSE-MIT", ".gitignore", "crates/a/src/lib.rs", ".ci/run", "docs/a.md"];
         assert_eq!(check_root(&known), Vec::new());
         let strange = check_root(&["PLAN.md", "LICENSE", "scratch/a", "scratch/b"]);
         let paths: Vec<&str> = strange.iter().map(|finding| finding.path.as_str()).collect();
@@ -87,11 +62,7 @@ mod tests {
 
     #[track_caller]
     fn check_header(path: &str, text: &str, refused: bool) {
-        assert_eq!(
-            check_headers(&[RustFile::parse(path, text)]).len(),
-            usize::from(refused),
-            "{text}"
-        );
+        assert_eq!(check_headers(&[RustFile::parse(path, text)]).len(), usize::from(refused), "{text}");
     }
 
     #[test]

@@ -73,11 +73,7 @@ struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            message: message.into(),
-        }
+        Self { path: path.to_owned(), line, message: message.into() }
     }
 
     fn whole(path: &str, message: impl Into<String>) -> Self {
@@ -104,10 +100,7 @@ struct TextFile {
 #[cfg(test)]
 impl TextFile {
     fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 }
 
@@ -120,11 +113,7 @@ struct RustFile<'a> {
 
 impl<'a> RustFile<'a> {
     fn parse(path: &'a str, text: &'a str) -> Self {
-        Self {
-            path,
-            text,
-            source: Source::parse(path, text),
-        }
+        Self { path, text, source: Source::parse(path, text) }
     }
 }
 
@@ -134,14 +123,8 @@ mod tests {
 
     #[test]
     fn a_finding_names_file_line_and_remedy() {
-        assert_eq!(
-            Finding::new("a/b.rs", 7, "split it").to_string(),
-            "a/b.rs:7: split it"
-        );
-        assert_eq!(
-            Finding::whole("PLAN.md", "remove it").to_string(),
-            "PLAN.md: remove it"
-        );
+        assert_eq!(Finding::new("a/b.rs", 7, "split it").to_string(), "a/b.rs:7: split it");
+        assert_eq!(Finding::whole("PLAN.md", "remove it").to_string(), "PLAN.md: remove it");
     }
 
     #[test]
@@ -157,16 +140,9 @@ mod tests {
             ("crates/diptych-core/src/lib.rs", source),
             ("crates/diptych-core/src/long.rs", long.as_str()),
         ];
-        let texts: Vec<TextFile> = files
-            .iter()
-            .map(|(path, text)| TextFile::new(path, text))
-            .collect();
+        let texts: Vec<TextFile> = files.iter().map(|(path, text)| TextFile::new(path, text)).collect();
         let paths: Vec<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let found = check(&paths, &texts)
-            .iter()
-            .map(Finding::to_string)
-            .collect::<Vec<_>>()
-            .join("\n");
+        let found = check(&paths, &texts).iter().map(Finding::to_string).collect::<Vec<_>>().join("\n");
         for part in [
             "PLAN.md: has no place",
             "PLAN.md:1: an `ignore` example",

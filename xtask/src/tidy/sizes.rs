@@ -40,9 +40,7 @@ fn function_lengths(file: &RustFile<'_>) -> Vec<Finding> {
     let tokens = &file.source.tokens;
     let mut findings = Vec::new();
     for (index, token) in file.source.finds("fn").filter(|(_, token)| !token.in_test) {
-        let Some(name) = tokens
-            .get(index + 1)
-            .filter(|name| name.text.starts_with(super::source::is_word))
+        let Some(name) = tokens.get(index + 1).filter(|name| name.text.starts_with(super::source::is_word))
         else {
             continue;
         };
@@ -106,11 +104,7 @@ mod tests {
     fn functions_have_70_lines_at_most_in_src() {
         let long = |head: &str, lines: usize| format!("{head} {{\n{}}}\n", "a();\n".repeat(lines - 2));
         check_one(PATH, &long("fn a<T: B>(x: [u8; 3]) -> T where T: C", 70), &[]);
-        check_one(
-            PATH,
-            &long("fn a<T: B>(x: [u8; 3]) -> T where T: C", 71),
-            &[(1, "`fn a` has 71")],
-        );
+        check_one(PATH, &long("fn a<T: B>(x: [u8; 3]) -> T where T: C", 71), &[(1, "`fn a` has 71")]);
         check_one(PATH, &long("impl A { }\nasync fn b()", 80), &[(2, "`fn b`")]);
         check_one(PATH, &long("trait A { fn a(&self); }\nmod x", 80), &[]);
         check_one(PATH, &long("#[cfg(test)]\nfn a()", 80), &[]);

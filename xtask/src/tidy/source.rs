@@ -28,13 +28,8 @@ impl Source {
         } else {
             mark_tests(&mut tokens);
         }
-        let comments = comments
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty());
-        let comments = comments
-            .map(|(index, line)| (index + 1, line.trim().to_owned()))
-            .collect();
+        let comments = comments.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let comments = comments.map(|(index, line)| (index + 1, line.trim().to_owned())).collect();
         Self { tokens, comments }
     }
 
@@ -47,9 +42,7 @@ impl Source {
 /// Whether a file is a test by its place alone.
 pub(crate) fn is_test_path(path: &str) -> bool {
     path.ends_with("/tests.rs")
-        || ["/tests/", "/benches/", "/sim/"]
-            .iter()
-            .any(|folder| path.contains(folder))
+        || ["/tests/", "/benches/", "/sim/"].iter().any(|folder| path.contains(folder))
 }
 
 /// The index of the bracket that closes the one at `open`; the last token when the text ends early.
@@ -71,12 +64,8 @@ pub(crate) fn closing(tokens: &[Token], open: usize) -> usize {
 fn finds(tokens: &[Token], pattern: &str) -> impl Iterator<Item = usize> + use<> {
     let pattern: Vec<String> = tokenize(pattern).into_iter().map(|token| token.text).collect();
     let starts = tokens.windows(pattern.len()).enumerate();
-    let starts = starts.filter(|(_, window)| {
-        window
-            .iter()
-            .zip(&pattern)
-            .all(|(token, want)| token.text == *want)
-    });
+    let starts =
+        starts.filter(|(_, window)| window.iter().zip(&pattern).all(|(token, want)| token.text == *want));
     starts.map(|(index, _)| index).collect::<Vec<_>>().into_iter()
 }
 
@@ -87,9 +76,7 @@ fn mark_tests(tokens: &mut [Token]) {
     while index < tokens.len() {
         if starts_attribute(tokens, index) && is_test_attribute(&tokens[index..=closing(tokens, index + 1)]) {
             let end = item_end(tokens, index);
-            tokens[index..=end]
-                .iter_mut()
-                .for_each(|token| token.in_test = true);
+            tokens[index..=end].iter_mut().for_each(|token| token.in_test = true);
             index = end;
         }
         index += 1;
@@ -133,13 +120,7 @@ fn tokenize(code: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (index, line) in code.lines().enumerate() {
         let mut word = String::new();
-        let mut push = |text: String| {
-            tokens.push(Token {
-                text,
-                line: index + 1,
-                in_test: false,
-            })
-        };
+        let mut push = |text: String| tokens.push(Token { text, line: index + 1, in_test: false });
         for character in line.chars() {
             if is_word(character) {
                 word.push(character);
@@ -166,10 +147,7 @@ pub(crate) fn is_word(character: char) -> bool {
 /// Two texts with the lines of the original: only the code (strings emptied), only the comments.
 fn separate(text: &str) -> (String, String) {
     let characters: Vec<char> = text.chars().collect();
-    let mut cut = Cut {
-        code: String::with_capacity(text.len()),
-        comments: String::new(),
-    };
+    let mut cut = Cut { code: String::with_capacity(text.len()), comments: String::new() };
     let mut index = 0;
     while index < characters.len() {
         let rest = &characters[index..];
@@ -195,26 +173,20 @@ struct Cut {
 impl Cut {
     fn code(&mut self, taken: &[char]) -> usize {
         self.code.extend(taken);
-        self.comments
-            .extend(taken.iter().filter(|character| **character == '\n'));
+        self.comments.extend(taken.iter().filter(|character| **character == '\n'));
         taken.len()
     }
 
     fn comment(&mut self, taken: &[char]) -> usize {
         self.comments.extend(taken);
         self.code.push(' ');
-        self.code
-            .extend(taken.iter().filter(|character| **character == '\n'));
+        self.code.extend(taken.iter().filter(|character| **character == '\n'));
         taken.len()
     }
 
     fn string(&mut self, taken: &[char]) -> usize {
         self.code.push('"');
-        let lines: Vec<char> = taken
-            .iter()
-            .copied()
-            .filter(|character| *character == '\n')
-            .collect();
+        let lines: Vec<char> = taken.iter().copied().filter(|character| *character == '\n').collect();
         self.code(&lines);
         self.code.push('"');
         taken.len()
@@ -234,14 +206,8 @@ impl Cut {
 
     /// A raw or byte string such as `r#"…"#`, or just a word that begins like one.
     fn prefixed(&mut self, rest: &[char]) -> usize {
-        let prefix = rest
-            .iter()
-            .take_while(|character| matches!(character, 'r' | 'b' | 'c'))
-            .count();
-        let hashes = rest[prefix..]
-            .iter()
-            .take_while(|character| **character == '#')
-            .count();
+        let prefix = rest.iter().take_while(|character| matches!(character, 'r' | 'b' | 'c')).count();
+        let hashes = rest[prefix..].iter().take_while(|character| **character == '#').count();
         let open = prefix + hashes;
         let is_raw = rest[..prefix].contains(&'r');
         if prefix > 2 || rest.get(open) != Some(&'"') || (hashes > 0 && !is_raw) {
@@ -257,9 +223,7 @@ impl Cut {
 }
 
 fn line_length(rest: &[char]) -> usize {
-    rest.iter()
-        .position(|character| *character == '\n')
-        .unwrap_or(rest.len())
+    rest.iter().position(|character| *character == '\n').unwrap_or(rest.len())
 }
 
 /// Block comments nest in Rust.
@@ -302,10 +266,7 @@ mod tests {
     fn strings_and_comments_are_no_code() {
         check("a // b\nc /* d /* e */ f */ g", "a c g");
         check(r#"let a = "x \" // y"; b"#, r#"let a = " " ; b"#);
-        check(
-            r###"r#"a " b"# + br"c\" + r#type + rest"###,
-            r##"" " + " " + r # type + rest"##,
-        );
+        check(r###"r#"a " b"# + br"c\" + r#type + rest"###, r##"" " + " " + r # type + rest"##);
         check(
             r"fn a<'a>(x: &'a str) { '\'' ; '{' ; b'}' }",
             r#"fn a < ' a > ( x : & ' a str ) { " " ; " " ; b " " }"#,
@@ -317,64 +278,28 @@ mod tests {
     #[test]
     fn lines_survive_strings_and_comments_of_several_lines() {
         let source = Source::parse("src/lib.rs", "\"a\nb\" /* c\nd */ e\n// f");
-        assert_eq!(
-            source
-                .tokens
-                .last()
-                .map(|token| (token.text.as_str(), token.line)),
-            Some(("e", 3))
-        );
+        assert_eq!(source.tokens.last().map(|token| (token.text.as_str(), token.line)), Some(("e", 3)));
         assert_eq!(source.comments.last(), Some(&(4, "// f".to_owned())));
         let broken = Source::parse("src/lib.rs", "x\n    .unwrap\n()");
-        assert_eq!(
-            broken
-                .finds(".unwrap()")
-                .map(|(_, token)| token.line)
-                .collect::<Vec<_>>(),
-            [2]
-        );
+        assert_eq!(broken.finds(".unwrap()").map(|(_, token)| token.line).collect::<Vec<_>>(), [2]);
     }
 
     #[track_caller]
     fn check_tests(path: &str, text: &str, outside: &str) {
         let source = Source::parse(path, text);
-        let words: Vec<&str> = source
-            .tokens
-            .iter()
-            .filter(|token| !token.in_test)
-            .map(|token| token.text.as_str())
-            .collect();
+        let words: Vec<&str> =
+            source.tokens.iter().filter(|token| !token.in_test).map(|token| token.text.as_str()).collect();
         assert_eq!(words.join(" "), outside);
     }
 
     #[test]
     fn test_items_are_marked_to_their_end_and_no_further() {
-        check_tests(
-            "src/lib.rs",
-            "#[cfg(test)] mod tests { fn a() {} } fn b() {}",
-            "fn b ( ) { }",
-        );
-        check_tests(
-            "src/lib.rs",
-            "#[cfg(test)] #[path = \"\"] mod tests; fn b() {}",
-            "fn b ( ) { }",
-        );
-        check_tests(
-            "src/lib.rs",
-            "#[tokio::test(start_paused = true)] async fn a() { {} } c",
-            "c",
-        );
+        check_tests("src/lib.rs", "#[cfg(test)] mod tests { fn a() {} } fn b() {}", "fn b ( ) { }");
+        check_tests("src/lib.rs", "#[cfg(test)] #[path = \"\"] mod tests; fn b() {}", "fn b ( ) { }");
+        check_tests("src/lib.rs", "#[tokio::test(start_paused = true)] async fn a() { {} } c", "c");
         check_tests("src/lib.rs", "#[test] fn a([x]: [u8; 1]) {} c", "c");
-        check_tests(
-            "src/lib.rs",
-            "#[cfg(not(test))] a",
-            "# [ cfg ( not ( test ) ) ] a",
-        );
-        check_tests(
-            "src/lib.rs",
-            "#[derive(Test)] a #[] b",
-            "# [ derive ( Test ) ] a # [ ] b",
-        );
+        check_tests("src/lib.rs", "#[cfg(not(test))] a", "# [ cfg ( not ( test ) ) ] a");
+        check_tests("src/lib.rs", "#[derive(Test)] a #[] b", "# [ derive ( Test ) ] a # [ ] b");
         check_tests("crates/a/tests/a.rs", "fn a() {}", "");
         check_tests("crates/a/src/b/tests.rs", "fn a() {}", "");
         check_tests("crates/a/src/b.rs", "#![cfg(test)] fn a() {}", "");

@@ -24,9 +24,7 @@ pub(super) fn check(files: &[RustFile<'_>]) -> Vec<Finding> {
 /// The panel a file belongs to: `services/orders/src/command.rs`, `services/orders/src/query/summary.rs`.
 fn panel(path: &str) -> Option<&'static str> {
     let (_, inside) = path.strip_prefix("services/")?.split_once("/src/")?;
-    ["command", "query"]
-        .into_iter()
-        .find(|panel| inside.starts_with(panel))
+    ["command", "query"].into_iter().find(|panel| inside.starts_with(panel))
 }
 
 /// The lines with `crate::module`, `super::module`, or the module in a group such as `crate::{facts,
@@ -40,11 +38,7 @@ fn mentions(source: &Source, module: &str) -> Vec<usize> {
             match tokens.get(first) {
                 Some(token) if token.text == module => lines.push(token.line),
                 Some(token) if token.text == "{" => {
-                    lines.extend(
-                        group_heads(tokens, first)
-                            .filter(|t| t.text == module)
-                            .map(|t| t.line),
-                    );
+                    lines.extend(group_heads(tokens, first).filter(|t| t.text == module).map(|t| t.line));
                 }
                 _ => {}
             }
@@ -64,11 +58,7 @@ fn group_heads(tokens: &[Token], open: usize) -> impl Iterator<Item = &Token> {
         if matches!(before, "," | "{") {
             heads.push(token);
         }
-        index = if token.text == "{" {
-            closing(tokens, index) + 1
-        } else {
-            index + 1
-        };
+        index = if token.text == "{" { closing(tokens, index) + 1 } else { index + 1 };
     }
     heads.into_iter()
 }
@@ -80,11 +70,7 @@ mod tests {
     #[track_caller]
     fn check_one(path: &str, text: &str, refused: &[usize]) {
         let findings = check(&[RustFile::parse(path, text)]);
-        assert_eq!(
-            findings.iter().map(|finding| finding.line).collect::<Vec<_>>(),
-            refused,
-            "{findings:?}"
-        );
+        assert_eq!(findings.iter().map(|finding| finding.line).collect::<Vec<_>>(), refused, "{findings:?}");
     }
 
     #[test]
@@ -92,32 +78,18 @@ mod tests {
         let command = "services/orders/src/command/place.rs";
         check_one(command, "//! a\nuse crate::query::OrderSummary;", &[2]);
         check_one(command, "use super::super::query;", &[1]);
-        check_one(
-            command,
-            "use crate::{\n    facts::{Line, Total},\n    query::OrderSummary,\n};",
-            &[3],
-        );
+        check_one(command, "use crate::{\n    facts::{Line, Total},\n    query::OrderSummary,\n};", &[3]);
         check_one(command, "use crate::{facts::{self, query}, other};", &[]);
-        check_one(
-            command,
-            "use crate::facts;\nuse diptych::query;\n// crate::query\nfn query() {}",
-            &[],
-        );
-        check_one(
-            "services/orders/src/query.rs",
-            "fn a() { crate::command::b() }",
-            &[1],
-        );
+        check_one(command, "use crate::facts;\nuse diptych::query;\n// crate::query\nfn query() {}", &[]);
+        check_one("services/orders/src/query.rs", "fn a() { crate::command::b() }", &[1]);
         check_one("services/orders/src/query.rs", "use crate::query::a;", &[]);
     }
 
     #[test]
     fn what_joins_them_may_name_both() {
-        for path in [
-            "services/orders/src/main.rs",
-            "services/orders/tests/command.rs",
-            "crates/a/src/command.rs",
-        ] {
+        for path in
+            ["services/orders/src/main.rs", "services/orders/tests/command.rs", "crates/a/src/command.rs"]
+        {
             check_one(path, "use crate::{command, query};", &[]);
         }
     }

@@ -20,10 +20,7 @@ pub(super) fn check_postponed(files: &[RustFile<'_>]) -> Vec<Finding> {
             findings.push(Finding::new(file.path, line, format!("`{word}` {advice}")));
         };
         for (index, line) in file.text.lines().enumerate() {
-            POSTPONED
-                .iter()
-                .filter(|word| has_word(line, word))
-                .for_each(|word| found(index + 1, word));
+            POSTPONED.iter().filter(|word| has_word(line, word)).for_each(|word| found(index + 1, word));
         }
         for (line, comment) in &file.source.comments {
             if has_word(comment, POSTPONED_IN_COMMENTS) {
@@ -41,11 +38,7 @@ pub(super) fn check_machine_folders(files: &[TextFile]) -> Vec<Finding> {
         for (index, line) in file.text.lines().enumerate() {
             for folder in MACHINE_FOLDERS.iter().filter(|folder| has_folder(line, folder)) {
                 let advice = "is a folder of one machine: use a path relative to the checkout";
-                findings.push(Finding::new(
-                    &file.path,
-                    index + 1,
-                    format!("`{folder}` {advice}"),
-                ));
+                findings.push(Finding::new(&file.path, index + 1, format!("`{folder}` {advice}")));
             }
         }
     }
@@ -54,11 +47,7 @@ pub(super) fn check_machine_folders(files: &[TextFile]) -> Vec<Finding> {
 
 /// Whether the line has the word on its own; a word in small letters is found in capitals too.
 fn has_word(line: &str, word: &str) -> bool {
-    let line = if word.starts_with(char::is_lowercase) {
-        line.to_lowercase()
-    } else {
-        line.to_owned()
-    };
+    let line = if word.starts_with(char::is_lowercase) { line.to_lowercase() } else { line.to_owned() };
     line.match_indices(word).any(|(start, _)| {
         let before = line[..start].chars().next_back();
         let after = line[start + word.len()..].chars().next();
@@ -99,11 +88,7 @@ mod tests {
             check_source("crates/diptych-core/tests/a.rs", &format!("// {word}"), 0);
         }
         let path = "xtask/src/a.rs";
-        check_source(
-            path,
-            &format!("// {}, it is good enough", concat!("For ", "now")),
-            1,
-        );
+        check_source(path, &format!("// {}, it is good enough", concat!("For ", "now")), 1);
         check_source(path, &format!("a.expect(\"{}\")", POSTPONED[0]), 1);
         check_source(path, &format!("let none = \"{POSTPONED_IN_COMMENTS}\";"), 0);
     }

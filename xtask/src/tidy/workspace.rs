@@ -53,26 +53,18 @@ impl Workspace {
     pub(super) fn load(root: &Path) -> Result<Self, String> {
         let mut command = MetadataCommand::new();
         command.manifest_path(root.join("Cargo.toml")).no_deps();
-        let metadata = command
-            .exec()
-            .map_err(|error| format!("cannot read the workspace: {error}"))?;
+        let metadata = command.exec().map_err(|error| format!("cannot read the workspace: {error}"))?;
         let mut workspace = Self::default();
         for package in metadata.workspace_packages() {
             let manifest = package.manifest_path.strip_prefix(&metadata.workspace_root);
             let manifest = manifest.unwrap_or(&package.manifest_path).to_string();
-            workspace.packages.push(Package {
-                name: package.name.to_string(),
-                manifest,
-            });
+            workspace.packages.push(Package { name: package.name.to_string(), manifest });
         }
         for package in metadata.workspace_packages() {
             for dependency in &package.dependencies {
                 if workspace.package(&dependency.name).is_some() {
-                    let kind = if dependency.kind == DependencyKind::Development {
-                        Kind::Dev
-                    } else {
-                        Kind::Normal
-                    };
+                    let kind =
+                        if dependency.kind == DependencyKind::Development { Kind::Dev } else { Kind::Normal };
                     let (from, to) = (package.name.to_string(), dependency.name.clone());
                     workspace.edges.push(Edge { from, to, kind });
                 }
@@ -111,10 +103,7 @@ pub(super) fn texts(root: &Path, paths: &[String]) -> Result<Vec<TextFile>, Stri
         if let Ok(text) = String::from_utf8(bytes)
             && !text.contains('\0')
         {
-            texts.push(TextFile {
-                path: path.clone(),
-                text,
-            });
+            texts.push(TextFile { path: path.clone(), text });
         }
     }
     Ok(texts)
@@ -122,21 +111,10 @@ pub(super) fn texts(root: &Path, paths: &[String]) -> Result<Vec<TextFile>, Stri
 
 fn listed_by_git(root: &Path) -> Option<Vec<String>> {
     let mut command = Command::new("git");
-    command
-        .current_dir(root)
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    command.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     let list = String::from_utf8(output.stdout).ok()?;
-    Some(
-        list.split('\0')
-            .filter(|path| !path.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    )
+    Some(list.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
 fn walk(root: &Path, folder: &str, paths: &mut Vec<String>) -> Result<(), String> {
@@ -144,11 +122,7 @@ fn walk(root: &Path, folder: &str, paths: &mut Vec<String>) -> Result<(), String
     for entry in std::fs::read_dir(root.join(folder)).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if folder.is_empty() {
-            name.clone()
-        } else {
-            format!("{folder}/{name}")
-        };
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         if !entry.file_type().map_err(failed)?.is_dir() {
             paths.push(path);
         } else if !FOLDERS_SKIPPED.contains(&name.as_str()) {
@@ -171,16 +145,11 @@ mod tests {
         let root = here().parent().expect("xtask lies in the workspace");
         let workspace = Workspace::load(root).expect("cargo can read the manifests");
         assert_eq!(
-            workspace
-                .package("xtask")
-                .map(|package| package.manifest.as_str()),
+            workspace.package("xtask").map(|package| package.manifest.as_str()),
             Some("xtask/Cargo.toml")
         );
         assert!(
-            workspace
-                .edges
-                .iter()
-                .any(|edge| edge.from == "diptych-command" && edge.to == "diptych-core")
+            workspace.edges.iter().any(|edge| edge.from == "diptych-command" && edge.to == "diptych-core")
         );
     }
 
@@ -188,28 +157,16 @@ mod tests {
     fn files_are_found_with_and_without_git() {
         let mut walked = Vec::new();
         walk(here(), "", &mut walked).expect("the folder can be listed");
-        assert!(
-            walked.iter().any(|path| path == "src/tidy/workspace.rs"),
-            "{walked:?}"
-        );
+        assert!(walked.iter().any(|path| path == "src/tidy/workspace.rs"), "{walked:?}");
         let listed = paths(here()).expect("the folder can be listed");
-        assert!(
-            listed.iter().any(|path| path == "src/tidy/workspace.rs"),
-            "{listed:?}"
-        );
+        assert!(listed.iter().any(|path| path == "src/tidy/workspace.rs"), "{listed:?}");
     }
 
     #[test]
     fn only_text_is_read() {
-        let paths = [
-            "xtask/Cargo.toml".to_owned(),
-            "data/online_retail_ii_2009_2010.csv.gz".to_owned(),
-        ];
+        let paths = ["xtask/Cargo.toml".to_owned(), "data/online_retail_ii_2009_2010.csv.gz".to_owned()];
         let root = here().parent().expect("xtask lies in the workspace");
         let texts = texts(root, &paths).expect("the files can be read");
-        assert_eq!(
-            texts.iter().map(|text| text.path.as_str()).collect::<Vec<_>>(),
-            ["xtask/Cargo.toml"]
-        );
+        assert_eq!(texts.iter().map(|text| text.path.as_str()).collect::<Vec<_>>(), ["xtask/Cargo.toml"]);
     }
 }

@@ -1,9 +1,9 @@
 //! The digest of a table: a sum over its rows that does not depend on their order.
 //!
-//! Each row contributes the first 128 bits of BLAKE3 over its canonical form, and a bucket holds the sum modulo
-//! 2^128, so a change subtracts the old row and adds the new one. The construction is the additive multiset hash
-//! AdHash of Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing" (EUROCRYPT 1997): it finds
-//! mistakes and accidents, and is not meant against somebody who can choose many rows.
+//! Each row contributes the first 128 bits of BLAKE3 over its canonical form, and a bucket holds the sum
+//! modulo 2^128, so a change subtracts the old row and adds the new one. The construction is the additive
+//! multiset hash AdHash of Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing" (EUROCRYPT
+//! 1997): it finds mistakes and accidents, and is not meant against somebody who can choose many rows.
 
 use diptych_core::{Tenant, Value};
 

@@ -28,7 +28,8 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// Starts where a group's checkpoint stands. A group at the start has no rows: nothing is ever needed then.
+    /// Starts where a group's checkpoint stands. A group at the start has no rows: nothing is ever needed
+    /// then.
     #[must_use]
     pub fn new(group: &Group, checkpoint: &Checkpoint) -> Self {
         Self::from_mark(group, checkpoint.mark)
@@ -103,7 +104,8 @@ impl Fold {
         needs.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
-    /// Hands over stored rows and tombstones of a table. Needed rows that do not exist are simply not among them.
+    /// Hands over stored rows and tombstones of a table. Needed rows that do not exist are simply not among
+    /// them.
     ///
     /// # Errors
     /// A row whose columns do not have the hash it was written with: somebody edited it.

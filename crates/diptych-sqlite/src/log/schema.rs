@@ -1,4 +1,5 @@
-//! The objects of `log.db`, one file each, and the migrations that made them. Text once released never changes.
+//! The objects of `log.db`, one file each, and the migrations that made them. Text once released never
+//! changes.
 
 use crate::connection::schema_version;
 use crate::fault::{OrFault, damaged};

@@ -1,4 +1,5 @@
-//! A group's home: its own file, or the log's for inline groups; opened, made, and refused when it does not fit.
+//! A group's home: its own file, or the log's for inline groups; opened, made, and refused when it does not
+//! fit.
 
 use super::Table;
 use super::checkpoint::{Place, place_of};
@@ -54,7 +55,8 @@ pub(crate) enum Home {
 }
 
 impl Attached {
-    /// A group in `log.db`. Its tables carry revision and generation in their names, and never clash with the log's.
+    /// A group in `log.db`. Its tables carry revision and generation in their names, and never clash with
+    /// the log's.
     pub(crate) fn in_log(group: &Group) -> Result<Self, Fault> {
         let generation = 1;
         let revision = group.revision();

@@ -1,7 +1,9 @@
-//! Text of generated SQL for the table of one declaration. Pure: names are quoted, values are always parameters.
+//! Text of generated SQL for the table of one declaration. Pure: names are quoted, values are always
+//! parameters.
 //!
-//! Rows without a value in the sorted column come last both ways. Instead of ordering by `IS NULL`, which no plain
-//! index serves, a query on such a column has two parts: the rows with a value, then the rows without.
+//! Rows without a value in the sorted column come last both ways. Instead of ordering by `IS NULL`, which
+//! no plain index serves, a query on such a column has two parts: the rows with a value, then the rows
+//! without.
 
 use diptych_core::{Value, ValueType};
 use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema};
@@ -157,9 +159,10 @@ fn index_columns(table: &str, schema: &Schema) -> Vec<(String, Vec<String>)> {
     all.collect()
 }
 
-/// What the planner is told of the table, as `ANALYZE` would write it: many rows, of one tenant for all it knows, and
-/// every further column of an index narrows. Without it SQLite takes a tenant for as narrow as a filter, and reads
-/// all of a tenant's rows where an index stands ready (<https://sqlite.org/fileformat2.html#stat1tab>).
+/// What the planner is told of the table, as `ANALYZE` would write it: many rows, of one tenant for all it
+/// knows, and every further column of an index narrows. Without it SQLite takes a tenant for as narrow as a
+/// filter, and reads all of a tenant's rows where an index stands ready
+/// (<https://sqlite.org/fileformat2.html#stat1tab>).
 pub(crate) fn statistics(table: &str, schema: &Schema) -> Vec<(String, String)> {
     const ROWS: u64 = 1_000_000;
     const ROWS_PER_VALUE: u64 = 1_000;
@@ -268,8 +271,8 @@ pub(crate) fn select_with_checkpoint(table: &str, schema: &Schema, checkpoint: &
     )
 }
 
-/// Reads rows of all tenants in order of tenant and key: tenant, columns, guard, hash. After a row, if one is given;
-/// the limit is the last parameter.
+/// Reads rows of all tenants in order of tenant and key: tenant, columns, guard, hash. After a row, if one
+/// is given; the limit is the last parameter.
 pub(crate) fn scan(table: &str, schema: &Schema, after: bool) -> String {
     let keys = key_columns(schema);
     let place =

@@ -1,13 +1,26 @@
-//! One table of a declaration with its statements, written once and prepared by every connection that uses them.
+//! One table of a declaration with its statements, written once and prepared by every connection that uses
+//! them.
 
 use super::sql;
 use crate::models::checkpoint;
-use diptych_core::{Code, Fault};
+use diptych_core::{Code, Fault, Value};
 use diptych_query::Schema;
 use rusqlite::Connection;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 const CLEAR_STATISTICS: &str = "DELETE FROM sqlite_stat1 WHERE tbl = ?1";
 const INSERT_STATISTICS: &str = "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?1, ?2, ?3)";
+
+/// Which of a table's indexed columns a change touches, as bits in the order of [`Table::indexed`].
+pub(crate) type Changed = u128;
+
+/// An update of some columns: an index whose columns are left out of the text is left alone by SQLite.
+pub(crate) struct Update {
+    pub(crate) sql: String,
+    /// The columns it sets, in the order of its parameters.
+    pub(crate) columns: Vec<usize>,
+}
 
 /// The table of one declaration.
 pub(crate) struct Table {
@@ -16,10 +29,11 @@ pub(crate) struct Table {
     pub(crate) name: String,
     /// The columns that secondary indexes hold.
     pub(crate) indexed: Vec<usize>,
+    /// The columns that neither the key nor an index holds.
+    plain: Vec<usize>,
+    /// Updates by which indexed columns they change, written when first needed.
+    updates: Mutex<HashMap<Changed, Arc<Update>>>,
     pub(crate) insert: String,
-    pub(crate) update: String,
-    /// Updates what no index holds: when the rest is as before, the indexes need not be touched.
-    pub(crate) update_plain: String,
     pub(crate) delete: String,
     pub(crate) select_row: String,
     pub(crate) select_with_checkpoint: String,
@@ -46,15 +60,13 @@ impl Table {
         indexed.retain(|column| !schema.key.contains(column));
         indexed.sort_unstable();
         indexed.dedup();
-        let changing = || (0..schema.columns.len()).filter(|column| !schema.key.contains(column));
-        let plain: Vec<_> = changing().filter(|column| !indexed.contains(column)).collect();
+        let plain = (0..schema.columns.len())
+            .filter(|column| !schema.key.contains(column) && !indexed.contains(column));
         let tombstones = sql::tombstones_of(&name);
         let quoted = sql::quoted(&tombstones);
         Ok(Self {
             schema,
             insert: sql::insert(&name, schema),
-            update: sql::update(&name, schema, &changing().collect::<Vec<_>>()),
-            update_plain: sql::update(&name, schema, &plain),
             delete: sql::delete(&name, schema),
             select_row: sql::select_row(&name, schema),
             select_with_checkpoint: sql::select_with_checkpoint(&name, schema, checkpoint::COLUMNS),
@@ -64,9 +76,34 @@ impl Table {
             delete_tombstone: sql::delete(&tombstones, schema),
             sweep_tombstones: format!("DELETE FROM {quoted} WHERE \"projection_position\" <= ?1"),
             indexes: sql::create_indexes(&name, schema),
+            plain: plain.collect(),
+            updates: Mutex::default(),
             indexed,
             name,
         })
+    }
+
+    /// The update for a change of some indexed columns; every other column is set as well.
+    pub(crate) fn update(&self, changed: Changed) -> Arc<Update> {
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        let update = updates.entry(changed).or_insert_with(|| {
+            let moved = self.indexed.iter().enumerate().filter(|(bit, _)| is_changed(changed, *bit));
+            let mut columns: Vec<usize> = moved.map(|(_, column)| *column).collect();
+            columns.extend(&self.plain);
+            let sql = sql::update(&self.name, self.schema, &columns);
+            Arc::new(Update { sql, columns })
+        });
+        Arc::clone(update)
+    }
+
+    /// Which indexed columns differ between what the table holds and what it is to hold.
+    pub(crate) fn changed(&self, held: Option<&Vec<Value>>, values: &[Value]) -> Changed {
+        let Some(held) = held else {
+            return Changed::MAX;
+        };
+        let differ = self.indexed.iter().zip(held).map(|(column, held)| values[*column] != *held);
+        let bits = differ.enumerate().filter(|(_, differs)| *differs);
+        bits.fold(0, |changed, (bit, _)| changed | 1 << bit.min(LAST_BIT))
     }
 
     /// Makes the table, its indexes and its tombstones.
@@ -100,4 +137,11 @@ impl Table {
         let (rows, tombstones) = (sql::quoted(&self.name), sql::quoted(&sql::tombstones_of(&self.name)));
         connection.execute_batch(&format!("DELETE FROM {rows}; DELETE FROM {tombstones};"))
     }
+}
+
+/// Beyond this many indexed columns, the rest share one bit.
+const LAST_BIT: usize = Changed::BITS as usize - 1;
+
+fn is_changed(changed: Changed, bit: usize) -> bool {
+    changed >> bit.min(LAST_BIT) & 1 == 1
 }

@@ -1,12 +1,14 @@
 //! Writing what a fold has changed: rows, tombstones, digest. The caller owns the transaction.
 
-use super::Table;
 use super::load::{Loaded, in_table_order};
 use super::rows::Binder;
+use super::table::{Changed, Table, Update};
 use diptych_core::{Position, Value};
 use diptych_query::{RowChange, TableChanges};
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 const SELECT_DIGEST: &str = "SELECT rows, sum FROM digest WHERE table_name = ?1 AND bucket = ?2";
 const UPSERT_DIGEST: &str = "INSERT INTO digest (table_name, bucket, rows, sum) VALUES (?1, ?2, ?3, ?4) \
@@ -64,12 +66,7 @@ pub(crate) fn write(
         let RowChange { stored, existed } = change;
         let guard = stored.guard.0.cast_signed();
         match &stored.values {
-            Some(values) if *existed => {
-                let unmoved = loaded.indexed.get(&stored.row).is_some_and(|held| {
-                    table.indexed.iter().zip(held).all(|(column, held)| values[*column] == *held)
-                });
-                statements.update(table, change, values, unmoved || table.indexed.is_empty())?;
-            }
+            Some(values) if *existed => statements.update(connection, table, change, values, loaded)?,
             Some(values) => {
                 if !fresh && loaded.tombstones.contains(&stored.row) {
                     let delete = &mut statements.delete_tombstone;
@@ -115,8 +112,7 @@ pub(crate) fn sweep_tombstones(
 /// The statements of one table for one batch, taken from the connection once.
 struct Statements<'c> {
     insert: CachedStatement<'c>,
-    update: CachedStatement<'c>,
-    update_plain: CachedStatement<'c>,
+    updates: HashMap<Changed, (CachedStatement<'c>, Arc<Update>)>,
     delete: CachedStatement<'c>,
     upsert_tombstone: CachedStatement<'c>,
     delete_tombstone: CachedStatement<'c>,
@@ -126,33 +122,41 @@ impl<'c> Statements<'c> {
     fn new(connection: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
         Ok(Self {
             insert: connection.prepare_cached(&table.insert)?,
-            update: connection.prepare_cached(&table.update)?,
-            update_plain: connection.prepare_cached(&table.update_plain)?,
+            updates: HashMap::new(),
             delete: connection.prepare_cached(&table.delete)?,
             upsert_tombstone: connection.prepare_cached(&table.upsert_tombstone)?,
             delete_tombstone: connection.prepare_cached(&table.delete_tombstone)?,
         })
     }
 
-    /// Rewrites a row; `plain` leaves the indexed columns, which are as before, and so the indexes alone.
+    /// Rewrites a row. Indexed columns that are as before are left out, and so their indexes are left alone.
     fn update(
         &mut self,
+        connection: &'c Connection,
         table: &Table,
         change: &RowChange,
         values: &[Value],
-        plain: bool,
+        loaded: &Loaded,
     ) -> rusqlite::Result<()> {
-        let statement = if plain { &mut self.update_plain } else { &mut self.update };
-        let mut binder = Binder::new(statement);
-        for (number, (column, value)) in table.schema.columns.iter().zip(values).enumerate() {
-            let left_alone = table.schema.key.contains(&number) || (plain && table.indexed.contains(&number));
-            if !left_alone {
-                binder.value(column, value)?;
+        let stored = &change.stored;
+        let changed = match table.indexed.is_empty() {
+            true => 0,
+            false => table.changed(loaded.indexed.get(&stored.row), values),
+        };
+        let (statement, update) = match self.updates.entry(changed) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let update = table.update(changed);
+                free.insert((connection.prepare_cached(&update.sql)?, update))
             }
+        };
+        let mut binder = Binder::new(statement);
+        for column in &update.columns {
+            binder.value(&table.schema.columns[*column], &values[*column])?;
         }
-        binder.integer(change.stored.guard.0.cast_signed())?;
-        binder.integer(change.stored.hash.cast_signed())?;
-        binder.row(table.schema, &change.stored.row)?;
+        binder.integer(stored.guard.0.cast_signed())?;
+        binder.integer(stored.hash.cast_signed())?;
+        binder.row(table.schema, &stored.row)?;
         statement.raw_execute()?;
         Ok(())
     }

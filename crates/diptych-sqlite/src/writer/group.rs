@@ -1,4 +1,5 @@
-//! One group of commands: one transaction, a savepoint for each command that user code could fail, one commit.
+//! One group of commands: one transaction, a savepoint for each command that user code could fail, one
+//! commit.
 
 use super::inline::InlineGroup;
 use super::{State, Writer};
@@ -67,7 +68,8 @@ impl Writer {
         self.shared.see_head(self.state.head);
     }
 
-    /// What to tell a caller whose group failed. After a failed commit only the ledger can say whether it is there.
+    /// What to tell a caller whose group failed. After a failed commit only the ledger can say whether it
+    /// is there.
     pub(super) fn after_failure(
         &self,
         failure: &GroupFailure,
@@ -125,7 +127,11 @@ impl<'a> GroupTx<'a> {
         if head.position() != self.started_at {
             for inline in self.inline.iter_mut().filter(|inline| inline.is_live()) {
                 move_to(self.connection, inline.attached.place, head, self.now).or_fault()?;
-                sweep(self.connection, &inline.attached, head.position(), &self.shared.limits).or_fault()?;
+                if sweep(self.connection, &inline.attached, head.position(), &self.shared.limits)
+                    .or_fault()?
+                {
+                    inline.attached.note_sweep(head.position());
+                }
             }
         }
         self.state.latest = self.now;

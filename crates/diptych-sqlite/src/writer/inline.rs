@@ -1,4 +1,5 @@
-//! Inline groups inside the transaction that appends: brought to the head first, then folded command by command.
+//! Inline groups inside the transaction that appends: brought to the head first, then folded command by
+//! command.
 
 use super::State;
 use crate::fault::{OrFault, is_about_the_row, storage};
@@ -103,7 +104,8 @@ impl InlineGroup {
         Ok(())
     }
 
-    /// Folds the missing facts. One that cannot be taken stops the group: the command at hand is not to blame.
+    /// Folds the missing facts. One that cannot be taken stops the group: the command at hand is not to
+    /// blame.
     fn catch_up(
         &mut self,
         connection: &Connection,

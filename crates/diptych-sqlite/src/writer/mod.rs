@@ -1,4 +1,5 @@
-//! The one thread that appends. It takes every command that waits, commits them together, and answers them all.
+//! The one thread that appends. It takes every command that waits, commits them together, and answers them
+//! all.
 
 mod command;
 mod group;

@@ -91,8 +91,8 @@ impl Queue {
         held.jobs.clear();
     }
 
-    /// Waits for work; none once the queue is closed and empty. `expected` callers had an answer just now and may
-    /// come back at once: a group commit is worth a short wait for them.
+    /// Waits for work; none once the queue is closed and empty. `expected` callers had an answer just now
+    /// and may come back at once: a group commit is worth a short wait for them.
     pub(crate) fn take(&self, commands_max: usize, expected: usize, wait_max: Duration) -> Option<Batch> {
         let mut held = self.lock();
         held.wanted = 1;

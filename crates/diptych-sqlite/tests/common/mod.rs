@@ -1,4 +1,5 @@
-//! A small world by hand: accounts with deposits, a balance per account, and a store in a directory of its own.
+//! A small world by hand: accounts with deposits, a balance per account, and a store in a directory of its
+//! own.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use diptych_command::{

@@ -89,8 +89,8 @@ impl GivenFacts {
         assert!(found.is_none(), "expected no row, there is {found:?}");
     }
 
-    /// The rows, after checking that they are the same whole, one by one, cut in two anywhere, delivered twice,
-    /// and with each batch delivered again out of order.
+    /// The rows, after checking that they are the same whole, one by one, cut in two anywhere, delivered
+    /// twice, and with each batch delivered again out of order.
     #[track_caller]
     fn rows_every_way<M: Projection + Debug + PartialEq>(&self) -> Vec<M> {
         let count = self.facts.len();

@@ -53,26 +53,15 @@ impl Decider for CreditNote {
         command: CreditNoteCommand,
         _: &Context,
     ) -> Result<Vec<CreditNoteEvent>, BookingRejection> {
-        let CreditNoteCommand::Issue {
-            customer_id,
-            country,
-            lines,
-        } = command;
+        let CreditNoteCommand::Issue { customer_id, country, lines } = command;
         once(self.lines.as_deref())?;
         let total = checked(&lines)?.amount;
-        Ok(vec![CreditNoteEvent::CreditNoteIssued {
-            customer_id,
-            country,
-            lines,
-            total,
-        }])
+        Ok(vec![CreditNoteEvent::CreditNoteIssued { customer_id, country, lines, total }])
     }
 
     fn evolve(self, event: &CreditNoteEvent) -> Self {
         let CreditNoteEvent::CreditNoteIssued { lines, .. } = event;
-        Self {
-            lines: Some(lines.clone()),
-        }
+        Self { lines: Some(lines.clone()) }
     }
 }
 
@@ -109,10 +98,7 @@ impl Decider for StockAdjustment {
         once(self.lines.as_deref())?;
         let booked = checked(&lines)?;
         if booked.amount.thousandths() != 0 {
-            let reason = format!(
-                "stock is adjusted without a price, the lines add up to {}",
-                booked.amount
-            );
+            let reason = format!("stock is adjusted without a price, the lines add up to {}", booked.amount);
             return Err(BookingRejection::BookingNotValid { reason });
         }
         Ok(vec![StockAdjustmentEvent::StockAdjusted { country, lines }])
@@ -120,9 +106,7 @@ impl Decider for StockAdjustment {
 
     fn evolve(self, event: &StockAdjustmentEvent) -> Self {
         let StockAdjustmentEvent::StockAdjusted { lines, .. } = event;
-        Self {
-            lines: Some(lines.clone()),
-        }
+        Self { lines: Some(lines.clone()) }
     }
 }
 
@@ -158,46 +142,28 @@ impl Decider for LedgerAdjustment {
         let LedgerAdjustmentCommand::Book { country, lines } = command;
         once(self.lines.as_deref())?;
         let total = checked(&lines)?.amount;
-        Ok(vec![LedgerAdjustmentEvent::LedgerAdjusted {
-            country,
-            lines,
-            total,
-        }])
+        Ok(vec![LedgerAdjustmentEvent::LedgerAdjusted { country, lines, total }])
     }
 
     fn evolve(self, event: &LedgerAdjustmentEvent) -> Self {
         let LedgerAdjustmentEvent::LedgerAdjusted { lines, .. } = event;
-        Self {
-            lines: Some(lines.clone()),
-        }
+        Self { lines: Some(lines.clone()) }
     }
 }
 
 fn once(made: Option<&[LineItem]>) -> Result<(), BookingRejection> {
-    if made.is_some() {
-        Err(BookingRejection::BookingAlreadyMade)
-    } else {
-        Ok(())
-    }
+    if made.is_some() { Err(BookingRejection::BookingAlreadyMade) } else { Ok(()) }
 }
 
 /// Folds add bookings up without asking again, so what is booked must add up.
 fn checked(lines: &[LineItem]) -> Result<Tally, BookingRejection> {
     let not_valid = |reason: String| BookingRejection::BookingNotValid { reason };
-    if lines
-        .iter()
-        .any(|line| line.unit_price.currency() != Currency::GBP)
-    {
-        return Err(not_valid(
-            "a price is not in GBP, the currency of this shop".to_owned(),
-        ));
+    if lines.iter().any(|line| line.unit_price.currency() != Currency::GBP) {
+        return Err(not_valid("a price is not in GBP, the currency of this shop".to_owned()));
     }
     let booked = tally(lines).map_err(|error| not_valid(error.to_string()))?;
     let sizes = [booked.amount.thousandths(), booked.quantity];
-    if sizes
-        .iter()
-        .any(|size| !(-BOOKING_MAX..=BOOKING_MAX).contains(size))
-    {
+    if sizes.iter().any(|size| !(-BOOKING_MAX..=BOOKING_MAX).contains(size)) {
         return Err(not_valid("it is beyond 100,000,000.00 GBP".to_owned()));
     }
     Ok(booked)

@@ -45,28 +45,16 @@ impl Decider for DataImport {
         command: DataImportCommand,
         _: &Context,
     ) -> Result<Vec<DataImportEvent>, DataImportRejection> {
-        let DataImportCommand::Complete {
-            checksum,
-            rows,
-            invoices,
-        } = command;
+        let DataImportCommand::Complete { checksum, rows, invoices } = command;
         match &self.checksum {
-            None => Ok(vec![DataImportEvent::DataImported {
-                checksum,
-                rows,
-                invoices,
-            }]),
+            None => Ok(vec![DataImportEvent::DataImported { checksum, rows, invoices }]),
             Some(known) if *known == checksum => Ok(Vec::new()),
-            Some(known) => Err(DataImportRejection::DataImportDiffers {
-                checksum: known.clone(),
-            }),
+            Some(known) => Err(DataImportRejection::DataImportDiffers { checksum: known.clone() }),
         }
     }
 
     fn evolve(self, event: &DataImportEvent) -> Self {
         let DataImportEvent::DataImported { checksum, .. } = event;
-        Self {
-            checksum: Some(checksum.clone()),
-        }
+        Self { checksum: Some(checksum.clone()) }
     }
 }

@@ -139,30 +139,17 @@ impl Decider for Order {
         };
         use OrderStatus::{Cancelled, Confirmed, Fulfilled, New, PaymentAuthorized, Placed};
         let event = match (self.status, command) {
-            (
-                New,
-                Place {
-                    customer_id,
-                    lines,
-                    shipping_address,
-                },
-            ) => {
+            (New, Place { customer_id, lines, shipping_address }) => {
                 let total = checked_total(&lines)?;
-                OrderEvent::OrderPlaced {
-                    customer_id,
-                    lines,
-                    shipping_address,
-                    total,
-                }
+                OrderEvent::OrderPlaced { customer_id, lines, shipping_address, total }
             }
             (_, Place { .. }) => return Err(OrderRejection::OrderAlreadyPlaced),
             (New, _) => return Err(OrderRejection::OrderNotFound),
             (Placed, Confirm) => OrderEvent::OrderConfirmed,
             (Confirmed, AuthorizePayment) => OrderEvent::PaymentAuthorized { amount: self.total },
-            (PaymentAuthorized, CapturePayment) if !self.captured => OrderEvent::PaymentCaptured {
-                amount: self.total,
-                customer_id: self.customer_id.clone(),
-            },
+            (PaymentAuthorized, CapturePayment) if !self.captured => {
+                OrderEvent::PaymentCaptured { amount: self.total, customer_id: self.customer_id.clone() }
+            }
             (PaymentAuthorized, Fulfil) if self.captured => OrderEvent::OrderFulfilled,
             (PaymentAuthorized | Fulfilled, Refund { reason }) if self.captured => self.refunded(reason),
             (Placed | Confirmed | PaymentAuthorized, ChangeShippingAddress { shipping_address }) => {
@@ -184,9 +171,7 @@ impl Decider for Order {
                     Fulfilled => "it is fulfilled; refund it instead",
                     _ => "it is refunded",
                 };
-                return Err(OrderRejection::OrderCannotBeCancelled {
-                    reason: reason.to_owned(),
-                });
+                return Err(OrderRejection::OrderCannotBeCancelled { reason: reason.to_owned() });
             }
             (status, command) => {
                 let step = step(&command).to_owned();
@@ -198,12 +183,7 @@ impl Decider for Order {
 
     fn evolve(self, event: &OrderEvent) -> Self {
         match event {
-            OrderEvent::OrderPlaced {
-                customer_id,
-                lines,
-                shipping_address,
-                total,
-            } => Self {
+            OrderEvent::OrderPlaced { customer_id, lines, shipping_address, total } => Self {
                 status: OrderStatus::Placed,
                 customer_id: customer_id.clone(),
                 lines: lines.clone(),
@@ -211,35 +191,17 @@ impl Decider for Order {
                 total: *total,
                 ..self
             },
-            OrderEvent::OrderConfirmed => Self {
-                status: OrderStatus::Confirmed,
-                ..self
-            },
-            OrderEvent::PaymentAuthorized { .. } => Self {
-                status: OrderStatus::PaymentAuthorized,
-                ..self
-            },
-            OrderEvent::PaymentCaptured { .. } => Self {
-                captured: true,
-                ..self
-            },
-            OrderEvent::ShippingAddressChanged { shipping_address } => Self {
-                shipping_address: Some(shipping_address.clone()),
-                ..self
-            },
-            OrderEvent::OrderCancelled { reason, .. } => Self {
-                status: OrderStatus::Cancelled,
-                cancelled_because: Some(reason.clone()),
-                ..self
-            },
-            OrderEvent::OrderFulfilled => Self {
-                status: OrderStatus::Fulfilled,
-                ..self
-            },
-            OrderEvent::OrderRefunded { .. } => Self {
-                status: OrderStatus::Refunded,
-                ..self
-            },
+            OrderEvent::OrderConfirmed => Self { status: OrderStatus::Confirmed, ..self },
+            OrderEvent::PaymentAuthorized { .. } => Self { status: OrderStatus::PaymentAuthorized, ..self },
+            OrderEvent::PaymentCaptured { .. } => Self { captured: true, ..self },
+            OrderEvent::ShippingAddressChanged { shipping_address } => {
+                Self { shipping_address: Some(shipping_address.clone()), ..self }
+            }
+            OrderEvent::OrderCancelled { reason, .. } => {
+                Self { status: OrderStatus::Cancelled, cancelled_because: Some(reason.clone()), ..self }
+            }
+            OrderEvent::OrderFulfilled => Self { status: OrderStatus::Fulfilled, ..self },
+            OrderEvent::OrderRefunded { .. } => Self { status: OrderStatus::Refunded, ..self },
         }
     }
 }
@@ -259,19 +221,12 @@ impl Order {
 
     fn refunded(&self, reason: String) -> OrderEvent {
         let (amount, customer_id) = (self.total, self.customer_id.clone());
-        OrderEvent::OrderRefunded {
-            reason,
-            amount,
-            customer_id,
-            country: self.country(),
-        }
+        OrderEvent::OrderRefunded { reason, amount, customer_id, country: self.country() }
     }
 
     fn country(&self) -> crate::facts::Country {
         // A placed order has an address; the text is for a log that says otherwise.
-        self.shipping_address
-            .as_ref()
-            .map_or_else(|| "unknown".into(), |address| address.country.clone())
+        self.shipping_address.as_ref().map_or_else(|| "unknown".into(), |address| address.country.clone())
     }
 }
 
@@ -281,10 +236,8 @@ fn checked_total(lines: &[LineItem]) -> Result<Money, OrderRejection> {
         return Err(OrderRejection::OrderTotalNotValid { reason });
     }
     for (line, number) in lines.iter().zip(1..) {
-        let wrong = |reason: &str| OrderRejection::OrderLineNotValid {
-            line: number,
-            reason: reason.to_owned(),
-        };
+        let wrong =
+            |reason: &str| OrderRejection::OrderLineNotValid { line: number, reason: reason.to_owned() };
         if line.quantity < 1 {
             return Err(wrong("its quantity is below 1"));
         }

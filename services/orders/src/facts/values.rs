@@ -118,19 +118,11 @@ pub struct Tally {
 /// # Errors
 /// Lines of two currencies, or a sum outside the range that is kept exactly.
 pub fn tally(lines: &[LineItem]) -> Result<Tally, MoneyError> {
-    let currency = lines
-        .first()
-        .map_or(Currency::GBP, |line| line.unit_price.currency());
-    let mut tally = Tally {
-        quantity: 0,
-        amount: Money::zero(currency),
-    };
+    let currency = lines.first().map_or(Currency::GBP, |line| line.unit_price.currency());
+    let mut tally = Tally { quantity: 0, amount: Money::zero(currency) };
     for line in lines {
         tally.amount = tally.amount.plus(line.unit_price.times(line.quantity)?)?;
-        tally.quantity = tally
-            .quantity
-            .checked_add(line.quantity)
-            .ok_or(MoneyError::Range)?;
+        tally.quantity = tally.quantity.checked_add(line.quantity).ok_or(MoneyError::Range)?;
     }
     Ok(tally)
 }

@@ -11,16 +11,8 @@ use std::fs::File;
 use std::path::Path;
 
 /// The columns, in order.
-const COLUMNS: [&str; 8] = [
-    "invoice",
-    "stock_code",
-    "description",
-    "quantity",
-    "invoice_date",
-    "price",
-    "customer_id",
-    "country",
-];
+const COLUMNS: [&str; 8] =
+    ["invoice", "stock_code", "description", "quantity", "invoice_date", "price", "customer_id", "country"];
 
 /// The data set.
 #[derive(Clone, Debug)]
@@ -76,17 +68,11 @@ impl std::error::Error for ImportError {}
 
 impl ImportError {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            source: None,
-        }
+        Self { what: what.into(), source: None }
     }
 
     fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self {
-            source: Some(source.into()),
-            ..self
-        }
+        Self { source: Some(source.into()), ..self }
     }
 }
 
@@ -97,24 +83,17 @@ impl ImportError {
 pub fn read(path: &Path) -> Result<DataSet, ImportError> {
     let shown = path.display();
     let bytes = std::fs::read(path).map_err(|error| {
-        ImportError::new(format!(
-            "`{shown}` cannot be read; name the data set with `--file`"
-        ))
-        .because(error)
+        ImportError::new(format!("`{shown}` cannot be read; name the data set with `--file`")).because(error)
     })?;
     let checksum = blake3::hash(&bytes).to_hex().to_string();
     drop(bytes);
     let open = File::open(path)
         .map_err(|error| ImportError::new(format!("`{shown}` cannot be read")).because(error))?;
     let mut reader = csv::Reader::from_reader(GzDecoder::new(open));
-    let header = reader
-        .headers()
-        .map_err(|error| ImportError::new("the header cannot be read").because(error))?;
+    let header =
+        reader.headers().map_err(|error| ImportError::new("the header cannot be read").because(error))?;
     if header != &StringRecord::from(COLUMNS.to_vec()) {
-        return Err(ImportError::new(format!(
-            "the columns must be {}",
-            COLUMNS.join(",")
-        )));
+        return Err(ImportError::new(format!("the columns must be {}", COLUMNS.join(","))));
     }
     let mut invoices: Vec<Invoice> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
@@ -132,18 +111,13 @@ pub fn read(path: &Path) -> Result<DataSet, ImportError> {
         held.rows.push(row);
         rows += 1;
     }
-    Ok(DataSet {
-        checksum,
-        rows,
-        invoices,
-    })
+    Ok(DataSet { checksum, rows, invoices })
 }
 
 /// Reads one record: its invoice without rows, its time, its row. The error says what is wrong with it.
 fn parse(record: &StringRecord) -> Result<(Invoice, Timestamp, Row), String> {
     let text = |column: usize| record.get(column).unwrap_or_default();
-    let wrong =
-        |column: usize| format!("`{}` cannot be `{}`", COLUMNS[column], text(column));
+    let wrong = |column: usize| format!("`{}` cannot be `{}`", COLUMNS[column], text(column));
     let quantity = text(3).parse().map_err(|_| wrong(3))?;
     let time: Timestamp = format!("{}Z", text(4)).parse().map_err(|_| wrong(4))?;
     let unit_price = Money::parse(text(5), Currency::GBP).map_err(|_| wrong(5))?;
@@ -160,11 +134,6 @@ fn parse(record: &StringRecord) -> Result<(Invoice, Timestamp, Row), String> {
         rows: Vec::new(),
     };
     let product_id = ProductId::from(text(1));
-    let item = LineItem {
-        product_id,
-        name: optional(2).map(str::to_owned),
-        quantity,
-        unit_price,
-    };
+    let item = LineItem { product_id, name: optional(2).map(str::to_owned), quantity, unit_price };
     Ok((invoice, time, Row { item }))
 }

@@ -53,8 +53,8 @@ pub fn kind(invoice: &Invoice) -> Kind {
     }
 }
 
-/// The commands that make an invoice, in order. A sold order was placed, confirmed, paid and sent; the data set
-/// keeps one time for all of it.
+/// The commands that make an invoice, in order. A sold order was placed, confirmed, paid and sent; the data
+/// set keeps one time for all of it.
 ///
 /// # Errors
 /// An invoice that fits no kind.
@@ -71,11 +71,7 @@ pub fn steps(invoice: &Invoice) -> Result<Vec<Step>, ImportError> {
     Ok(match kind(invoice) {
         Kind::Order => {
             let shipping_address = somewhere_in(country);
-            let place = OrderCommand::Place {
-                customer_id,
-                lines,
-                shipping_address,
-            };
+            let place = OrderCommand::Place { customer_id, lines, shipping_address };
             vec![
                 step("place", Action::Order(place)),
                 step("confirm", Action::Order(OrderCommand::Confirm)),
@@ -85,30 +81,17 @@ pub fn steps(invoice: &Invoice) -> Result<Vec<Step>, ImportError> {
             ]
         }
         Kind::CreditNote => {
-            let issue = CreditNoteCommand::Issue {
-                customer_id,
-                country,
-                lines,
-            };
+            let issue = CreditNoteCommand::Issue { customer_id, country, lines };
             vec![step("issue", Action::CreditNote(issue))]
         }
         Kind::LedgerAdjustment => {
-            vec![step(
-                "book",
-                Action::LedgerAdjustment(LedgerAdjustmentCommand::Book { country, lines }),
-            )]
+            vec![step("book", Action::LedgerAdjustment(LedgerAdjustmentCommand::Book { country, lines }))]
         }
         Kind::StockAdjustment if lines.iter().any(|line| line.quantity >= 0) => {
-            return Err(ImportError::new(format!(
-                "invoice `{}` mixes sales and stock",
-                invoice.number
-            )));
+            return Err(ImportError::new(format!("invoice `{}` mixes sales and stock", invoice.number)));
         }
         Kind::StockAdjustment => {
-            vec![step(
-                "record",
-                Action::StockAdjustment(StockAdjustmentCommand::Record { country, lines }),
-            )]
+            vec![step("record", Action::StockAdjustment(StockAdjustmentCommand::Record { country, lines }))]
         }
     })
 }
@@ -119,12 +102,7 @@ impl Step {
     /// # Errors
     /// Whatever it ends in besides a receipt.
     pub async fn send(self, commands: &Commands, principal: &Principal) -> Result<(), VerbError> {
-        let Self {
-            id,
-            key,
-            time,
-            action,
-        } = self;
+        let Self { id, key, time, action } = self;
         match action {
             Action::Order(command) => {
                 send::<Order>(commands, principal, &OrderId::from(key), command, id, time).await
@@ -152,10 +130,7 @@ async fn send<D: Decider>(
     id: String,
     time: Timestamp,
 ) -> Result<(), VerbError> {
-    let request = Request::by(principal)
-        .to(target, command)
-        .command_id(id.clone())
-        .at(time);
+    let request = Request::by(principal).to(target, command).command_id(id.clone()).at(time);
     match commands.handle::<D>(request).await {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("command `{id}` failed: {error}").into()),
@@ -165,11 +140,5 @@ async fn send<D: Decider>(
 /// The data set knows the country of a customer and nothing more of the address.
 fn somewhere_in(country: Country) -> Address {
     let unknown = String::new;
-    Address {
-        street: unknown(),
-        city: unknown(),
-        state: unknown(),
-        zip: unknown(),
-        country,
-    }
+    Address { street: unknown(), city: unknown(), state: unknown(), zip: unknown(), country }
 }

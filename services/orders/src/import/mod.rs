@@ -54,10 +54,7 @@ impl Verb for Import {
 
     fn run<'a>(&'a self, service: &'a Running, arguments: &'a ArgMatches) -> VerbFuture<'a> {
         Box::pin(async move {
-            let named = arguments
-                .get_one::<PathBuf>("file")
-                .cloned()
-                .unwrap_or_else(|| DEFAULT_FILE.into());
+            let named = arguments.get_one::<PathBuf>("file").cloned().unwrap_or_else(|| DEFAULT_FILE.into());
             let file = found(named);
             import(service, &file, &progress_bar()).await?;
             Ok(())
@@ -75,10 +72,7 @@ pub async fn import(
     bar: &ProgressBar,
 ) -> Result<Option<Imported>, VerbError> {
     let id = DataImportId::new(DATA_SET);
-    let done = service
-        .commands()
-        .aggregate(service.principal(), "data_import", DATA_SET, None)
-        .await?;
+    let done = service.commands().aggregate(service.principal(), "data_import", DATA_SET, None).await?;
     if done.is_some() {
         bar.finish_and_clear();
         return Ok(None);
@@ -86,22 +80,14 @@ pub async fn import(
     bar.set_message("reading");
     let path = file.to_owned();
     let data = tokio::task::spawn_blocking(move || read(&path)).await??;
-    let imported = Imported {
-        rows: data.rows,
-        invoices: data.invoices.len(),
-    };
+    let imported = Imported { rows: data.rows, invoices: data.invoices.len() };
     bar.set_length(imported.invoices as u64);
     bar.set_message("invoices");
     send_all(service, data.invoices, bar).await?;
     let (rows, invoices) = (imported.rows as i64, imported.invoices as i64);
-    let complete = DataImportCommand::Complete {
-        checksum: data.checksum,
-        rows,
-        invoices,
-    };
-    let request = Request::by(&importer(service))
-        .to(&id, complete)
-        .command_id(format!("{DATA_SET}/complete"));
+    let complete = DataImportCommand::Complete { checksum: data.checksum, rows, invoices };
+    let request =
+        Request::by(&importer(service)).to(&id, complete).command_id(format!("{DATA_SET}/complete"));
     service.commands().handle::<DataImport>(request).await?;
     bar.finish_with_message("invoices imported");
     Ok(Some(imported))
@@ -136,10 +122,7 @@ async fn send_all(service: &Running, invoices: Vec<Invoice>, bar: &ProgressBar) 
 /// The import acts in its own name, in the tenant of the service.
 fn importer(service: &Running) -> Principal {
     let tenant = service.principal().tenant.clone();
-    Principal {
-        tenant,
-        ..Principal::new("main", "import").expect("both are valid names")
-    }
+    Principal { tenant, ..Principal::new("main", "import").expect("both are valid names") }
 }
 
 /// The file as named, or seen from where the service was built, so that `cargo run` works in any folder.

@@ -49,9 +49,7 @@ impl Projection for CustomerAccount {
     type Event = AccountEvent;
 
     fn route(fact: &Fact<AccountEvent>) -> Route<Self> {
-        customer(&fact.event)
-            .cloned()
-            .map_or_else(Route::none, Route::key)
+        customer(&fact.event).cloned().map_or_else(Route::none, Route::key)
     }
 
     fn project(row: Option<Self>, fact: &Fact<AccountEvent>) -> Option<Self> {
@@ -69,32 +67,22 @@ impl Projection for CustomerAccount {
         Some(match &fact.event {
             AccountEvent::Order(OrderEvent::OrderPlaced { .. }) => {
                 let last_order_at = row.last_order_at.max(Some(fact.occurred_at()));
-                Self {
-                    orders_placed: row.orders_placed + 1,
-                    last_order_at,
-                    ..row
-                }
+                Self { orders_placed: row.orders_placed + 1, last_order_at, ..row }
             }
-            AccountEvent::Order(OrderEvent::OrderCancelled { .. }) => Self {
-                orders_cancelled: row.orders_cancelled + 1,
-                ..row
-            },
-            AccountEvent::Order(OrderEvent::PaymentCaptured { amount, .. }) => Self {
-                paid: sum(row.paid, *amount),
-                ..row
-            },
+            AccountEvent::Order(OrderEvent::OrderCancelled { .. }) => {
+                Self { orders_cancelled: row.orders_cancelled + 1, ..row }
+            }
+            AccountEvent::Order(OrderEvent::PaymentCaptured { amount, .. }) => {
+                Self { paid: sum(row.paid, *amount), ..row }
+            }
             AccountEvent::Order(OrderEvent::OrderRefunded { amount, .. }) => {
                 let back = amount.times(-1).expect("the range of money is symmetric");
-                Self {
-                    credited: sum(row.credited, back),
-                    ..row
-                }
+                Self { credited: sum(row.credited, back), ..row }
             }
             AccountEvent::Order(_) => row,
-            AccountEvent::CreditNote(CreditNoteEvent::CreditNoteIssued { total, .. }) => Self {
-                credited: sum(row.credited, *total),
-                ..row
-            },
+            AccountEvent::CreditNote(CreditNoteEvent::CreditNoteIssued { total, .. }) => {
+                Self { credited: sum(row.credited, *total), ..row }
+            }
         })
     }
 }

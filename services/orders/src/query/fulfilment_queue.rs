@@ -57,10 +57,9 @@ impl Projection for FulfilmentQueue {
                 paid_at: fact.occurred_at(),
                 version: fact.version(),
             }),
-            OrderEvent::ShippingAddressChanged { .. } => row.map(|row| Self {
-                version: fact.version(),
-                ..row
-            }),
+            OrderEvent::ShippingAddressChanged { .. } => {
+                row.map(|row| Self { version: fact.version(), ..row })
+            }
             _ => None,
         }
     }

@@ -56,12 +56,7 @@ impl Projection for OrderSummary {
 
     fn project(row: Option<Self>, fact: &Fact<OrderEvent>) -> Option<Self> {
         let row = match &fact.event {
-            OrderEvent::OrderPlaced {
-                customer_id,
-                lines,
-                shipping_address,
-                total,
-            } => Self {
+            OrderEvent::OrderPlaced { customer_id, lines, shipping_address, total } => Self {
                 order_id: fact.id(),
                 customer_id: customer_id.clone(),
                 status: OrderStatus::Placed,
@@ -72,37 +67,17 @@ impl Projection for OrderSummary {
                 last_updated_at: fact.occurred_at(),
                 version: fact.version(),
             },
-            OrderEvent::OrderConfirmed => Self {
-                status: OrderStatus::Confirmed,
-                ..row?
-            },
-            OrderEvent::PaymentAuthorized { .. } => Self {
-                status: OrderStatus::PaymentAuthorized,
-                ..row?
-            },
+            OrderEvent::OrderConfirmed => Self { status: OrderStatus::Confirmed, ..row? },
+            OrderEvent::PaymentAuthorized { .. } => Self { status: OrderStatus::PaymentAuthorized, ..row? },
             OrderEvent::PaymentCaptured { .. } => row?,
-            OrderEvent::ShippingAddressChanged { shipping_address } => Self {
-                shipping_city: city(&shipping_address.city),
-                ..row?
-            },
-            OrderEvent::OrderCancelled { .. } => Self {
-                status: OrderStatus::Cancelled,
-                ..row?
-            },
-            OrderEvent::OrderFulfilled => Self {
-                status: OrderStatus::Fulfilled,
-                ..row?
-            },
-            OrderEvent::OrderRefunded { .. } => Self {
-                status: OrderStatus::Refunded,
-                ..row?
-            },
+            OrderEvent::ShippingAddressChanged { shipping_address } => {
+                Self { shipping_city: city(&shipping_address.city), ..row? }
+            }
+            OrderEvent::OrderCancelled { .. } => Self { status: OrderStatus::Cancelled, ..row? },
+            OrderEvent::OrderFulfilled => Self { status: OrderStatus::Fulfilled, ..row? },
+            OrderEvent::OrderRefunded { .. } => Self { status: OrderStatus::Refunded, ..row? },
         };
-        Some(Self {
-            last_updated_at: fact.occurred_at(),
-            version: fact.version(),
-            ..row
-        })
+        Some(Self { last_updated_at: fact.occurred_at(), version: fact.version(), ..row })
     }
 }
 

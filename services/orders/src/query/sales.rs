@@ -92,10 +92,7 @@ impl Projection for SalesByCountryAndDay {
             bookings: row.bookings + 1,
             line_count: row.line_count + booking.line_count,
             quantity: row.quantity + booking.quantity,
-            amount: row
-                .amount
-                .plus(booking.amount)
-                .expect("the shop books in one currency"),
+            amount: row.amount.plus(booking.amount).expect("the shop books in one currency"),
             ..row
         })
     }
@@ -104,33 +101,21 @@ impl Projection for SalesByCountryAndDay {
 fn booking(event: &SaleEvent) -> Option<Booking> {
     let of_lines = |kind, country: &Country, lines: &[LineItem]| {
         let Tally { quantity, amount } = tally(lines).expect("the decider has added these lines up before");
-        Booking {
-            country: country.clone(),
-            kind,
-            line_count: lines.len() as i64,
-            quantity,
-            amount,
-        }
+        Booking { country: country.clone(), kind, line_count: lines.len() as i64, quantity, amount }
     };
     match event {
-        SaleEvent::Order(OrderEvent::OrderPlaced {
-            lines,
-            shipping_address,
-            ..
-        }) => Some(of_lines(SaleKind::Order, &shipping_address.country, lines)),
-        SaleEvent::Order(OrderEvent::OrderCancelled {
-            country,
-            item_count,
-            quantity,
-            total,
-            ..
-        }) => Some(Booking {
-            country: country.clone(),
-            kind: SaleKind::Cancellation,
-            line_count: -item_count,
-            quantity: -quantity,
-            amount: negative(*total),
-        }),
+        SaleEvent::Order(OrderEvent::OrderPlaced { lines, shipping_address, .. }) => {
+            Some(of_lines(SaleKind::Order, &shipping_address.country, lines))
+        }
+        SaleEvent::Order(OrderEvent::OrderCancelled { country, item_count, quantity, total, .. }) => {
+            Some(Booking {
+                country: country.clone(),
+                kind: SaleKind::Cancellation,
+                line_count: -item_count,
+                quantity: -quantity,
+                amount: negative(*total),
+            })
+        }
         SaleEvent::Order(OrderEvent::OrderRefunded { amount, country, .. }) => Some(Booking {
             country: country.clone(),
             kind: SaleKind::Refund,

@@ -54,7 +54,12 @@ pub(super) fn cancelled() -> OrderEvent {
 
 pub(super) fn refunded() -> OrderEvent {
     let (reason, amount) = ("broken".to_owned(), pounds("39.98"));
-    OrderEvent::OrderRefunded { reason, amount, customer_id: Some("ann".into()), country: "United Kingdom".into() }
+    OrderEvent::OrderRefunded {
+        reason,
+        amount,
+        customer_id: Some("ann".into()),
+        country: "United Kingdom".into(),
+    }
 }
 
 /// One lamp comes back.

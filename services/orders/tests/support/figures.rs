@@ -1,4 +1,5 @@
-//! The figures of the data set, counted straight from the file with plain integers. Uses no code of the service.
+//! The figures of the data set, counted straight from the file with plain integers. Uses no code of the
+//! service.
 
 use flate2::read::GzDecoder;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,8 @@ pub(crate) struct CustomerFigures {
     pub(crate) credited: i64,
 }
 
-/// One row of the file: invoice, stock code, description, quantity, time, price in thousandths, customer, country.
+/// One row of the file: invoice, stock code, description, quantity, time, price in thousandths, customer,
+/// country.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct FileRow {
     pub(crate) invoice: String,

@@ -1,4 +1,5 @@
-//! What the proofs of this service share: a folder of their own, a small HTTP client, the real server, figures.
+//! What the proofs of this service share: a folder of their own, a small HTTP client, the real server,
+//! figures.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub(crate) mod figures;

@@ -26,7 +26,8 @@ impl Server {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         loop {
-            let line = tokio::time::timeout(HANG, lines.next_line()).await.expect("the server hangs at start");
+            let line =
+                tokio::time::timeout(HANG, lines.next_line()).await.expect("the server hangs at start");
             let Some(line) = line.unwrap() else { panic!("the server ended at start: {said:#?}") };
             if let Some(address) = address_in(&line) {
                 return Self { child, lines, address };

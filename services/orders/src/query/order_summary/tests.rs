@@ -1,7 +1,9 @@
 //! What a customer's list of orders shows, as sentences.
 
 use super::*;
-use crate::query::samples::{authorized, cancelled, captured, moved, placed, placed_by, pounds, refunded, time};
+use crate::query::samples::{
+    authorized, cancelled, captured, moved, placed, placed_by, pounds, refunded, time,
+};
 use diptych::testing::{GivenFact, given_facts, on};
 
 /// The row of order 42 after its first fact, at 09:00:00; each fact comes a second after the one before.
@@ -33,7 +35,14 @@ fn an_order_appears_when_it_is_placed() {
 
 #[test]
 fn the_status_follows_the_order() {
-    let way = [placed(), OrderEvent::OrderConfirmed, authorized(), captured(), OrderEvent::OrderFulfilled, refunded()];
+    let way = [
+        placed(),
+        OrderEvent::OrderConfirmed,
+        authorized(),
+        captured(),
+        OrderEvent::OrderFulfilled,
+        refunded(),
+    ];
     let statuses = [
         OrderStatus::Placed,
         OrderStatus::Confirmed,
@@ -85,7 +94,8 @@ fn orders_do_not_touch_each_other() {
     };
     let cancelled_row =
         OrderSummary { last_updated_at: time("2026-07-07T09:00:02Z"), ..row(OrderStatus::Cancelled, 2) };
-    given_facts([on("42", placed()), on("43", placed()), on("42", cancelled())]).then_rows([cancelled_row, other]);
+    given_facts([on("42", placed()), on("43", placed()), on("42", cancelled())])
+        .then_rows([cancelled_row, other]);
 }
 
 #[test]

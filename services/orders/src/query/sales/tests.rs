@@ -20,7 +20,8 @@ fn row(kind: SaleKind, bookings: i64, line_count: i64, quantity: i64, amount: &s
 
 #[test]
 fn an_order_is_booked_when_it_is_placed_and_not_again_when_it_is_paid() {
-    let facts = [on("1", placed()), on("1", OrderEvent::OrderConfirmed), on("1", captured()), on("2", placed())];
+    let facts =
+        [on("1", placed()), on("1", OrderEvent::OrderConfirmed), on("1", captured()), on("2", placed())];
     given_facts(facts).then_rows([row(SaleKind::Order, 2, 2, 4, "79.96")]);
 }
 
@@ -69,7 +70,8 @@ fn the_day_is_that_of_the_event_in_utc() {
 fn thousandths_are_not_lost() {
     let country = Country::from("EIRE");
     let lines = vec![line(7, "0.001")];
-    let event = CreditNoteEvent::CreditNoteIssued { customer_id: None, country, lines, total: pounds("0.007") };
+    let event =
+        CreditNoteEvent::CreditNoteIssued { customer_id: None, country, lines, total: pounds("0.007") };
     let expected =
         SalesByCountryAndDay { country: "EIRE".into(), ..row(SaleKind::CreditNote, 1, 1, 7, "0.007") };
     given_facts([on("C1", event)]).then_row(expected);
