@@ -74,7 +74,12 @@ impl Connection {
 }
 
 /// Asks paths one after the other on several connections for a time. Answers requests per second.
-pub(crate) fn rate(address: SocketAddr, paths: &[String], connections: usize, time: Duration) -> Outcome<f64> {
+pub(crate) fn rate(
+    address: SocketAddr,
+    paths: &[String],
+    connections: usize,
+    time: Duration,
+) -> Outcome<f64> {
     let requests: Vec<String> = paths.iter().map(|path| request(path)).collect();
     let asked = std::thread::scope(|scope| {
         let started = Instant::now();

@@ -57,7 +57,13 @@ impl From<DepositedV1> for AccountEvent {
 /// What may be asked of an account.
 #[derive(Clone, Debug, PartialEq, Command)]
 pub(crate) enum AccountCommand {
-    Open { owner: String, name: String, branch: String, address: String, terms: String },
+    Open {
+        owner: String,
+        name: String,
+        branch: String,
+        address: String,
+        terms: String,
+    },
     Deposit {
         amount: i64,
         currency: String,
@@ -74,7 +80,12 @@ pub(crate) enum AccountCommand {
         channel: String,
         description: String,
     },
-    Rename { name: String, previous: String, clerk: String, reason: String },
+    Rename {
+        name: String,
+        previous: String,
+        clerk: String,
+        reason: String,
+    },
 }
 
 /// What an account may answer instead.
@@ -121,7 +132,9 @@ impl Decider for Account {
             Asked::Withdraw { amount, currency, reference, counterparty, channel, description } => {
                 Event::Withdrawn { amount, currency, reference, counterparty, channel, description }
             }
-            Asked::Rename { name, previous, clerk, reason } => Event::Renamed { name, previous, clerk, reason },
+            Asked::Rename { name, previous, clerk, reason } => {
+                Event::Renamed { name, previous, clerk, reason }
+            }
         };
         Ok(vec![event])
     }

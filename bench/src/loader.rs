@@ -4,8 +4,8 @@
 use crate::Outcome;
 use crate::domain::event;
 use crate::workload::{Workload, account_key};
-use diptych_command::{Commit, CommandHeader, CommitError, Committed, Effect, EventStore, InputHash};
 use diptych::SystemClock;
+use diptych_command::{CommandHeader, Commit, CommitError, Committed, Effect, EventStore, InputHash};
 use diptych_core::{
     Actor, BoxFuture, Clock, CommandId, Event, NewEvent, StreamId, StreamRef, Tenant, Version,
 };
@@ -45,7 +45,12 @@ impl Loader {
     }
 
     /// Appends many events to one stream by one command.
-    pub(crate) async fn lengthen(&mut self, store: &dyn EventStore, account: usize, events: usize) -> Outcome<()> {
+    pub(crate) async fn lengthen(
+        &mut self,
+        store: &dyn EventStore,
+        account: usize,
+        events: usize,
+    ) -> Outcome<()> {
         let mut commit = self.on(account, Version(self.versions[account]))?;
         let mut encoded = Vec::with_capacity(events);
         for _ in 0..events {
@@ -100,7 +105,9 @@ async fn all(commits: &mut [Option<InFlight<'_>>]) -> Outcome<()> {
             let Some(commit) = slot else { continue };
             match commit.as_mut().poll(context) {
                 Poll::Ready(Ok(_)) => *slot = None,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(format!("loading failed: {error:?}").into())),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(format!("loading failed: {error:?}").into()));
+                }
                 Poll::Pending => waiting = true,
             }
         }

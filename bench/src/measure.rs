@@ -55,7 +55,12 @@ impl Sample {
 }
 
 impl Line {
-    pub(crate) fn new(number: &'static str, what: impl Into<String>, unit: &'static str, target: Target) -> Self {
+    pub(crate) fn new(
+        number: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        target: Target,
+    ) -> Self {
         Self { number, what: what.into(), unit, target, samples: Vec::new() }
     }
 

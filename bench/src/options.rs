@@ -95,7 +95,9 @@ fn positive(option: &str, text: &str) -> Result<usize, String> {
 
 fn slice(option: &str, text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.05..=600.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("`{option} {text}` is not 0.05 to 600 seconds"))
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("`{option} {text}` is not 0.05 to 600 seconds"))
 }
 
 #[cfg(test)]

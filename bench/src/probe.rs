@@ -12,7 +12,8 @@ const TIME: Duration = Duration::from_millis(200);
 
 /// Writes page after page into a file that has its size already, each with its own fdatasync.
 pub(crate) fn fdatasync_per_second(directory: &Path) -> Outcome<f64> {
-    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("probe"))?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("probe"))?;
     if file.metadata()?.len() < FILE_PAGES * PAGE.len() as u64 {
         for _ in 0..FILE_PAGES {
             file.write_all(&PAGE)?;

@@ -28,7 +28,8 @@ pub(crate) fn print(options: &Options, lines: &[Line]) {
             target(line.target),
             line.met().map_or("", |met| if met { "yes" } else { "NO" }),
             line.reference().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
-            line.probe().map_or_else(|| "-".to_owned(), |(before, after)| format!("{before:.0} / {after:.0}")),
+            line.probe()
+                .map_or_else(|| "-".to_owned(), |(before, after)| format!("{before:.0} / {after:.0}")),
         );
     }
     println!(
@@ -99,7 +100,9 @@ mod tests {
 
     #[test]
     fn figures_are_grouped_by_three() {
-        for (number, text) in [(1.234, "1.23"), (999.0, "999.00"), (1_000.0, "1,000"), (1_234_567.8, "1,234,568")] {
+        for (number, text) in
+            [(1.234, "1.23"), (999.0, "999.00"), (1_000.0, "1,000"), (1_234_567.8, "1,234,568")]
+        {
             assert_eq!(figure(number), text);
         }
     }

@@ -69,7 +69,11 @@ impl Workload {
             name: format!("Current account of {owner}"),
             owner,
             branch: format!("branch-{:04}", self.rng.u32(..2_000)),
-            address: format!("{} Long Street, Upper Town, County {}", self.rng.u32(..900), self.rng.u32(..90)),
+            address: format!(
+                "{} Long Street, Upper Town, County {}",
+                self.rng.u32(..900),
+                self.rng.u32(..90)
+            ),
             terms: "standard terms of business, statement by post each quarter, no overdraft fee".to_owned(),
         })
     }

@@ -185,9 +185,10 @@ impl Bench {
 impl Run {
     /// Whether the disk was about as fast at every probe.
     fn is_steady(&self) -> bool {
-        let (low, high) = self.probes.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), probe| {
-            (low.min(*probe), high.max(*probe))
-        });
+        let (low, high) = self
+            .probes
+            .iter()
+            .fold((f64::INFINITY, 0.0_f64), |(low, high), probe| (low.min(*probe), high.max(*probe)));
         high / low <= PROBE_SPREAD_MAX
     }
 

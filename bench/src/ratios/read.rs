@@ -33,7 +33,8 @@ pub(crate) async fn measure(options: &Options, place: &Place, running: &Running)
     let (plain, plain_task) = serve(http::without_query(headers, body)).await?;
     let constant = http::without_query(reference_headers, reference_body);
     let (reference_plain, reference_plain_task) = serve(constant).await?;
-    let mut line = Line::new("8", "HTTP GET of a row / the same without a query", "requests/s", Target::AtLeast(0.6));
+    let mut line =
+        Line::new("8", "HTTP GET of a row / the same without a query", "requests/s", Target::AtLeast(0.6));
     for number in 0..options.runs {
         say(format!("8: reading over HTTP, run {} of {}", number + 1, options.runs));
         let baseline = ask(options, plain, &paths).await?;

@@ -46,7 +46,8 @@ pub(crate) async fn measure(options: &Options) -> Outcome<Vec<Line>> {
         let after = fdatasync_per_second(place.path())?;
         say(format!("12: {highest:.0} commands/s at most, {} rows followed", seen.visible.len()));
         for (line, share) in [(&mut tail, 0.99), (&mut middle, 0.5)] {
-            let (visible, answer) = (percentile(&mut seen.visible, share), percentile(&mut seen.answers, share));
+            let (visible, answer) =
+                (percentile(&mut seen.visible, share), percentile(&mut seen.answers, share));
             line.samples.push(Sample::of(visible, answer).probe(before, after));
         }
     }
@@ -80,7 +81,12 @@ async fn paced(running: &Arc<Running>, rate: f64, time: Duration, seed: u64) -> 
                 let answered = Instant::now();
                 seen.answers.push(answered - asked);
                 if number % FOLLOWED_EVERY == lane % FOLLOWED_EVERY {
-                    followed.push(tokio::spawn(follow(Arc::clone(&running), account, receipt.token, answered)));
+                    followed.push(tokio::spawn(follow(
+                        Arc::clone(&running),
+                        account,
+                        receipt.token,
+                        answered,
+                    )));
                 }
             }
             for task in followed {
@@ -106,10 +112,7 @@ async fn follow(
     answered: Instant,
 ) -> Outcome<Duration> {
     let id = AccountId::new(account_key(account));
-    let find = AccountSummary::find()
-        .filter(AccountSummary::ACCOUNT.eq(id))
-        .at_least(token)
-        .wait(WAIT_MAX);
+    let find = AccountSummary::find().filter(AccountSummary::ACCOUNT.eq(id)).at_least(token).wait(WAIT_MAX);
     let answer = running.queries().find(running.principal(), find).await?;
     let took = answered.elapsed();
     if answer.value.items.is_empty() || answer.freshness.projection_position < token.position {

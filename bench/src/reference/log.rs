@@ -17,8 +17,7 @@ const SCHEMA: &str = "
         STRICT, WITHOUT ROWID;";
 
 const INSERT_STREAM: &str = "INSERT INTO stream (id, key) VALUES (?1, ?2)";
-pub(crate) const INSERT_EVENT: &str =
-    "INSERT INTO event (position, stream, version, type, time, metadata, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const INSERT_EVENT: &str = "INSERT INTO event (position, stream, version, type, time, metadata, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 pub(crate) const INSERT_COMMAND: &str = "INSERT INTO command (key, input, position) VALUES (?1, ?2, ?3)";
 
 /// Rows of one loading transaction.

@@ -1,6 +1,8 @@
 //! Brings a year of real invoices in through the command side. Safe to interrupt and to run again: the ids of
 //! the commands come from the data, so the ledger knows what has been done.
 
+#![allow(clippy::print_stderr, reason = "the verb tells the person at the terminal what it did")]
+
 mod file;
 mod invoice;
 
@@ -15,6 +17,7 @@ use diptych::{Verb, VerbError, VerbFuture};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -56,7 +59,14 @@ impl Verb for Import {
         Box::pin(async move {
             let named = arguments.get_one::<PathBuf>("file").cloned().unwrap_or_else(|| DEFAULT_FILE.into());
             let file = found(named);
-            import(service, &file, &progress_bar()).await?;
+            let started = Instant::now();
+            match import(service, &file, &progress_bar()).await? {
+                Some(Imported { rows, invoices }) => {
+                    let seconds = started.elapsed().as_secs_f64();
+                    eprintln!("imported {invoices} invoices ({rows} rows) in {seconds:.1} s");
+                }
+                None => eprintln!("the orders are imported already"),
+            }
             Ok(())
         })
     }
