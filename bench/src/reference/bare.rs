@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 const SCHEMA: &str = "
     CREATE TABLE event (
-        position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, version INTEGER NOT NULL, type INTEGER NOT NULL,
-        time INTEGER NOT NULL, metadata TEXT NOT NULL, payload TEXT NOT NULL, key BLOB NOT NULL) STRICT;
+        position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, version INTEGER NOT NULL,
+        type INTEGER NOT NULL, time INTEGER NOT NULL, metadata TEXT NOT NULL, payload TEXT NOT NULL,
+        key BLOB NOT NULL) STRICT;
     CREATE UNIQUE INDEX event_stream ON event (stream, version);
     CREATE UNIQUE INDEX event_key ON event (key);";
 const INSERT: &str = "INSERT INTO event (position, stream, version, type, time, metadata, payload, key) \

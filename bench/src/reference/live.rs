@@ -11,8 +11,10 @@ use std::path::Path;
 use std::time::Instant;
 
 const SELECT_BATCH: &str = "SELECT event.position, event.type, event.time, event.payload, stream.key \
-    FROM event JOIN stream ON stream.id = event.stream WHERE event.position > ?1 ORDER BY event.position LIMIT ?2";
-const MOVE: &str = "UPDATE account SET balance = balance + ?2, entries = entries + ?3, updated_at = ?4, guard = ?5 \
+    FROM event JOIN stream ON stream.id = event.stream \
+    WHERE event.position > ?1 ORDER BY event.position LIMIT ?2";
+const MOVE: &str = "UPDATE account \
+    SET balance = balance + ?2, entries = entries + ?3, updated_at = ?4, guard = ?5 \
     WHERE account = ?1 AND guard < ?5";
 const RENAME: &str = "UPDATE account SET name = ?2, balance = balance + ?3, entries = entries + ?4, \
     updated_at = ?5, guard = ?6 WHERE account = ?1 AND guard < ?6";

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE IF NOT EXISTS event (
-        position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, version INTEGER NOT NULL, type INTEGER NOT NULL,
-        time INTEGER NOT NULL, metadata TEXT NOT NULL, payload TEXT NOT NULL) STRICT;
+        position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, version INTEGER NOT NULL,
+        type INTEGER NOT NULL, time INTEGER NOT NULL, metadata TEXT NOT NULL, payload TEXT NOT NULL) STRICT;
     CREATE UNIQUE INDEX IF NOT EXISTS event_stream ON event (stream, version);
     CREATE TABLE IF NOT EXISTS command (key BLOB PRIMARY KEY, input BLOB NOT NULL, position INTEGER NOT NULL)
         STRICT, WITHOUT ROWID;";
 
 const INSERT_STREAM: &str = "INSERT INTO stream (id, key) VALUES (?1, ?2)";
-pub(crate) const INSERT_EVENT: &str = "INSERT INTO event (position, stream, version, type, time, metadata, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(crate) const INSERT_EVENT: &str = "INSERT INTO event \
+    (position, stream, version, type, time, metadata, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 pub(crate) const INSERT_COMMAND: &str = "INSERT INTO command (key, input, position) VALUES (?1, ?2, ?3)";
 
 /// Rows of one loading transaction.

@@ -11,8 +11,8 @@ pub(crate) struct Loaded {
     pub(crate) version: Version,
 }
 
-/// At most `entries_max` states, the one put back longest ago leaving first. A state is checked out while it is
-/// used, so that it needs no clone.
+/// At most `entries_max` states, the one put back longest ago leaving first. A state is checked out while it
+/// is used, so that it needs no clone.
 pub(crate) struct StateCache {
     entries_max: usize,
     inner: Mutex<Inner>,

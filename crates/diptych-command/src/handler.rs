@@ -127,7 +127,7 @@ impl Commands {
     }
 
     async fn run(&self, request: RawRequest) -> Result<RawReceipt, RawError> {
-        let keyed = request.envelope.id.is_some();
+        let keyed = request.envelope.id.is_some() && !request.envelope.id_is_new;
         let checked = self.check(request).await?;
         if keyed && let Some(record) = self.final_record(&checked.header).await? {
             return self.replay(&checked, record).await;

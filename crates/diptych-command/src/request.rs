@@ -26,6 +26,8 @@ pub(crate) struct Envelope {
     pub(crate) principal: Principal,
     pub(crate) key: String,
     pub(crate) id: Option<String>,
+    /// Whether the id was made for this request, so that no ledger can know it.
+    pub(crate) id_is_new: bool,
     pub(crate) expected: ExpectedVersion,
     pub(crate) correlation: Option<CorrelationId>,
     pub(crate) causation: Option<CausationId>,
@@ -70,6 +72,14 @@ macro_rules! with_envelope {
                 self
             }
 
+            /// Names the command by an id that [`generate_command_id`] has just made for it.
+            #[must_use]
+            pub fn generated_id(mut self, id: &CommandId) -> Self {
+                self.envelope.id = Some(id.as_str().to_owned());
+                self.envelope.id_is_new = true;
+                self
+            }
+
             /// Asks for the change only if the stream is exactly there.
             #[must_use]
             pub fn if_version(mut self, version: Version) -> Self {
@@ -109,6 +119,7 @@ impl Envelope {
             principal,
             key: key.to_owned(),
             id: None,
+            id_is_new: false,
             expected: ExpectedVersion::Any,
             correlation: None,
             causation: None,

@@ -110,7 +110,7 @@ async fn assemble(
     let by = By::by(&app.wire.principal);
     let mut raw = by.to_raw(endpoint.decider.category(), key, command);
     // An unkeyed command gets its id here, so that errors can name it too; no ledger row can hold it yet.
-    raw = raw.command_id(asked.id.as_str());
+    raw = if asked.keyed { raw.command_id(asked.id.as_str()) } else { raw.generated_id(&asked.id) };
     if let Some(version) = asked.expected {
         raw = raw.if_version(version);
     }

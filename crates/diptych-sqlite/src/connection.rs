@@ -105,3 +105,26 @@ fn check_sqlite() -> Result<(), Fault> {
         format!("SQLite {} is too old, 3.51.3 is the oldest that is safe here", rusqlite::version());
     Err(Fault::permanent(Code::StoreVersion, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ErrorCode;
+
+    #[test]
+    fn sqlite_itself_refuses_to_write_through_a_reader() {
+        let path = std::env::temp_dir().join(format!("diptych-reader-{}.db", std::process::id()));
+        let limits = SqliteLimits::default();
+        let writer = open_writer(&path, Durability::Full, &limits).unwrap();
+        writer.execute_batch("CREATE TABLE IF NOT EXISTS held (number INTEGER) STRICT").unwrap();
+        let reader = open_reader(&path, &limits).unwrap();
+        // Switching the pragma off does not help: the file itself is opened for reading.
+        for statement in ["INSERT INTO held VALUES (1)", "DROP TABLE held"] {
+            let refused = reader.execute(statement, []).unwrap_err();
+            assert_eq!(refused.sqlite_error_code(), Some(ErrorCode::ReadOnly), "{statement}");
+            reader.pragma_update(None, "query_only", false).unwrap();
+        }
+        drop((reader, writer));
+        let _ = std::fs::remove_file(path);
+    }
+}

@@ -19,8 +19,10 @@ pub(crate) const REFUSED_CONFLICT: i64 = 2;
 pub(crate) const REFUSED_FORBIDDEN: i64 = 3;
 
 const SELECT_CLAIM: &str = "SELECT \
-        command.command_id, tenant.name, category.name, stream.key, command_name.name, actor.name, policy.name, \
-        command.correlation, command.causation, command.outcome, command.version, command.events, command.position, \
+        command.command_id, tenant.name, category.name, stream.key, command_name.name, \
+        actor.name, policy.name, \
+        command.correlation, command.causation, command.outcome, command.version, \
+        command.events, command.position, \
         coalesce(command.recorded_at, event.recorded_at), \
         coalesce(command.occurred_at, command.recorded_at, event.occurred_at, event.recorded_at), \
         command.rejection, command.data, command_key.hash \
@@ -36,8 +38,10 @@ const SELECT_CLAIM: &str = "SELECT \
     WHERE command_key.tenant = (SELECT id FROM tenant WHERE name = ?1) AND command_key.command_id = ?2";
 
 const SELECT_REFUSAL: &str = "SELECT \
-        command.command_id, tenant.name, category.name, stream.key, command_name.name, actor.name, policy.name, \
-        command.correlation, command.causation, command.outcome, command.version, command.events, command.position, \
+        command.command_id, tenant.name, category.name, stream.key, command_name.name, \
+        actor.name, policy.name, \
+        command.correlation, command.causation, command.outcome, command.version, \
+        command.events, command.position, \
         command.recorded_at, coalesce(command.occurred_at, command.recorded_at), \
         command.rejection, command.data, command.hash \
     FROM command \

@@ -247,7 +247,8 @@ pub(crate) fn fits(
         return Ok(());
     }
     let message = format!(
-        "the checkpoint `{}` of read model `{}` is not an entry of this log: reset the model to build it again",
+        "the checkpoint `{}` of read model `{}` is not an entry of this log: one of them \
+         was put back from elsewhere; remove the model's file under `models` to build it again",
         mark.token, place.group
     );
     Err(Fault::permanent(Code::LogDiffers, message))

@@ -1,4 +1,5 @@
 //! The files of a store: their schema word for word, newer versions, and who may write.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their functions only")]
 
 mod common;
 

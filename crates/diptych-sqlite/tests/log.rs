@@ -1,4 +1,5 @@
 //! The log and the ledger of one store: appends, versions, keys, replays, many callers, other processes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their functions only")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Rows and checkpoints: inline in the append, asynchronous in files of their own, and never one without
 //! the other.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their functions only")]
 
 mod common;
 

@@ -5,6 +5,7 @@ mod support;
 use diptych::core::Code;
 use diptych::prelude::*;
 use diptych::query::{Health, QueryError};
+use diptych::testing::{given_facts, on};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::Folder;
@@ -118,6 +119,40 @@ impl Projection for FragileShelf {
     }
 }
 
+/// How often each jar was filled, and all of them: one fact makes two rows.
+#[derive(Clone, Debug, PartialEq, ReadModel)]
+#[read_model(name = "fill_count", revision = 1, owner = "kitchen")]
+#[computed(doubled: i64 = Self::doubled)]
+struct FillCount {
+    #[key]
+    of: String,
+    fills: i64,
+}
+
+impl FillCount {
+    fn doubled(&self, _: Timestamp) -> i64 {
+        2 * self.fills
+    }
+}
+
+impl Projection for FillCount {
+    type Event = JarEvent;
+
+    fn route(fact: &Fact<JarEvent>) -> Route<Self> {
+        match &fact.event {
+            JarEvent::Filled { .. } => {
+                let jar = fact.id::<JarId>().to_string();
+                Route::starting(["all jars".to_owned(), jar].map(|of| Self { of, fills: 0 }))
+            }
+            JarEvent::Emptied => Route::none(),
+        }
+    }
+
+    fn project(row: Option<Self>, _: &Fact<JarEvent>) -> Option<Self> {
+        row.map(|row| Self { fills: row.fills + 1, ..row })
+    }
+}
+
 fn service() -> Service {
     Service::new("kitchen")
         .decider::<Jar>()
@@ -125,6 +160,7 @@ fn service() -> Service {
         .read_model::<InlineShelf>()
         .read_model::<LazyShelf>()
         .read_model::<FragileShelf>()
+        .read_model::<FillCount>()
 }
 
 async fn fill(running: &Running, jar: &str, spoons: i64) -> Receipt<JarEvent> {
@@ -244,6 +280,31 @@ async fn starting_over_gives_the_same_rows() {
     let after = running.queries().find(running.principal(), all()).await.unwrap().value.items;
     assert_eq!(before, after);
     assert_eq!(before.iter().map(|row| row.spoons).collect::<Vec<_>>(), [4, 4, 2]);
+    running.stop().await.unwrap();
+}
+
+#[test]
+fn one_fact_can_make_several_rows() {
+    let filled = |jar| on(jar, JarEvent::Filled { spoons: 1 });
+    let count = |of: &str, fills| FillCount { of: of.to_owned(), fills };
+    given_facts([filled("tea"), filled("salt"), filled("tea")]).then_rows([
+        count("all jars", 3),
+        count("tea", 2),
+        count("salt", 1),
+    ]);
+}
+
+#[tokio::test]
+async fn a_computed_column_is_not_stored_and_still_answered() {
+    let folder = Folder::new();
+    let running = service().open(Config::at(folder.path())).await.unwrap();
+    let last = fill(&running, "tea", 1).await;
+    let ask = diptych::query::Ask { at_least: Some(last.token), wait: Some(LONG), ..Default::default() };
+    let answer = running.queries().ask(running.principal(), "fill_count", &ask).await.unwrap();
+    let columns: Vec<_> = answer.value.schema.columns.iter().map(|column| column.name).collect();
+    assert_eq!(columns, ["of", "fills"]);
+    let doubled: Vec<_> = answer.value.rows.iter().map(|row| row[2].clone()).collect();
+    assert_eq!(doubled, [diptych::core::Value::Integer(2), diptych::core::Value::Integer(2)]);
     running.stop().await.unwrap();
 }
 

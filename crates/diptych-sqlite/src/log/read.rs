@@ -11,9 +11,11 @@ use rusqlite::{Connection, OptionalExtension};
 use std::sync::Arc;
 
 const SELECT_HEAD: &str = "SELECT coalesce(max(position), 0) FROM event";
-const SELECT_RANGE: &str = "SELECT position, type, stream, version, recorded_at, occurred_at, metadata, payload \
+const SELECT_RANGE: &str = "SELECT \
+    position, type, stream, version, recorded_at, occurred_at, metadata, payload \
     FROM event WHERE position > ?1 AND position <= ?2 ORDER BY position";
-const SELECT_STREAM_EVENTS: &str = "SELECT position, type, stream, version, recorded_at, occurred_at, metadata, payload \
+const SELECT_STREAM_EVENTS: &str = "SELECT \
+    position, type, stream, version, recorded_at, occurred_at, metadata, payload \
     FROM event WHERE stream = (SELECT stream.id FROM stream \
         JOIN tenant ON tenant.id = stream.tenant JOIN category ON category.id = stream.category \
         WHERE tenant.name = ?1 AND category.name = ?2 AND stream.key = ?3) \

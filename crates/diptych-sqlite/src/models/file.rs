@@ -46,12 +46,15 @@ pub(crate) enum Home {
     /// In `log.db`, written by the thread that appends.
     Log,
     /// In a file of their own.
-    File {
-        /// The one connection that writes.
-        writer: Mutex<Connection>,
-        /// Those that read.
-        readers: Pool,
-    },
+    File(Box<FileHome>),
+}
+
+/// A read model's own file.
+pub(crate) struct FileHome {
+    /// The one connection that writes.
+    pub(crate) writer: Mutex<Connection>,
+    /// Those that read.
+    pub(crate) readers: Pool,
 }
 
 impl Attached {
@@ -98,10 +101,10 @@ impl Attached {
             place,
             generation,
             tables,
-            home: Home::File {
+            home: Home::File(Box::new(FileHome {
                 writer: Mutex::new(connection),
                 readers: Pool::new(path.to_owned(), limits.clone()),
-            },
+            })),
             swept: AtomicU64::new(0),
         })
     }
@@ -119,14 +122,14 @@ impl Attached {
     pub(crate) fn readers<'a>(&'a self, log: &'a Pool) -> &'a Pool {
         match &self.home {
             Home::Log => log,
-            Home::File { readers, .. } => readers,
+            Home::File(file) => &file.readers,
         }
     }
 
     /// Closes the connections that read its file; the one that writes goes with the group.
     pub(crate) fn close(&self) {
-        if let Home::File { readers, .. } = &self.home {
-            readers.close();
+        if let Home::File(file) = &self.home {
+            file.readers.close();
         }
     }
 

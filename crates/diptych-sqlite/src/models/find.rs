@@ -18,7 +18,8 @@ const STEPS_PER_LOOK: i32 = 10_000;
 /// Columns of the checkpoint that stand before a row's.
 const CHECKPOINT_COLUMNS: usize = 7;
 
-const SELECT_DIGEST: &str = "SELECT bucket, rows, sum FROM digest WHERE table_name = ?1 AND (rows <> 0 OR sum <> zeroblob(16)) \
+const SELECT_DIGEST: &str = "SELECT bucket, rows, sum FROM digest \
+    WHERE table_name = ?1 AND (rows <> 0 OR sum <> zeroblob(16)) \
     ORDER BY bucket";
 
 /// Rows of one tenant, filtered and in order; interrupted at the deadline.

@@ -215,7 +215,7 @@ impl SqliteStore {
             return self.writer.run(job).await?;
         }
         blocking(move || match &attached.home {
-            Home::File { writer, .. } => work(&mut writer.lock().unwrap_or_else(PoisonError::into_inner)),
+            Home::File(file) => work(&mut file.writer.lock().unwrap_or_else(PoisonError::into_inner)),
             Home::Log => Err(crate::fault::damaged("a read model has moved").into()),
         })
         .await

@@ -1,6 +1,7 @@
 //! A small world by hand: accounts with deposits, a balance per account, and a store in a directory of its
 //! own.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their functions only")]
 
 use diptych_command::{
     CommandHeader, Commit, CommitError, Committed, Effect, EventStore, InputHash, RawCommand,

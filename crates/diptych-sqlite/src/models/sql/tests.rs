@@ -96,7 +96,10 @@ fn a_descending_page_enters_the_index_at_its_place() {
         Some((3, Direction::Descending)),
         at(Some(Value::Timestamp(diptych_core::Timestamp::EPOCH))),
     );
-    let expected = r#" AND "customer" = ? AND "placed_at" <= ? AND ("placed_at" < ? OR "order_id" > ?) ORDER BY "placed_at" DESC, "order_id" LIMIT ?"#;
+    let expected = concat!(
+        r#" AND "customer" = ? AND "placed_at" <= ? AND ("placed_at" < ? OR "order_id" > ?)"#,
+        r#" ORDER BY "placed_at" DESC, "order_id" LIMIT ?"#
+    );
     check(&find, &[expected]);
 }
 
