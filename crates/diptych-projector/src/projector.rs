@@ -194,9 +194,11 @@ impl Projector {
     pub async fn reset(&self, name: &str) -> Result<(), DrainError> {
         let followed = self.followed(name)?;
         let mut follower = followed.follower.lock().await;
-        self.parts.store.reset(&followed.group).await?;
+        let checkpoint = self.parts.store.reset(&followed.group).await?;
         follower.forget();
         followed.entry.reset();
+        // A store may have caught an inline group up at once.
+        followed.entry.advance(checkpoint.mark.position());
         followed.entry.set_health(Health::Live);
         followed.nudge.notify_one();
         Ok(())
