@@ -32,17 +32,6 @@ pub trait Harness: Send + Sync + 'static {
         Box::pin(async { None })
     }
 
-    /// Tries to write a row of `table` through what queries read with; `None` where a store has no such
-    /// thing.
-    fn write_through_reader<'a>(
-        &'a self,
-        stores: &'a Stores,
-        table: &'static str,
-    ) -> BoxFuture<'a, Option<Result<(), String>>> {
-        let _ = (stores, table);
-        Box::pin(async { None })
-    }
-
     /// A model as it runs over this store. A deliberate defect of the fold is put in here.
     fn model(&self, model: Arc<dyn AnyModel>) -> Arc<dyn AnyModel> {
         model

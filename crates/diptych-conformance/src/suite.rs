@@ -157,7 +157,6 @@ suites! {
         a_stop_is_kept,
         a_reset_clears_the_stop,
         the_time_of_passing_is_kept,
-        readers_cannot_write,
     }
 }
 

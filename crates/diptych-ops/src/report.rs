@@ -284,7 +284,7 @@ fn verified_text(report: &VerifyReport) -> String {
     let mut text = format!("{model}: {verdict} at position {position}: {rows_actual} rows, ");
     let _ = write!(text, "{rows_expected} expected from {facts} facts, {differing} differ; {digest}");
     for difference in &report.differences {
-        let key: Vec<_> = difference.key.iter().map(ToString::to_string).collect();
+        let key: Vec<_> = difference.key.iter().map(cell_text).collect();
         let column = difference.column.unwrap_or("row");
         let _ = write!(
             text,

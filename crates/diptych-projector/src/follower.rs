@@ -182,9 +182,12 @@ impl Follower {
                 _ => break,
             }
         }
+        let (facts, folded_in) = (fold.facts(), started.elapsed());
         let advanced = self.store.advance(&self.group, fold).await?;
+        let (model, rows, took) = (self.group.name(), advanced.rows, started.elapsed());
+        tracing::info!(model, facts, rows, ?folded_in, written_in = ?took - folded_in, "built a read model");
         self.note(advanced);
-        self.metrics.built(self.group.name(), started.elapsed());
+        self.metrics.built(model, took);
         Ok(Step::Advanced)
     }
 

@@ -6,6 +6,7 @@ use crate::{Config, Running, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_core::Principal;
 use diptych_ops::{LogStatus, Operator, Output};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,8 +35,10 @@ fn start_logging() {
     use tracing_subscriber::EnvFilter;
     let filter =
         EnvFilter::try_from_env("DIPTYCH_LOG").unwrap_or_else(|_| EnvFilter::new("warn,diptych=info"));
+    // Colours are for people: a log that goes to a file or a collector is plain text.
+    let log = tracing_subscriber::fmt().with_ansi(std::io::stderr().is_terminal());
     // Whoever embeds the service may have installed a subscriber of their own.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = log.with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 fn command_line(service: &Service) -> Command {

@@ -165,7 +165,7 @@ fn service() -> Service {
 
 async fn fill(running: &Running, jar: &str, spoons: i64) -> Receipt<JarEvent> {
     let request = Request::by(running.principal()).to(&JarId::new(jar), JarCommand::Fill { spoons });
-    running.commands().handle::<Jar>(request).await.unwrap()
+    running.commands().handle::<Jar>(request).await.expect("a jar takes spoons")
 }
 
 const LONG: Duration = Duration::from_secs(20);

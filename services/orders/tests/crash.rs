@@ -2,6 +2,12 @@
 //! is there exactly once, no other is half there, and every read model is what the log says.
 //!
 //! `DIPTYCH_CRASH_KILLS` says how often, `DIPTYCH_CRASH_SEED` which choices are made.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod support;
 
@@ -57,7 +63,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
     let seed = from_environment("DIPTYCH_CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
     let kills = from_environment("DIPTYCH_CRASH_KILLS").unwrap_or(3);
     eprintln!(
-        "seed {seed}, {kills} kills: DIPTYCH_CRASH_SEED={seed} DIPTYCH_CRASH_KILLS={kills} repeats the choices"
+        "seed {seed}, {kills} kills; the same again: DIPTYCH_CRASH_SEED={seed} DIPTYCH_CRASH_KILLS={kills}"
     );
     let folder = Folder::new("crash");
     let store = folder.store();
@@ -178,15 +184,12 @@ impl Load {
 
 fn body(step: &str, rng: &mut Rng) -> Value {
     let city = ["Leeds", "York", "Hull"][rng.usize(..3)];
-    let address = json!({ "street": "1 High St", "city": city, "state": "", "zip": "LS1", "country": "United Kingdom" });
+    let country = "United Kingdom";
+    let address =
+        json!({ "street": "1 High St", "city": city, "state": "", "zip": "LS1", "country": country });
     match step {
         "place" => {
-            let lines: Vec<_> = (0..rng.usize(..4))
-                .map(|_| {
-                    let price = json!({ "amount": format!("{}.{:02}", rng.u8(..100), rng.u8(..100)), "currency": "GBP" });
-                    json!({ "productId": "lamp", "name": "Lamp", "quantity": rng.i64(1..9), "unitPrice": price })
-                })
-                .collect();
+            let lines: Vec<_> = (0..rng.usize(..4)).map(|_| line(rng)).collect();
             let customer = format!("customer-{}", rng.u8(..5));
             json!({ "customerId": customer, "lines": lines, "shippingAddress": address })
         }
@@ -194,6 +197,12 @@ fn body(step: &str, rng: &mut Rng) -> Value {
         "cancel" | "refund" => json!({ "reason": "changed my mind" }),
         _ => Value::Null,
     }
+}
+
+fn line(rng: &mut Rng) -> Value {
+    let amount = format!("{}.{:02}", rng.u8(..100), rng.u8(..100));
+    let price = json!({ "amount": amount, "currency": "GBP" });
+    json!({ "productId": "lamp", "name": "Lamp", "quantity": rng.i64(1..9), "unitPrice": price })
 }
 
 /// Everything that was ever sent to the store.

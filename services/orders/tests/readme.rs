@@ -1,4 +1,5 @@
 //! The README is true: its story runs as it stands there, and its program is the one in `services/runs`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The story that the service tells about itself, over HTTP, as a caller lives through it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

@@ -3,8 +3,8 @@
 
 use crate::drive::{self, EVERYTHING, build, contents, deposited, get, history, note, on, opened};
 use crate::failure::{ensure, ensure_eq};
-use crate::fixtures::{Balance, OpenAccount, Total, group};
-use crate::{Failure, Harness, Outcome, Stores};
+use crate::fixtures::{OpenAccount, Total, group};
+use crate::{Harness, Outcome, Stores};
 use diptych_core::{Clock, Position, Timestamp, Value};
 use diptych_query::{Group, RowRef, Stopped};
 use std::time::Duration;
@@ -112,19 +112,5 @@ pub(crate) async fn the_time_of_passing_is_kept(harness: &dyn Harness) -> Outcom
             ensure_eq!(passed, Some(*time), "when {position} was passed, asked in round {round}");
         }
     }
-    Ok(())
-}
-
-/// What queries read with cannot write: the store itself refuses.
-pub(crate) async fn readers_cannot_write(harness: &dyn Harness) -> Outcome {
-    let stores = harness.open(Vec::new()).await?;
-    let balance = group::<Balance>(harness);
-    on(&stores, "a", &[opened("ann")]).await?;
-    build(&stores, &balance, EVERYTHING).await?;
-    let before = contents(&stores, &balance).await?;
-    if let Some(Ok(())) = harness.write_through_reader(&stores, "balance").await {
-        return Err(Failure::new("a reader's connection wrote a row"));
-    }
-    ensure_eq!(contents(&stores, &balance).await?, before, "the rows after the attempt");
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// One table of a fold, without its types.
 pub trait TableFold: Send {
-    /// Decodes and routes facts.
+    /// Decodes and routes facts. A table that is known to be empty folds them at once.
     ///
     /// # Errors
     /// A fact that cannot be decoded or routed.
@@ -38,10 +38,12 @@ pub trait TableFold: Send {
     fn rows_held(&self) -> usize;
 }
 
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// A table of a typed projection.
 pub struct TypedTable<M: Projection> {
     fresh: bool,
-    index: HashMap<(Tenant, M::Key), usize, foldhash::fast::RandomState>,
+    index: Map<Tenant, Map<M::Key, usize>>,
     slots: Vec<Slot<M>>,
     queue: Vec<(Fact<M::Event>, Touched<M>)>,
     wanted: Vec<RowRef>,
@@ -86,22 +88,23 @@ impl<M: Projection> TypedTable<M> {
     /// The slot of a key; a new one is asked of the store unless there is nothing to ask.
     fn slot(&mut self, tenant: &Tenant, key: M::Key) -> usize {
         let next = self.slots.len();
-        let slot = *self.index.entry((tenant.clone(), key.clone())).or_insert(next);
-        if slot == next {
-            if !self.fresh {
-                self.wanted.push(RowRef { tenant: tenant.clone(), key: M::key_values(&key) });
-            }
-            let tenant = tenant.clone();
-            self.slots.push(Slot {
-                tenant,
-                key,
-                row: None,
-                guard: Position::START,
-                stored: None,
-                changed: false,
-            });
+        // Looked up by reference: a key that is known, as most are, is neither cloned nor counted.
+        if let Some(slot) = self.index.get(tenant).and_then(|keys| keys.get(&key)) {
+            return *slot;
         }
-        slot
+        self.index.entry(tenant.clone()).or_default().insert(key.clone(), next);
+        if !self.fresh {
+            self.wanted.push(RowRef { tenant: tenant.clone(), key: M::key_values(&key) });
+        }
+        self.slots.push(Slot {
+            tenant: tenant.clone(),
+            key,
+            row: None,
+            guard: Position::START,
+            stored: None,
+            changed: false,
+        });
+        next
     }
 
     fn plan_one(&mut self, raw: &Arc<RawFact>) -> Result<(), FoldError> {
@@ -131,8 +134,27 @@ impl<M: Projection> TypedTable<M> {
                 Touched::Starting(slots)
             }
         };
+        if self.fresh {
+            // A table that is empty asks for no row: the fact is folded while it is at hand.
+            return self.fold_touched(&fact, &touched, Position::START);
+        }
         self.queue.push((fact, touched));
         Ok(())
+    }
+
+    fn fold_touched(
+        &mut self,
+        fact: &Fact<M::Event>,
+        touched: &Touched<M>,
+        clock: Position,
+    ) -> Result<(), FoldError> {
+        match touched {
+            Touched::One(slot) => self.fold_one(*slot, None, fact, clock),
+            Touched::Many(slots) => slots.iter().try_for_each(|slot| self.fold_one(*slot, None, fact, clock)),
+            Touched::Starting(slots) => {
+                slots.iter().try_for_each(|(slot, start)| self.fold_one(*slot, Some(start), fact, clock))
+            }
+        }
     }
 
     fn fold_one(
@@ -241,7 +263,7 @@ impl<M: Projection> TableFold for TypedTable<M> {
             let StoredRow { row: RowRef { tenant, key }, values, guard, hash } = stored;
             let unreadable = |error| row_error(&key, |key| FoldErrorKind::RowUnreadable { key, error });
             let typed = M::key_from_values(&key).map_err(unreadable)?;
-            let Some(slot) = self.index.get(&(tenant.clone(), typed)) else {
+            let Some(slot) = self.index.get(&tenant).and_then(|keys| keys.get(&typed)) else {
                 continue;
             };
             let slot = &mut self.slots[*slot];
@@ -266,19 +288,7 @@ impl<M: Projection> TableFold for TypedTable<M> {
         guarded(&raw, &mut |cursor| {
             for (index, (fact, touched)) in queue.iter().enumerate() {
                 *cursor = index;
-                match touched {
-                    Touched::One(slot) => self.fold_one(*slot, None, fact, clock)?,
-                    Touched::Many(slots) => {
-                        for slot in slots {
-                            self.fold_one(*slot, None, fact, clock)?;
-                        }
-                    }
-                    Touched::Starting(slots) => {
-                        for (slot, start) in slots {
-                            self.fold_one(*slot, Some(start), fact, clock)?;
-                        }
-                    }
-                }
+                self.fold_touched(fact, touched, clock)?;
             }
             Ok(())
         })

@@ -222,11 +222,8 @@ impl GroupTx<'_> {
                 inline.fold_command(self.connection, head, through, facts, &mut digests)?;
             }
         }
-        let took = started.elapsed();
-        if took > self.shared.limits.inline_budget {
-            let position = through.position().0;
-            tracing::warn!(?took, position, "inline read models took longer than their budget");
-        }
+        let budget = self.shared.limits.inline_budget;
+        self.state.over_budget.note(started.elapsed(), budget, self.now);
         Ok(digests)
     }
 

@@ -1,6 +1,7 @@
 //! The one thread that appends. It takes every command that waits, commits them together, and answers them
 //! all.
 
+mod budget;
 mod command;
 mod group;
 mod inline;
@@ -47,6 +48,7 @@ pub(crate) struct State {
     /// The latest time that the ledger or the log holds.
     pub(crate) latest: Timestamp,
     pub(crate) names: Interned,
+    pub(crate) over_budget: budget::OverBudget,
 }
 
 impl WriterHandle {
@@ -117,7 +119,8 @@ impl Drop for WriterHandle {
 impl State {
     fn new(shared: &Shared) -> Self {
         let identity = shared.identity;
-        Self { identity, head: shared.start(), latest: Timestamp::EPOCH, names: Interned::default() }
+        let (names, over_budget) = (Interned::default(), budget::OverBudget::default());
+        Self { identity, head: shared.start(), latest: Timestamp::EPOCH, names, over_budget }
     }
 }
 

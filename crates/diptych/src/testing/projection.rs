@@ -94,7 +94,7 @@ impl GivenFacts {
     #[track_caller]
     fn rows_every_way<M: Projection + Debug + PartialEq>(&self) -> Vec<M> {
         let count = self.facts.len();
-        let whole = Table::<M>::folded(&self.facts, &[0..count]);
+        let whole = Table::<M>::folded(&self.facts, std::slice::from_ref(&(0..count)));
         let check = |way: &str, batches: &[std::ops::Range<usize>]| {
             let rows = Table::<M>::folded(&self.facts, batches);
             assert_eq!(rows, whole, "the rows differ when the facts are folded {way}");

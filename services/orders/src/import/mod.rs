@@ -62,6 +62,7 @@ impl Verb for Import {
             let started = Instant::now();
             match import(service, &file, &progress_bar()).await? {
                 Some(Imported { rows, invoices }) => {
+                    catch_up(service).await?;
                     let seconds = started.elapsed().as_secs_f64();
                     eprintln!("imported {invoices} invoices ({rows} rows) in {seconds:.1} s");
                 }
@@ -101,6 +102,14 @@ pub async fn import(
     service.commands().handle::<DataImport>(request).await?;
     bar.finish_with_message("invoices imported");
     Ok(Some(imported))
+}
+
+/// Brings every read model to the end of the log, so that whoever looks next finds nothing missing.
+async fn catch_up(service: &Running) -> Result<(), VerbError> {
+    for (_, group) in service.queries().models() {
+        service.projector().drain(group.name()).await?;
+    }
+    Ok(())
 }
 
 async fn send_all(service: &Running, invoices: Vec<Invoice>, bar: &ProgressBar) -> Result<(), VerbError> {

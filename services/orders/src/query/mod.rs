@@ -4,7 +4,6 @@ mod customer_account;
 mod fulfilment_queue;
 mod order_summary;
 mod sales;
-#[cfg(test)]
 mod samples;
 
 pub use customer_account::{AccountEvent, CustomerAccount};

@@ -1,4 +1,5 @@
 //! Events that the tests of every projection begin with.
+#![cfg(test)]
 
 use crate::facts::{Address, CreditNoteEvent, CustomerId, LineItem, OrderEvent};
 use diptych::prelude::*;

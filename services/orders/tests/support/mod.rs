@@ -1,5 +1,6 @@
 //! What the proofs of this service share: a folder of their own, a small HTTP client, the real server,
 //! figures.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub(crate) mod figures;
