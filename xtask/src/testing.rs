@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::process::cargo;
 
 /// The one test command of the README; `ci` runs exactly this.
-const TEST_COMMAND: &[&str] = &["test", "--workspace", "--locked"];
+const TEST_COMMAND: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fast"];
 
 /// What tests need beside the code, with what cannot run without it.
 const NEEDS: &[(&str, &str)] =

@@ -129,18 +129,39 @@ impl Commands {
     async fn run(&self, request: RawRequest) -> Result<RawReceipt, RawError> {
         let keyed = request.envelope.id.is_some() && !request.envelope.id_is_new;
         let checked = self.check(request).await?;
-        if keyed && let Some(record) = self.final_record(&checked.header).await? {
-            return self.replay(&checked, record).await;
+        match self.decide_until_settled(&checked).await {
+            Err(error) if keyed && !matches!(error, HandleError::Rejected(_)) => {
+                self.replay_instead_of(&checked, error).await
+            }
+            Err(HandleError::Conflict(conflict)) => self.refuse_conflict(&checked, conflict).await,
+            answer => answer,
         }
+    }
+
+    /// The outcome that the key claimed before, or else the error. A commit tells by itself that its key is
+    /// claimed, so nothing is looked up for a command that is new, which nearly all are.
+    async fn replay_instead_of(
+        &self,
+        checked: &Checked<'_>,
+        error: RawError,
+    ) -> Result<RawReceipt, RawError> {
+        match (self.final_record(&checked.header).await, error) {
+            (Ok(Some(record)), _) => self.replay(checked, record).await,
+            (Err(HandleError::Refused(refusal)), _) => Err(refusal.into()),
+            (_, HandleError::Conflict(conflict)) => self.refuse_conflict(checked, conflict).await,
+            (_, error) => Err(error),
+        }
+    }
+
+    /// Decides until the store takes the decision, or the command has lost too many races.
+    async fn decide_until_settled(&self, checked: &Checked<'_>) -> Result<RawReceipt, RawError> {
         let mut attempt = 1;
         loop {
-            match self.attempt(&checked, attempt > 1).await {
+            match self.attempt(checked, attempt > 1).await {
                 Err(HandleError::Conflict(conflict)) => {
                     let named = checked.expected != ExpectedVersion::Any;
                     if named || attempt >= self.limits.attempts_max {
-                        return self
-                            .refuse_conflict(&checked, Conflict { attempts: attempt, ..conflict })
-                            .await;
+                        return Err(HandleError::Conflict(Conflict { attempts: attempt, ..conflict }));
                     }
                     let header = &checked.header;
                     self.metrics.retried(header.stream.stream.category.as_str(), &header.name);

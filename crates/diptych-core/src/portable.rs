@@ -6,7 +6,7 @@ use crate::{DecodeError, Money, Position, Timestamp, Value, ValueType, Version};
 /// A type that every store can keep in a column and give back unchanged.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a column",
-    note = "columns are i64, i32, u32, bool, String, Timestamp, Money, Vec<u8>, ids, scalars, Option of them",
+    note = "columns are i64, i32, u32, bool, String, Timestamp, Money, Vec<u8>, ids, scalars or their Option",
     note = "mark a structured field `#[json]`; keep a fraction as Money or as an integer of smaller units"
 )]
 pub trait Portable: Sized {

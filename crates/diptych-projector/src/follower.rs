@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub struct ProjectorLimits {
     /// The most positions of one transaction. A model that lags takes as many as wait, up to this.
     pub batch_positions_max: usize,
+    /// The most positions that a first build reads at once: few, for a block to stay in the processor's cache.
+    pub build_block_positions_max: usize,
     /// The most rows that a first build holds in memory before it writes them.
     pub build_rows_max: usize,
     /// How often a fact that fails is folded again before the model stops.
@@ -28,6 +30,7 @@ impl Default for ProjectorLimits {
     fn default() -> Self {
         Self {
             batch_positions_max: 10_000,
+            build_block_positions_max: 2_000,
             build_rows_max: 2_000_000,
             fold_retries_max: 2,
             retry_pause_min: Duration::from_millis(20),
@@ -121,7 +124,7 @@ impl Follower {
         match self.advance().await {
             Ok(step) => {
                 self.failures = 0;
-                if step == Step::Advanced || matches!(self.entry.health(), Health::Retrying { .. }) {
+                if matches!(self.entry.health(), Health::Retrying { .. }) {
                     self.entry.set_health(Health::Live);
                 }
                 step
@@ -167,13 +170,14 @@ impl Follower {
         loop {
             let through = block.through.position();
             let done = through >= block.head || fold.rows_held() >= self.limits.build_rows_max;
+            let positions_max = self.limits.build_block_positions_max;
             let folding = tokio::task::spawn_blocking(move || {
                 let result = fold.plan(&block).and_then(|()| fold.run());
                 result.map(|()| fold)
             });
             // The next block is read while this one folds.
             let (folded, next) = tokio::join!(folding, async {
-                if done { None } else { Some(self.read(through, self.limits.batch_positions_max).await) }
+                if done { None } else { Some(self.read(through, positions_max).await) }
             });
             let gone = |error| Fault::transient(Code::Internal, "the folding thread ended").because(error);
             fold = folded.map_err(gone)??;
@@ -206,6 +210,10 @@ impl Follower {
     }
 
     fn note(&mut self, advanced: Advanced) {
+        // Before whoever waits is woken: an answer must not carry a health that is over.
+        if self.entry.health() != Health::Live {
+            self.entry.set_health(Health::Live);
+        }
         self.entry.advance(advanced.checkpoint.mark.position());
         self.checkpoint = Some(advanced.checkpoint);
         self.failing = None;

@@ -468,7 +468,10 @@ impl Queries {
 
     fn health(&self, group: &Group, checkpoint: &Checkpoint) -> Health {
         let live = self.progress.entry(group.name()).health();
-        match (&checkpoint.stopped, live) {
+        // What was written down about a fact that is in the rows by now no longer holds.
+        let reached = checkpoint.mark.position();
+        let stopped = checkpoint.stopped.as_ref().filter(|stopped| stopped.position > reached);
+        match (stopped, live) {
             (Some(stopped), Health::Live) => {
                 Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
             }
