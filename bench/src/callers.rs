@@ -34,13 +34,22 @@ impl Caller {
 
     /// Opens every account, many at a time.
     pub(crate) async fn open_accounts(&self, callers: usize) -> Outcome<()> {
+        self.each_account(callers, Workload::opening).await
+    }
+
+    /// Gives every account one command, so that its state is at hand.
+    pub(crate) async fn warm(&self, callers: usize) -> Outcome<()> {
+        self.each_account(callers, Workload::next).await
+    }
+
+    async fn each_account(&self, callers: usize, action: fn(&mut Workload) -> Action) -> Outcome<()> {
         let mut tasks = Vec::new();
         for lane in 0..callers {
             let this = self.clone();
             tasks.push(tokio::spawn(async move {
                 let mut workload = Workload::new(ACCOUNTS, 1_000 + lane as u64);
                 for account in (lane..ACCOUNTS).step_by(callers) {
-                    this.give(account, workload.opening()).await?;
+                    this.give(account, action(&mut workload)).await?;
                 }
                 Outcome::Ok(())
             }));

@@ -100,7 +100,8 @@ impl Workload {
             counterparty: format!("DE{:020}", self.rng.u64(..)),
             channel: if self.rng.bool() { "mobile" } else { "branch" }.to_owned(),
             description: format!(
-                "invoice {} of last month for goods and services, paid within the agreed time less two per cent discount",
+                "invoice {} of last month for goods and services, \
+                paid within the agreed time less two per cent discount",
                 self.rng.u32(100_000..1_000_000)
             ),
         }

@@ -167,14 +167,14 @@ impl Bench {
             self.running.stop().await?;
             self.running = open(&self.place, true).await?;
             self.caller = Caller::of(&self.running);
-            self.caller.rate(CALLERS[1], self.slice / 4, u64::MAX / 20_000).await?;
+            self.caller.warm(CALLERS[2]).await?;
             let live = self.product(CALLERS[1]).await?;
             line.samples.push(Sample::of(live, still).probe(before, self.probe()?));
             self.running.projector().drain("account_summary").await?;
             self.running.stop().await?;
             self.running = open(&self.place, false).await?;
             self.caller = Caller::of(&self.running);
-            self.caller.rate(CALLERS[1], self.slice / 4, u64::MAX / 20_000).await?;
+            self.caller.warm(CALLERS[2]).await?;
         }
         self.running.stop().await?;
         self.reference.close()?;

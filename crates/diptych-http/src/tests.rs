@@ -208,6 +208,9 @@ impl EventStore for Store {
             let retry_after = Duration::from_secs(seconds);
             return Box::pin(async move { Err(CommitError::Overloaded { retry_after }) });
         }
+        if let Some(answer) = self.claimed(&commit) {
+            return Box::pin(async move { answer });
+        }
         if *self.contended.lock().unwrap() && matches!(commit.effect, Effect::Append { .. }) {
             let conflict = Conflict {
                 stream: commit.header.stream.stream,
@@ -244,6 +247,19 @@ impl EventStore for Store {
 }
 
 impl Store {
+    /// What a key that is already claimed answers.
+    fn claimed(&self, commit: &Commit) -> Option<Result<Committed, CommitError>> {
+        let Commit { header, effect } = commit;
+        let records = self.records.lock().unwrap();
+        let mut claims = records.iter().filter(|record| !matches!(record.outcome, Outcome::Refused(_)));
+        let record = claims.find(|record| record.header.id == header.id)?;
+        match effect {
+            Effect::Refuse { .. } => None,
+            _ if record.header.hash != header.hash => Some(Err(CommitError::KeyReused)),
+            _ => Some(Ok(Committed { record: record.clone(), events: Vec::new(), replayed: true })),
+        }
+    }
+
     fn apply(&self, commit: Commit) -> Committed {
         let Commit { header, effect } = commit;
         let mut facts = self.facts.lock().unwrap();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub struct ProjectorLimits {
     /// The most positions of one transaction. A model that lags takes as many as wait, up to this.
     pub batch_positions_max: usize,
-    /// The most positions that a first build reads at once: few, for a block to stay in the processor's cache.
+    /// The most positions that a first build reads at once: few, to keep them in the processor's cache.
     pub build_block_positions_max: usize,
     /// The most rows that a first build holds in memory before it writes them.
     pub build_rows_max: usize,
