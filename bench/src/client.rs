@@ -81,7 +81,7 @@ pub(crate) fn rate(
     time: Duration,
 ) -> Outcome<f64> {
     let requests: Vec<String> = paths.iter().map(|path| request(path)).collect();
-    let asked = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let started = Instant::now();
         let mut threads = Vec::new();
         for number in 0..connections {
@@ -105,8 +105,7 @@ pub(crate) fn rate(
             asked += thread.join().map_err(|_| "a client panicked")??;
         }
         Outcome::Ok(asked as f64 / started.elapsed().as_secs_f64())
-    });
-    asked
+    })
 }
 
 fn request(path: &str) -> String {

@@ -23,7 +23,7 @@ pub(crate) fn fdatasync_per_second(directory: &Path) -> Outcome<f64> {
     let started = Instant::now();
     let mut calls = 0_u64;
     while started.elapsed() < TIME {
-        if calls % FILE_PAGES == 0 {
+        if calls.is_multiple_of(FILE_PAGES) {
             file.seek(SeekFrom::Start(0))?;
         }
         file.write_all(&PAGE)?;
