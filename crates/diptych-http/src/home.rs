@@ -3,7 +3,7 @@
 use crate::app::{App, Prefix, private};
 use crate::html::{self, escape};
 use crate::json::{Node, Object};
-use crate::{headers, model, words};
+use crate::{headers, model};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -24,7 +24,7 @@ impl Standing {
     /// The lag in words.
     fn lag(&self) -> String {
         let now = self.now.as_ref();
-        now.map_or_else(|| "not known".to_owned(), |(freshness, _)| words::lag(freshness))
+        now.map_or_else(|| "not known".to_owned(), |(freshness, _)| freshness.lag().in_words())
     }
 
     /// The health in one word.

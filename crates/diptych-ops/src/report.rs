@@ -215,14 +215,14 @@ fn status_text(status: &StatusReport) -> String {
 fn models_table(models: &[ModelStatus]) -> String {
     let mut table = table(&["model", "mode", "contract", "rows", "position", "lag", "health"]);
     for model in models {
-        let Freshness { projection_position, lag_events, lag_seconds, .. } = &model.freshness;
+        let projection_position = model.freshness.projection_position;
         table.add_row(vec![
             model.model.to_owned(),
             model.mode.to_owned(),
             model.contract.clone(),
             model.rows.to_string(),
             projection_position.to_string(),
-            lag_in_words(*lag_events, *lag_seconds),
+            lag_in_words(model.freshness.lag()),
             health_text(&model.health),
         ]);
     }
@@ -303,8 +303,8 @@ fn rows_text(rows: &RowsReport) -> String {
     for row in &rows.rows {
         table.add_row(row.iter().map(cell_text));
     }
-    let Freshness { lag_events, lag_seconds, projection_position, .. } = &rows.freshness;
-    let lag = lag_in_words(*lag_events, *lag_seconds);
+    let projection_position = rows.freshness.projection_position;
+    let lag = lag_in_words(rows.freshness.lag());
     let mut text = format!("{table}\n{} rows, {lag} at position {projection_position}", rows.rows.len());
     if let Some(token) = &rows.next_page_token {
         let _ = write!(text, "; more with pageToken={token}");

@@ -1,26 +1,22 @@
-//! Lag as people say it.
+//! Lag and sizes as operators read them.
+
+use diptych_query::Lag;
 
 /// Lag in words: `up to date`, `3 events, 2 s behind`.
 ///
 /// ```
-/// assert_eq!(diptych_ops::lag_in_words(0, 0.0), "up to date");
-/// assert_eq!(diptych_ops::lag_in_words(3, 130.0), "3 events, 2 min behind");
+/// use diptych_query::Lag;
+/// assert_eq!(diptych_ops::lag_in_words(Lag::default()), "up to date");
+/// assert_eq!(diptych_ops::lag_in_words(Lag { events: 3, seconds: 130.0 }), "3 events, 2 min behind");
 /// ```
 #[must_use]
-pub fn lag_in_words(lag_events: u64, lag_seconds: f64) -> String {
-    let events = match lag_events {
-        0 => return "up to date".to_owned(),
-        1 => "1 event".to_owned(),
-        more => format!("{more} events"),
-    };
-    let time = match lag_seconds {
-        seconds if seconds < 1.0 => "less than 1 s".to_owned(),
-        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
-        seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),
-        seconds if seconds < 172_800.0 => format!("{:.0} h", seconds / 3_600.0),
-        seconds => format!("{:.0} days", seconds / 86_400.0),
-    };
-    format!("{events}, {time} behind")
+pub fn lag_in_words(lag: Lag) -> String {
+    let words = lag.in_words();
+    match lag.events {
+        0 => words,
+        1 => format!("1 event, {words}"),
+        more => format!("{more} events, {words}"),
+    }
 }
 
 /// Bytes as people say them.

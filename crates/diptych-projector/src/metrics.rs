@@ -1,6 +1,7 @@
 //! What the hinge counts, under Prometheus names.
 
 use diptych_core::Position;
+use diptych_query::Lag;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -78,10 +79,10 @@ impl ProjectionMetrics {
     }
 
     /// Notes where a model stands against the log, measured when somebody looks.
-    pub fn measured(&self, projection: &str, position: Position, lag_events: u64, lag_seconds: f64) {
+    pub fn measured(&self, projection: &str, position: Position, lag: Lag) {
         let labels = projection_labels(projection);
-        self.lag_seconds.get_or_create(&labels).set(lag_seconds);
-        self.lag_events.get_or_create(&labels).set(i64::try_from(lag_events).unwrap_or(i64::MAX));
+        self.lag_seconds.get_or_create(&labels).set(lag.seconds);
+        self.lag_events.get_or_create(&labels).set(i64::try_from(lag.events).unwrap_or(i64::MAX));
         self.last_position.get_or_create(&labels).set(i64::try_from(position.0).unwrap_or(i64::MAX));
     }
 

@@ -4,7 +4,7 @@
 use crate::follower::{Follower, FollowerParts, ProjectorLimits, Step};
 use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
-use diptych_query::{Feed, Group, Health, Mode, ModelStore, Progress, ProgressEntry, Schema};
+use diptych_query::{Feed, Group, Health, Lag, Mode, ModelStore, Progress, ProgressEntry, Schema};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -218,13 +218,12 @@ impl Projector {
     /// # Errors
     /// A fault of the store.
     pub async fn measure(&self) -> Result<(), Fault> {
-        let head = self.parts.feed.head().await?.position();
+        let FollowerParts { feed, store, clock, .. } = &self.parts;
         for followed in self.followed.values() {
-            let position = self.parts.store.checkpoint(&followed.group).await?.mark.position();
-            let first = if position < head { self.parts.feed.mark(position.next()).await? } else { None };
-            let lag = first.map_or(0.0, |first| self.parts.clock.now().seconds_since(first.recorded_at));
+            let position = store.checkpoint(&followed.group).await?.mark.position();
+            let lag = Lag::measure(&**feed, &**clock, position).await?;
             for model in followed.group.models() {
-                self.metrics().measured(model.schema().name, position, position.lag_to(head), lag);
+                self.metrics().measured(model.schema().name, position, lag);
             }
         }
         Ok(())

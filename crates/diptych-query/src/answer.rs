@@ -1,5 +1,6 @@
 //! Answers that say how fresh they are. A query never returns a bare value.
 
+use crate::Lag;
 use diptych_core::{Position, Timestamp, Token};
 use serde::Serialize;
 
@@ -40,6 +41,14 @@ pub struct Freshness {
     pub token: Token,
     /// Whether the answer is older than the model's contract allows.
     pub stale: bool,
+}
+
+impl Freshness {
+    /// How far behind the answer is.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        Lag { events: self.lag_events, seconds: self.lag_seconds }
+    }
 }
 
 /// How a read model is doing.

@@ -11,6 +11,7 @@ mod feed;
 mod find;
 pub mod fold;
 mod group;
+mod lag;
 mod metrics;
 mod model;
 mod model_store;
@@ -32,6 +33,7 @@ pub use feed::{Block, Categories, Feed, Mark};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{Fold, FoldError, FoldErrorKind};
 pub use group::{AnyModel, Group, erase};
+pub use lag::Lag;
 pub use metrics::QueryMetrics;
 pub use model::ReadModel;
 pub use model_store::{

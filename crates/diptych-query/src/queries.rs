@@ -4,7 +4,7 @@ use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
     Answer, AnyModel, Breach, Checkpoint, Condition, Contract, Cursor, Direction, Feed, Find, Found,
-    Freshness, Group, Health, ModelStore, Page, PageKey, Progress, Projection, QueryError, QueryMetrics,
+    Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, Projection, QueryError, QueryMetrics,
     RawFind, ReadModel, RowRef, Schema,
 };
 use diptych_core::{
@@ -447,18 +447,11 @@ impl Queries {
     ) -> Result<Freshness, QueryError> {
         let mark = checkpoint.mark;
         let position = mark.position();
-        let head = self.feed.head().await?;
-        let lag_events = position.lag_to(head.position());
-        let lag_seconds = if lag_events == 0 {
-            0.0
-        } else {
-            let first = self.feed.mark(position.next()).await?;
-            first.map_or(0.0, |first| self.clock.now().seconds_since(first.recorded_at))
-        };
+        let lag = Lag::measure(&*self.feed, &*self.clock, position).await?;
         Ok(Freshness {
             projection_position: position,
-            lag_seconds,
-            lag_events,
+            lag_seconds: lag.seconds,
+            lag_events: lag.events,
             as_of: (position > Position::START).then_some(mark.recorded_at),
             caught_up_to_requested_position: target.map(|target| position >= target),
             token: mark.token,

@@ -1,0 +1,64 @@
+//! Lag: how far something is behind the head of the log. Measured and put into words here and nowhere else.
+
+use crate::Feed;
+use diptych_core::{Clock, Fault, Position};
+
+/// How far a position is behind the head of the log.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Lag {
+    /// How many events lie between.
+    pub events: u64,
+    /// Seconds since the first of them was recorded; 0 when there is none.
+    pub seconds: f64,
+}
+
+impl Lag {
+    /// Measures a position against the head as it is now.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn measure(feed: &dyn Feed, clock: &dyn Clock, position: Position) -> Result<Self, Fault> {
+        let events = position.lag_to(feed.head().await?.position());
+        if events == 0 {
+            return Ok(Self::default());
+        }
+        let first = feed.mark(position.next()).await?;
+        let seconds = first.map_or(0.0, |first| clock.now().seconds_since(first.recorded_at));
+        Ok(Self { events, seconds })
+    }
+
+    /// As people say it: `up to date`, `2 s behind`.
+    ///
+    /// ```
+    /// use diptych_query::Lag;
+    /// assert_eq!(Lag { events: 3, seconds: 130.0 }.in_words(), "2 min behind");
+    /// ```
+    #[must_use]
+    pub fn in_words(self) -> String {
+        let amount = match self.seconds {
+            _ if self.events == 0 => return "up to date".to_owned(),
+            s if s < 1.0 => "less than 1 s".to_owned(),
+            s if s < 120.0 => format!("{s:.0} s"),
+            s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+            s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
+            s => format!("{:.0} days", s / 86_400.0),
+        };
+        format!("{amount} behind")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_said_in_words() {
+        let check = |events, seconds, words: &str| assert_eq!(Lag { events, seconds }.in_words(), words);
+        check(0, 0.0, "up to date");
+        check(3, 0.4, "less than 1 s behind");
+        check(3, 2.2, "2 s behind");
+        check(3, 300.0, "5 min behind");
+        check(3, 10_800.0, "3 h behind");
+        check(3, 259_200.0, "3 days behind");
+    }
+}
