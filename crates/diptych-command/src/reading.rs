@@ -158,20 +158,12 @@ pub(crate) fn contiguous(stream: &StreamRef, after: Version, events: &[Arc<RawFa
     }
 }
 
-/// An event whose type this code lacks is newer data; one that does not fit its type is damage.
-fn undecodable_code(error: &DecodeError) -> Code {
-    match error {
-        DecodeError::UnknownType { .. } | DecodeError::UnknownVersion { .. } => Code::OlderCode,
-        _ => Code::Undecodable,
-    }
-}
-
 pub(crate) fn unreadable_stream(stream: &StreamRef, error: &DecodeError) -> Fault {
     let message = format!("stream `{stream}` holds an event that cannot be read");
-    Fault::permanent(undecodable_code(error), message).because(error.clone())
+    Fault::permanent(error.code(), message).because(error.clone())
 }
 
 pub(crate) fn unreadable(raw: &RawFact, error: &DecodeError) -> Fault {
     let message = format!("the event at position {} cannot be read", raw.position);
-    Fault::permanent(undecodable_code(error), message).because(error.clone())
+    Fault::permanent(error.code(), message).because(error.clone())
 }

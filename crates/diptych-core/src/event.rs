@@ -1,5 +1,6 @@
 //! Event languages: how typed events become stored bytes and come back. Knows nothing of streams or stores.
 
+use crate::Code;
 use schemars::{Schema, SchemaGenerator};
 use thiserror::Error;
 
@@ -164,6 +165,15 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// The code with a page of its own: an unknown type is newer data, one that does not fit is damage.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::UnknownType { .. } | Self::UnknownVersion { .. } => Code::OlderCode,
+            Self::ForeignCategory { .. } | Self::Malformed { .. } => Code::Undecodable,
+        }
+    }
+
     /// For an unknown type name.
     #[must_use]
     pub fn unknown_type(name: &str) -> Self {

@@ -72,10 +72,7 @@ impl FoldError {
     #[must_use]
     pub fn code(&self) -> Code {
         match &self.kind {
-            FoldErrorKind::Undecodable(
-                DecodeError::UnknownType { .. } | DecodeError::UnknownVersion { .. },
-            ) => Code::OlderCode,
-            FoldErrorKind::Undecodable(_) => Code::Undecodable,
+            FoldErrorKind::Undecodable(error) => error.code(),
             FoldErrorKind::TooManyRows { .. } => Code::ProjectionLimit,
             _ => Code::FoldFailed,
         }
