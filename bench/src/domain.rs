@@ -1,5 +1,6 @@
 //! The accounts as a user of the product writes them: events, commands, decider, read model.
 
+use crate::domain_group::AccountCard;
 use crate::workload::{Action, Movement, Opening, Renaming};
 use diptych::prelude::*;
 
@@ -199,7 +200,10 @@ impl AccountSummary {
 
 /// The service that is measured.
 pub(crate) fn service() -> Service {
-    Service::new("bench").decider::<Account>().read_model::<AccountSummary>()
+    Service::new("bench")
+        .decider::<Account>()
+        .read_model::<AccountSummary>()
+        .group("account_group", |group| group.read_model::<AccountCard>())
 }
 
 /// An action as the product's command.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 mod callers;
 mod client;
 mod domain;
+mod domain_group;
 mod loader;
 mod measure;
 mod options;

@@ -1,7 +1,7 @@
 //! Command languages: intent-named data that asks one stream to change.
 
 use crate::ShapeError;
-use diptych_core::EncodeError;
+use diptych_core::{EncodeError, INDEXED_TEXT_BYTES_MAX};
 use schemars::{Schema, SchemaGenerator};
 
 /// The name of one kind of command, with its place in an address.
@@ -26,10 +26,13 @@ pub trait Command: Sized + Send + Sync + 'static {
     /// Every command.
     const TYPES: &'static [CommandType];
 
+    /// How many bytes a text of a body may have, as `decode` checks it.
+    const TEXT_BYTES_MAX: usize = INDEXED_TEXT_BYTES_MAX;
+
     /// The type of this command.
     fn command_type(&self) -> CommandType;
 
-    /// The body as JSON text.
+    /// The body as JSON text. A typed command whose texts are within the limit is decided without `decode`.
     ///
     /// # Errors
     /// Refuses a command that could not be read back, such as one holding an empty id.

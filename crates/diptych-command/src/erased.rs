@@ -11,6 +11,10 @@ use std::sync::Arc;
 /// A state without its type. Only the decider that made it can read it.
 pub type State = Box<dyn Any + Send>;
 
+/// A command, or the events of one, without its type: what a typed caller hands to the decider and gets back
+/// from it, so that neither reads bytes that it has just written.
+pub type Typed = Box<dyn Any + Send>;
+
 /// A command in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RawCommand {
@@ -21,10 +25,15 @@ pub struct RawCommand {
 }
 
 /// What a decider answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Decided {
     /// Events, possibly none.
-    Events(Vec<NewEvent>),
+    Events {
+        /// As they will be stored.
+        stored: Vec<NewEvent>,
+        /// As the decider made them.
+        typed: Typed,
+    },
     /// The domain's no.
     Rejected(RawRejection),
 }
@@ -57,11 +66,20 @@ pub trait AnyDecider: Send + Sync + 'static {
     /// An event that the code cannot read.
     fn evolve(&self, state: State, events: &[Arc<RawFact>]) -> Result<State, DecodeError>;
 
-    /// Decides a command.
+    /// The state after events that [`AnyDecider::decide`] has just answered.
+    fn evolve_typed(&self, state: State, events: &Typed) -> State;
+
+    /// Decides a command. `typed` is the same command, where the caller has it.
     ///
     /// # Errors
     /// A body without the command's shape, or an event that could not be read back.
-    fn decide(&self, state: &State, command: &RawCommand, context: &Context) -> Result<Decided, DecideError>;
+    fn decide(
+        &self,
+        state: &State,
+        command: &RawCommand,
+        typed: Option<Typed>,
+        context: &Context,
+    ) -> Result<Decided, DecideError>;
 
     /// The state as JSON.
     ///
@@ -131,8 +149,7 @@ impl<D: Decider> AnyDecider for Erased<D> {
     }
 
     fn evolve(&self, state: State, events: &[Arc<RawFact>]) -> Result<State, DecodeError> {
-        // INVARIANT: the handler hands a state back only to the decider that made it.
-        let mut state: Box<D> = state.downcast().expect("a state belongs to the decider that made it");
+        let mut state = owned::<D>(state);
         for raw in events {
             if let Some(event) = raw.decode::<D::Event>()? {
                 *state = std::mem::take(&mut *state).evolve(&event);
@@ -141,12 +158,35 @@ impl<D: Decider> AnyDecider for Erased<D> {
         Ok(state)
     }
 
-    fn decide(&self, state: &State, command: &RawCommand, context: &Context) -> Result<Decided, DecideError> {
-        let command = D::Command::decode(&command.name, &command.body).map_err(DecideError::Shape)?;
-        match typed::<D>(state).decide(command, context) {
+    fn evolve_typed(&self, state: State, events: &Typed) -> State {
+        let events: &Vec<D::Event> =
+            (**events).downcast_ref().expect("events belong to the decider that answered them");
+        let mut state = owned::<D>(state);
+        for event in events {
+            *state = std::mem::take(&mut *state).evolve(event);
+        }
+        state
+    }
+
+    fn decide(
+        &self,
+        state: &State,
+        command: &RawCommand,
+        typed: Option<Typed>,
+        context: &Context,
+    ) -> Result<Decided, DecideError> {
+        // A caller may have the type of another decider of the same category; its bytes say what it means.
+        let typed = typed.and_then(|command| command.downcast::<D::Command>().ok());
+        let command = match typed {
+            Some(command) => *command,
+            None => D::Command::decode(&command.name, &command.body).map_err(DecideError::Shape)?,
+        };
+        match self::typed::<D>(state).decide(command, context) {
             Ok(events) => {
-                let encoded: Result<_, _> = events.iter().map(NewEvent::from_event).collect();
-                encoded.map(Decided::Events).map_err(|error| DecideError::Fault(unstorable(&error)))
+                let stored: Result<Vec<_>, _> = events.iter().map(NewEvent::from_event).collect();
+                let stored = stored.map_err(|error| DecideError::Fault(unstorable(&error)))?;
+                debug_assert!(stored.iter().all(reads_back::<D::Event>), "what is stored must be readable");
+                Ok(Decided::Events { stored, typed: Box::new(events) })
             }
             Err(rejection) => raw_rejection(&rejection).map(Decided::Rejected).map_err(DecideError::Fault),
         }
@@ -165,6 +205,16 @@ impl<D: Decider> AnyDecider for Erased<D> {
 
 fn typed<D: Decider>(state: &State) -> &D {
     (**state).downcast_ref().expect("a state belongs to the decider that made it")
+}
+
+fn owned<D: Decider>(state: State) -> Box<D> {
+    // INVARIANT: the handler hands a state back only to the decider that made it.
+    state.downcast().expect("a state belongs to the decider that made it")
+}
+
+/// Whether the language can read what it has just written.
+fn reads_back<E: Event>(event: &NewEvent) -> bool {
+    matches!(E::decode(event.name, event.schema_version, &event.payload), Ok(Some(_)))
 }
 
 fn raw_rejection(rejection: &impl Rejection) -> Result<RawRejection, Fault> {

@@ -158,6 +158,11 @@ fn without_location(message: &str) -> String {
     message.rsplit_once(" at line ").map_or(message, |(head, _)| head).to_owned()
 }
 
+/// Whether no text inside a body is longer than allowed or holds NUL.
+pub(crate) fn texts_fit(body: &str, text_bytes_max: usize) -> bool {
+    unfit_text(body, text_bytes_max).is_none()
+}
+
 /// Why the texts inside a JSON fragment cannot be stored, if they cannot: one is too long or holds NUL.
 fn unfit_text(json: &str, text_bytes_max: usize) -> Option<String> {
     let bytes = json.as_bytes();

@@ -3,13 +3,14 @@
 use crate::cache::{Loaded, StateCache};
 use crate::erased::DecideError;
 use crate::error::RawRejection;
+use crate::fields::texts_fit;
 use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
 use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
 use crate::store::{Commit, CommitError, Committed, Effect, EventStore};
 use crate::{
     AnyDecider, Command, CommandMetrics, Conflict, Context, Decided, Decider, HandleError, RawCommand,
-    RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request,
+    RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
 };
 use diptych_core::{
     Action, Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, Permit,
@@ -57,10 +58,18 @@ pub struct Commands {
 /// A command with everything about it checked.
 struct Checked<'a> {
     decider: &'a dyn AnyDecider,
+    /// The command's name, as the decider's language has it.
+    name: &'static str,
     header: CommandHeader,
     command: RawCommand,
     context: Context,
     expected: ExpectedVersion,
+}
+
+/// A command's answer, with its events as the decider made them where it has just made them.
+struct Settled {
+    receipt: RawReceipt,
+    typed: Option<Typed>,
 }
 
 impl Commands {
@@ -97,17 +106,21 @@ impl Commands {
         &self,
         request: Request<D::Command>,
     ) -> Result<Receipt<D::Event>, HandleError<D::Rejection>> {
-        let encoded = request.command.encode();
+        let Request { command, envelope } = request;
+        let encoded = command.encode();
         let body = encoded.map_err(|error| Refusal::Shape(crate::ShapeError::field("", error)))?;
-        let name = request.command.command_type().name.to_owned();
-        let command = RawCommand { name, body };
-        let raw = RawRequest { category: D::Event::CATEGORY.to_owned(), command, envelope: request.envelope };
-        let receipt = self.handle_raw(raw).await.map_err(|error| error.map(typed_rejection::<D>))?;
-        let mut events = Vec::with_capacity(receipt.events.len());
-        for raw in &receipt.events {
-            events.extend(raw.decode::<D::Event>().map_err(|error| unreadable(raw, &error))?);
-        }
-        let Receipt { stream, version, token, command, replayed, .. } = receipt;
+        let raw = RawCommand { name: command.command_type().name.to_owned(), body };
+        // What does not fit is left to the reading of the body, which says what is wrong with it.
+        let fits = texts_fit(&raw.body, D::Command::TEXT_BYTES_MAX);
+        let typed = fits.then(|| Box::new(command) as Typed);
+        let raw = RawRequest { category: D::Event::CATEGORY.to_owned(), command: raw, envelope };
+        let settled = self.settle(raw, typed).await.map_err(|error| error.map(typed_rejection::<D>))?;
+        let Settled { receipt: Receipt { stream, version, token, command, replayed, events }, typed } =
+            settled;
+        let events = match typed.and_then(|typed| typed.downcast().ok()) {
+            Some(typed) => *typed,
+            None => typed_events(&events)?,
+        };
         Ok(Receipt { stream, version, token, events, command, replayed })
     }
 
@@ -116,26 +129,46 @@ impl Commands {
     /// # Errors
     /// As [`Commands::handle`], with the rejection in the ledger's form.
     pub async fn handle_raw(&self, request: RawRequest) -> Result<RawReceipt, RawError> {
+        self.settle(request, None).await.map(|settled| settled.receipt)
+    }
+
+    /// Handles a command and counts it. A name that no decider knows must not become a label of its own.
+    async fn settle(&self, request: RawRequest, typed: Option<Typed>) -> Result<Settled, RawError> {
         let started = Instant::now();
-        let (category, command) = (request.category.clone(), request.command.name.clone());
-        let result = self.run(request).await;
-        // A name that no decider knows must not become a label of its own.
-        if !matches!(&result, Err(HandleError::Refused(Refusal::Unknown { .. }))) {
-            self.metrics.observe(&category, &command, outcome_label(&result), started.elapsed());
-        }
+        let (decider, name) = self.addressed(&request)?;
+        let result = self.run(decider, name, request, typed).await;
+        self.metrics.observe(decider.category(), name, outcome_label(&result), started.elapsed());
         result
     }
 
-    async fn run(&self, request: RawRequest) -> Result<RawReceipt, RawError> {
+    /// Whose command it is, and its name in that language.
+    fn addressed(&self, request: &RawRequest) -> Result<(&dyn AnyDecider, &'static str), Refusal> {
+        let RawRequest { category, command, .. } = request;
+        let unknown = |what: String| Refusal::Unknown { what };
+        let decider =
+            self.deciders.get(category.as_str()).ok_or_else(|| unknown(format!("category `{category}`")))?;
+        let known = decider.commands().iter().find(|known| known.name == command.name);
+        let known = known.ok_or_else(|| unknown(format!("command `{}`", command.name)))?;
+        Ok((decider.as_ref(), known.name))
+    }
+
+    async fn run(
+        &self,
+        decider: &dyn AnyDecider,
+        name: &'static str,
+        request: RawRequest,
+        typed: Option<Typed>,
+    ) -> Result<Settled, RawError> {
         let keyed = request.envelope.id.is_some() && !request.envelope.id_is_new;
-        let checked = self.check(request).await?;
-        match self.decide_until_settled(&checked).await {
+        let checked = self.check(decider, name, request).await?;
+        let receipt = match self.decide_until_settled(&checked, typed).await {
             Err(error) if keyed && !matches!(error, HandleError::Rejected(_)) => {
                 self.replay_instead_of(&checked, error).await
             }
             Err(HandleError::Conflict(conflict)) => self.refuse_conflict(&checked, conflict).await,
-            answer => answer,
-        }
+            answer => return answer,
+        };
+        receipt.map(Settled::read_back)
     }
 
     /// The outcome that the key claimed before, or else the error. A commit tells by itself that its key is
@@ -154,17 +187,21 @@ impl Commands {
     }
 
     /// Decides until the store takes the decision, or the command has lost too many races.
-    async fn decide_until_settled(&self, checked: &Checked<'_>) -> Result<RawReceipt, RawError> {
+    async fn decide_until_settled(
+        &self,
+        checked: &Checked<'_>,
+        mut typed: Option<Typed>,
+    ) -> Result<Settled, RawError> {
         let mut attempt = 1;
         loop {
-            match self.attempt(checked, attempt > 1).await {
+            // A decision consumes the command, so that a second one reads its bytes.
+            match self.attempt(checked, typed.take(), attempt > 1).await {
                 Err(HandleError::Conflict(conflict)) => {
                     let named = checked.expected != ExpectedVersion::Any;
                     if named || attempt >= self.limits.attempts_max {
                         return Err(HandleError::Conflict(Conflict { attempts: attempt, ..conflict }));
                     }
-                    let header = &checked.header;
-                    self.metrics.retried(header.stream.stream.category.as_str(), &header.name);
+                    self.metrics.retried(checked.decider.category(), checked.name);
                     self.pause(attempt).await;
                     attempt += 1;
                 }
@@ -174,7 +211,12 @@ impl Commands {
     }
 
     /// One decision on the state at hand; after a lost race, on what the store has by now.
-    async fn attempt(&self, checked: &Checked<'_>, lost_before: bool) -> Result<RawReceipt, RawError> {
+    async fn attempt(
+        &self,
+        checked: &Checked<'_>,
+        typed: Option<Typed>,
+        lost_before: bool,
+    ) -> Result<Settled, RawError> {
         let header = &checked.header;
         let mut loaded = self.load(checked.decider, &header.stream).await?;
         if lost_before {
@@ -193,17 +235,22 @@ impl Commands {
             }
         }
         let base = loaded.version;
-        let effect = match checked.decider.decide(&loaded.state, &checked.command, &checked.context) {
-            Ok(Decided::Events(events)) => Effect::Append { base, events },
-            Ok(Decided::Rejected(RawRejection { name, data, .. })) => Effect::Reject { base, name, data },
+        let Checked { decider, command, context, .. } = checked;
+        let (effect, typed) = match decider.decide(&loaded.state, command, typed, context) {
+            Ok(Decided::Events { stored, typed }) => (Effect::Append { base, events: stored }, Some(typed)),
+            Ok(Decided::Rejected(RawRejection { name, data, .. })) => {
+                (Effect::Reject { base, name, data }, None)
+            }
             Err(error) => {
                 self.cache.put_back(&header.stream, loaded);
                 return Err(decide_error(error));
             }
         };
         match self.store.commit(Commit { header: header.clone(), effect }).await {
-            Ok(committed) if committed.replayed => self.replay(checked, committed.record).await,
-            Ok(committed) => self.conclude(checked, committed, loaded),
+            Ok(committed) if committed.replayed => {
+                self.replay(checked, committed.record).await.map(Settled::read_back)
+            }
+            Ok(committed) => self.conclude(checked, committed, typed, loaded),
             Err(error) => {
                 self.cache.put_back(&header.stream, loaded);
                 Err(commit_error(error, &header.id))
@@ -216,20 +263,27 @@ impl Commands {
         &self,
         checked: &Checked<'_>,
         committed: Committed,
+        typed: Option<Typed>,
         loaded: Loaded,
-    ) -> Result<RawReceipt, RawError> {
-        let stream = &checked.header.stream;
+    ) -> Result<Settled, RawError> {
+        let Checked { decider, header, .. } = checked;
+        let stream = &header.stream;
         let Committed { record, events, .. } = committed;
         if let Outcome::Rejected { name, data } = &record.outcome {
             self.cache.put_back(stream, loaded);
-            let rejection = checked.decider.rejection(name, data);
+            let rejection = decider.rejection(name, data);
             return Err(HandleError::Rejected(rejection.map_err(|error| unreadable_ledger(&error))?));
         }
         contiguous(stream, loaded.version, &events)?;
-        let state = checked.decider.evolve(loaded.state, &events);
-        let state = state.map_err(|error| unreadable_stream(stream, &error))?;
+        let state = match &typed {
+            Some(typed) => decider.evolve_typed(loaded.state, typed),
+            None => {
+                let state = decider.evolve(loaded.state, &events);
+                state.map_err(|error| unreadable_stream(stream, &error))?
+            }
+        };
         self.cache.put_back(stream, Loaded { state, version: record.version });
-        Ok(receipt(record, events, false))
+        Ok(Settled { receipt: receipt(record, events, false), typed })
     }
 
     /// Answers a command that had its outcome before.
@@ -259,15 +313,14 @@ impl Commands {
         }
     }
 
-    /// Checks everything that needs no state: names, texts, permission, shape.
-    async fn check(&self, request: RawRequest) -> Result<Checked<'_>, RawError> {
+    /// Checks everything that needs no state: texts and permission.
+    async fn check<'a>(
+        &self,
+        decider: &'a dyn AnyDecider,
+        name: &'static str,
+        request: RawRequest,
+    ) -> Result<Checked<'a>, RawError> {
         let RawRequest { category, command, envelope } = request;
-        let unknown = |what: String| Refusal::Unknown { what };
-        let decider =
-            self.deciders.get(category.as_str()).ok_or_else(|| unknown(format!("category `{category}`")))?;
-        if !decider.commands().iter().any(|known| known.name == command.name) {
-            return Err(unknown(format!("command `{}`", command.name)).into());
-        }
         let id =
             envelope.checked_id().transpose().map_err(Refusal::Text)?.unwrap_or_else(generate_command_id);
         let key = StreamKey::new(&envelope.key).map_err(Refusal::Text)?;
@@ -288,7 +341,7 @@ impl Commands {
             correlation: envelope.correlation,
             causation: envelope.causation,
         };
-        Ok(Checked { decider: decider.as_ref(), header, command, context, expected: envelope.expected })
+        Ok(Checked { decider, name, header, command, context, expected: envelope.expected })
     }
 
     fn permit(&self, envelope: &Envelope, header: &CommandHeader) -> Result<Permit, diptych_core::Forbidden> {
@@ -331,6 +384,21 @@ impl Commands {
         let bound = Duration::from_millis(1 << attempt.min(16)).min(self.limits.retry_pause_max);
         tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
     }
+}
+
+impl Settled {
+    /// An answer from the ledger: its events are the stored ones.
+    fn read_back(receipt: RawReceipt) -> Self {
+        Self { receipt, typed: None }
+    }
+}
+
+fn typed_events<E: Event>(events: &[Arc<RawFact>]) -> Result<Vec<E>, Fault> {
+    let mut typed = Vec::with_capacity(events.len());
+    for raw in events {
+        typed.extend(raw.decode::<E>().map_err(|error| unreadable(raw, &error))?);
+    }
+    Ok(typed)
 }
 
 fn header(
@@ -389,9 +457,9 @@ fn unreadable_ledger(error: &DecodeError) -> Fault {
         .because(error.clone())
 }
 
-fn outcome_label(result: &Result<RawReceipt, RawError>) -> &'static str {
+fn outcome_label(result: &Result<Settled, RawError>) -> &'static str {
     match result {
-        Ok(receipt) if receipt.replayed => "replayed",
+        Ok(settled) if settled.receipt.replayed => "replayed",
         Ok(_) => "accepted",
         Err(HandleError::Rejected(_)) => "rejected",
         Err(HandleError::Conflict(_)) => "conflict",

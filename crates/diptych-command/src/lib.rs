@@ -22,7 +22,7 @@ mod store;
 pub use command::{Command, CommandType};
 pub use context::Context;
 pub use decider::Decider;
-pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, erase};
+pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, erase};
 pub use error::{Conflict, HandleError, RawError, RawRejection, Refusal};
 pub use fields::{FieldProblem, Fields, ShapeError};
 pub use handler::{CommandLimits, Commands};

@@ -17,14 +17,14 @@ pub struct CommandMetrics {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CommandLabels {
-    category: String,
-    command: String,
+    category: &'static str,
+    command: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
-    category: String,
-    command: String,
+    category: &'static str,
+    command: &'static str,
     outcome: &'static str,
 }
 
@@ -50,15 +50,18 @@ impl CommandMetrics {
         registry.register("command_retries", "Decisions repeated after a lost race", self.retries.clone());
     }
 
-    pub(crate) fn observe(&self, category: &str, command: &str, outcome: &'static str, took: Duration) {
-        let (category, command) = (category.to_owned(), command.to_owned());
-        let labels = CommandLabels { category: category.clone(), command: command.clone() };
-        self.latency.get_or_create(&labels).observe(took.as_secs_f64());
+    pub(crate) fn observe(
+        &self,
+        category: &'static str,
+        command: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        self.latency.get_or_create(&CommandLabels { category, command }).observe(took.as_secs_f64());
         self.outcomes.get_or_create(&OutcomeLabels { category, command, outcome }).inc();
     }
 
-    pub(crate) fn retried(&self, category: &str, command: &str) {
-        let labels = CommandLabels { category: category.to_owned(), command: command.to_owned() };
-        self.retries.get_or_create(&labels).inc();
+    pub(crate) fn retried(&self, category: &'static str, command: &'static str) {
+        self.retries.get_or_create(&CommandLabels { category, command }).inc();
     }
 }

@@ -13,7 +13,8 @@ use diptych_core::{
 };
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
-    AdvanceError, Checkpoint, Condition, Cursor, Direction, Fold, Found, Group, RawFind, RowRef, ScannedRow,
+    AdvanceError, BucketDigest, Checkpoint, Condition, Cursor, Direction, Fold, Found, Group, RawFind,
+    RowRef, ScannedRow,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,6 +136,12 @@ pub(crate) async fn record<E: Event>(
     Ok(stores.events.commit(commit).await?)
 }
 
+/// Appends one event to a stream of a tenant.
+pub(crate) async fn tell<E: Event>(stores: &Stores, tenant: &str, key: &str, event: E) -> Outcome {
+    record(stores, &stream::<E>(tenant, key)?, &[event]).await?;
+    Ok(())
+}
+
 /// Appends to an account of the main tenant.
 pub(crate) async fn on(stores: &Stores, key: &str, events: &[AccountEvent]) -> Outcome<Committed> {
     record(stores, &account(key)?, events).await
@@ -233,10 +240,15 @@ pub(crate) async fn redeliver(
     Ok(advanced.map(|advanced| advanced.rows))
 }
 
-/// Every row of a group of one, page by page, and the proof that each carries its hash.
+/// Every row of a group's first table.
 pub(crate) async fn rows(stores: &Stores, group: &Group) -> Outcome<Vec<ScannedRow>> {
+    rows_in(stores, group, 0).await
+}
+
+/// Every row of a table of a group, page by page, and the proof that each carries its hash.
+pub(crate) async fn rows_in(stores: &Stores, group: &Group, table: usize) -> Outcome<Vec<ScannedRow>> {
     const ROWS_MAX: usize = 3;
-    let schema = group.models()[0].schema();
+    let schema = group.models()[table].schema();
     let mut all: Vec<ScannedRow> = Vec::new();
     loop {
         let after = all.last().map(|row| row.row.clone());
@@ -257,21 +269,44 @@ pub(crate) async fn rows(stores: &Stores, group: &Group) -> Outcome<Vec<ScannedR
     Ok(all)
 }
 
-/// Every row of a group without guards, which depend on how the log was cut.
-pub(crate) async fn contents(stores: &Stores, group: &Group) -> Outcome<Vec<(RowRef, Vec<Value>)>> {
-    let rows = rows(stores, group).await?;
+/// A row without its guard, which depends on how the log was cut.
+pub(crate) type Content = (RowRef, Vec<Value>);
+
+/// Every row of a group's first table, without guards.
+pub(crate) async fn contents(stores: &Stores, group: &Group) -> Outcome<Vec<Content>> {
+    contents_in(stores, group, 0).await
+}
+
+/// Every row of a table of a group, without guards.
+pub(crate) async fn contents_in(stores: &Stores, group: &Group, table: usize) -> Outcome<Vec<Content>> {
+    let rows = rows_in(stores, group, table).await?;
     Ok(rows.into_iter().map(|row| (row.row, row.values.unwrap_or_default())).collect())
 }
 
-/// The kept digest without empty buckets, after the proof that it is that of the rows.
-pub(crate) async fn digest(stores: &Stores, group: &Group) -> Outcome<Vec<(u8, i64, u128)>> {
+/// Every row of every table of a group, after the proof that each table's digest is that of its rows.
+pub(crate) async fn all_contents(stores: &Stores, group: &Group) -> Outcome<Vec<Vec<Content>>> {
+    let mut all = Vec::new();
+    for table in 0..group.models().len() {
+        digest_in(stores, group, table).await?;
+        all.push(contents_in(stores, group, table).await?);
+    }
+    Ok(all)
+}
+
+/// The digest of a group's first table.
+pub(crate) async fn digest(stores: &Stores, group: &Group) -> Outcome<Vec<BucketDigest>> {
+    digest_in(stores, group, 0).await
+}
+
+/// The kept digest of a table without empty buckets, after the proof that it is that of the rows.
+pub(crate) async fn digest_in(stores: &Stores, group: &Group, table: usize) -> Outcome<Vec<BucketDigest>> {
     let mut expected: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
-    for (row, values) in contents(stores, group).await? {
+    for (row, values) in contents_in(stores, group, table).await? {
         let bucket = expected.entry(bucket_of(&row.tenant, &row.key)).or_default();
         bucket.0 += 1;
         bucket.1 = bucket.1.wrapping_add(row_digest(&row.tenant, &values));
     }
-    let schema = group.models()[0].schema();
+    let schema = group.models()[table].schema();
     let mut kept = stores.models.digest(group, schema).await?;
     kept.retain(|(_, rows, sum)| (*rows, *sum) != (0, 0));
     kept.sort_unstable();
@@ -280,10 +315,15 @@ pub(crate) async fn digest(stores: &Stores, group: &Group) -> Outcome<Vec<(u8, i
     Ok(kept)
 }
 
-/// The row of a text key in the main tenant.
+/// The row of a text key in the main tenant, of a group's first table.
 pub(crate) async fn get(stores: &Stores, group: &Group, key: &str) -> Outcome<Found> {
+    get_in(stores, group, 0, key).await
+}
+
+/// The row of a text key in the main tenant.
+pub(crate) async fn get_in(stores: &Stores, group: &Group, table: usize, key: &str) -> Outcome<Found> {
     let row = RowRef { tenant: tenant(MAIN)?, key: vec![key.to_owned().to_value()] };
-    Ok(stores.models.get(group, group.models()[0].schema(), &row).await?)
+    Ok(stores.models.get(group, group.models()[table].schema(), &row).await?)
 }
 
 /// A query of the main tenant.

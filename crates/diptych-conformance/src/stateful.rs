@@ -7,7 +7,8 @@
 use crate::drive::{self, EVERYTHING};
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{
-    Account, AccountCommand, AccountId, Balance, Brittle, Desk, OpenAccount, Party, Total, group,
+    Account, AccountCommand, AccountId, Balance, Brittle, CaseEvent, DecisionEvent, Desk, Level, OpenAccount,
+    Party, PartyEvent, Total, UNREADABLE_TITLE, WorkEvent, group, work_group,
 };
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_command::{Commands, HandleError, Outcome as Ledger, Receipt, Request};
@@ -30,6 +31,8 @@ enum Step {
     Ask(Asked),
     /// A command under an id that another may have.
     AskUnder(u8, Asked),
+    /// A fact of the languages that a group of three tables joins, by a command of its own.
+    Tell(Told),
     /// An earlier command once more.
     Repeat(prop::Index),
     /// A batch for one group.
@@ -55,6 +58,14 @@ struct Asked {
     account: u8,
     command: AccountCommand,
     if_version: Option<u8>,
+}
+
+/// A fact of a case, a party or a decision of a tenant.
+#[derive(Clone, Debug)]
+struct Told {
+    tenant: u8,
+    key: u8,
+    event: WorkEvent,
 }
 
 /// Plays random histories over stores that `make` makes, and holds them against the memory store.
@@ -85,6 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
     proptest::prop_oneof![
         12 => asked().prop_map(Step::Ask),
         3 => (0_u8..4, asked()).prop_map(|(id, asked)| Step::AskUnder(id, asked)),
+        12 => told().prop_map(Step::Tell),
         3 => any::<prop::Index>().prop_map(Step::Repeat),
         6 => (any::<u8>(), 1_u8..9).prop_map(|(group, positions_max)| Step::Drain { group, positions_max }),
         3 => (any::<u8>(), any::<u8>(), 1_u8..20)
@@ -119,6 +131,31 @@ fn asked() -> impl Strategy<Value = Asked> {
     })
 }
 
+fn told() -> impl Strategy<Value = Told> {
+    let case = || (0_u8..3).prop_map(name);
+    let party = || (0_u8..2).prop_map(name);
+    let title = proptest::prop_oneof![
+        9 => "[a-b]".prop_map(|title| title),
+        1 => Just(UNREADABLE_TITLE.to_owned()),
+    ];
+    let level = proptest::prop_oneof![Just(Level::Low), Just(Level::Medium), Just(Level::High)];
+    let event = proptest::prop_oneof![
+        3 => (title, party())
+            .prop_map(|(title, party)| WorkEvent::Case(CaseEvent::CaseOpened { title, party })),
+        3 => level.prop_map(|risk| WorkEvent::Case(CaseEvent::CaseRiskBandChanged { risk })),
+        1 => Just(WorkEvent::Case(CaseEvent::CaseClosed {})),
+        2 => "[a-b]".prop_map(|name| WorkEvent::Party(PartyEvent::PartyRegistered { name })),
+        2 => "[a-b]".prop_map(|name| WorkEvent::Party(PartyEvent::PartyRenamed { name })),
+        1 => Just(WorkEvent::Party(PartyEvent::PartyForgotten {})),
+        4 => case().prop_map(|case| WorkEvent::Decision(DecisionEvent::DecisionDrafted { case })),
+        3 => case().prop_map(|case| WorkEvent::Decision(DecisionEvent::DecisionMoved { case })),
+        2 => case().prop_map(|case| WorkEvent::Decision(DecisionEvent::DecisionReopened { case })),
+        2 => Just(WorkEvent::Decision(DecisionEvent::DecisionApproved {})),
+    ];
+    let tenant = proptest::prop_oneof![4 => Just(0_u8), 1 => Just(1)];
+    (tenant, 0_u8..3, event).prop_map(|(tenant, key, event)| Told { tenant, key, event })
+}
+
 /// The store under test, the oracle, and what both were asked.
 struct World<'a> {
     harness: &'a dyn Harness,
@@ -144,7 +181,7 @@ async fn play(harness: &dyn Harness, steps: &[Step]) -> Outcome {
 }
 
 fn inline(harness: &dyn Harness) -> Vec<Arc<Group>> {
-    vec![group::<Desk>(harness), group::<Brittle>(harness)]
+    vec![group::<Desk>(harness), group::<Brittle>(harness), work_group::<true>(harness)]
 }
 
 fn groups(harness: &dyn Harness) -> Vec<Arc<Group>> {
@@ -153,6 +190,7 @@ fn groups(harness: &dyn Harness) -> Vec<Arc<Group>> {
         group::<Party>(harness),
         group::<OpenAccount>(harness),
         group::<Total>(harness),
+        work_group::<false>(harness),
     ];
     groups.extend(inline(harness));
     groups
@@ -215,6 +253,12 @@ impl<'a> World<'a> {
         match step {
             Step::Ask(asked) => self.ask(format!("own {number}"), asked.clone()).await,
             Step::AskUnder(id, asked) => self.ask(format!("shared {id}"), asked.clone()).await,
+            Step::Tell(told) => {
+                let theirs = tell(&self.stores, told).await;
+                let ours = tell(&self.oracle, told).await;
+                ensure_eq!(theirs.is_ok(), ours.is_ok(), "what became of {told:?}: {theirs:?}, {ours:?}");
+                Ok(())
+            }
             Step::Repeat(index) if !self.asked.is_empty() => {
                 let (id, asked) = index.get(&self.asked).clone();
                 self.ask(id, asked).await
@@ -297,18 +341,24 @@ impl<'a> World<'a> {
             ensure_eq!(found.0, found.1, "the ledger under `{id}`");
         }
         for (group, own) in self.groups.iter().zip(groups(&Oracle)) {
-            drive::advance_to_head(&self.stores, group, 4).await?;
+            drive::advance_to_head(&self.stores, group, 16).await?;
             drive::advance_to_head(&self.oracle, &own, EVERYTHING).await?;
-            let theirs = drive::contents(&self.stores, group).await?;
-            ensure_eq!(theirs, drive::contents(&self.oracle, &own).await?, "the rows of {group:?}");
-            let theirs = drive::digest(&self.stores, group).await?;
-            ensure_eq!(theirs, drive::digest(&self.oracle, &own).await?, "the digest of {group:?}");
+            let theirs = drive::all_contents(&self.stores, group).await?;
+            ensure_eq!(theirs, drive::all_contents(&self.oracle, &own).await?, "the rows of {group:?}");
+            for table in 0..group.models().len() {
+                let theirs = drive::digest_in(&self.stores, group, table).await?;
+                let ours = drive::digest_in(&self.oracle, &own, table).await?;
+                ensure_eq!(theirs, ours, "the digest of table {table} of {group:?}");
+            }
         }
-        let [balance, .., desk, _] = self.groups.as_slice() else {
+        let [balance, .., work, desk, _, work_desk] = self.groups.as_slice() else {
             return Ok(());
         };
-        let inline = drive::contents(&self.stores, desk).await?;
-        ensure_eq!(inline, drive::contents(&self.stores, balance).await?, "inline and asynchronous rows");
+        for (inline, plain) in [(desk, balance), (work_desk, work)] {
+            let inline = drive::all_contents(&self.stores, inline).await?;
+            let plain = drive::all_contents(&self.stores, plain).await?;
+            ensure_eq!(inline, plain, "inline and asynchronous rows");
+        }
         Ok(())
     }
 }
@@ -317,8 +367,21 @@ fn name(account: u8) -> String {
     format!("account {account}")
 }
 
+fn tenant(number: u8) -> &'static str {
+    if number == 0 { drive::MAIN } else { "other" }
+}
+
 fn asker(asked: &Asked) -> Outcome<Principal> {
-    drive::principal(if asked.tenant == 0 { drive::MAIN } else { "other" })
+    drive::principal(tenant(asked.tenant))
+}
+
+async fn tell(stores: &Stores, told: &Told) -> Outcome {
+    let (tenant, key) = (tenant(told.tenant), name(told.key));
+    match told.event.clone() {
+        WorkEvent::Case(event) => drive::tell(stores, tenant, &key, event).await,
+        WorkEvent::Party(event) => drive::tell(stores, tenant, &key, event).await,
+        WorkEvent::Decision(event) => drive::tell(stores, tenant, &key, event).await,
+    }
 }
 
 fn request(id: &str, asked: &Asked) -> Outcome<Request<AccountCommand>> {

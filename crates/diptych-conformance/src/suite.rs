@@ -114,6 +114,29 @@ suites! {
         blocks_may_be_planned_together,
         a_row_may_live_within_one_batch,
     }
+    groups {
+        siblings_stand_as_at_the_fact,
+        a_column_finds_rows_of_the_same_batch,
+        a_row_that_left_is_not_found,
+        a_row_that_moved_takes_no_older_fact_again,
+        a_missing_sibling_is_loaded_and_folded_again,
+        a_deleted_row_stays_deleted,
+        batches_of_any_size_leave_the_same_rows,
+        one_checkpoint_for_all_tables,
+        tenants_have_siblings_of_their_own,
+        a_reset_rebuilds_every_table,
+        another_process_sees_the_group,
+        an_inline_group_moves_with_the_command,
+    }
+    columns {
+        every_kind_of_column_finds_its_rows,
+        no_value_finds_no_row,
+        a_row_found_twice_is_touched_once,
+        a_column_without_an_index_is_refused,
+        as_many_rows_as_allowed_are_touched,
+        a_fact_may_not_touch_too_many_rows,
+        rows_that_left_do_not_hide_too_many,
+    }
     inline {
         a_row_is_visible_with_its_event,
         a_failing_fold_fails_its_command_alone,

@@ -1,6 +1,8 @@
 //! Recorded events: as stores hand them out, and as projections see them.
 
 use crate::{DecodeError, EventSet, Id, Metadata, Position, StreamId, StreamRef, Tenant, Timestamp, Version};
+use std::fmt;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// The stored name and schema version of a recorded event; interned by the store, so cloning is cheap.
@@ -17,8 +19,8 @@ pub struct EventName {
 pub struct RawFact {
     /// Its place in the log.
     pub position: Position,
-    /// The stream it belongs to, with its tenant.
-    pub stream: StreamRef,
+    /// The stream it belongs to, with its tenant; shared by the facts of one stream.
+    pub stream: Arc<StreamRef>,
     /// Its number in that stream.
     pub version: Version,
     /// Its type.
@@ -28,9 +30,72 @@ pub struct RawFact {
     /// When it happened: the command's time.
     pub occurred_at: Timestamp,
     /// JSON text of its [`Metadata`].
-    pub metadata: Box<str>,
+    pub metadata: SharedText,
     /// JSON text of the event, byte for byte as written.
-    pub payload: Box<str>,
+    pub payload: SharedText,
+}
+
+/// A text that may be a part of a longer one: a store hands out the texts of many facts in one piece of
+/// memory, which is freed at once.
+///
+/// ```
+/// use diptych_core::SharedText;
+/// let all = "{}[]".to_owned().into();
+/// assert_eq!(&*SharedText::part(&all, 2..4), "[]");
+/// ```
+#[derive(Clone)]
+pub struct SharedText {
+    whole: Arc<String>,
+    from: u32,
+    to: u32,
+}
+
+impl SharedText {
+    /// A part of a text.
+    ///
+    /// # Panics
+    /// When the range does not lie within the text, not on the borders of characters, or beyond 4 GiB.
+    #[must_use]
+    pub fn part(whole: &Arc<String>, range: Range<usize>) -> Self {
+        let end = |at: usize| u32::try_from(at).expect("a text that facts share is smaller than 4 GiB");
+        assert!(whole.get(range.clone()).is_some(), "the range must be a part of the text");
+        Self { whole: Arc::clone(whole), from: end(range.start), to: end(range.end) }
+    }
+}
+
+impl Deref for SharedText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.whole[self.from as usize..self.to as usize]
+    }
+}
+
+impl From<String> for SharedText {
+    fn from(text: String) -> Self {
+        let range = 0..text.len();
+        Self::part(&Arc::new(text), range)
+    }
+}
+
+impl From<&str> for SharedText {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl PartialEq for SharedText {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SharedText {}
+
+impl fmt::Debug for SharedText {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", &**self)
+    }
 }
 
 impl RawFact {

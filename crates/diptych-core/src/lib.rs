@@ -30,7 +30,7 @@ pub use clock::{BoxFuture, Clock};
 pub use code::Code;
 pub use currency::Currency;
 pub use event::{DecodeError, EncodeError, Event, EventSet, EventType, NewEvent};
-pub use fact::{EventName, Fact, RawFact};
+pub use fact::{EventName, Fact, RawFact, SharedText};
 pub use fault::Fault;
 pub use id::{Id, Scalar};
 pub use identity::{Actor, CausationId, CommandId, CorrelationId, Principal, Tenant};

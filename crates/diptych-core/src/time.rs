@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
+/// -4712-01-01T00:00:00Z.
+const MICROS_MIN: i64 = -210_863_520_000_000_000;
+
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC.
 ///
 /// ```
@@ -14,7 +17,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Timestamp(i64);
 
-/// A text or number that is not a point in time of the years -9999 to 9999.
+/// A text or number that is not a point in time of the years -4712 to 9999.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{text}` is not an RFC 3339 time such as `2026-07-07T09:00:00Z`")]
 pub struct TimestampError {
@@ -28,11 +31,12 @@ impl Timestamp {
     /// From microseconds since 1970-01-01T00:00:00Z.
     ///
     /// # Errors
-    /// Refuses a time outside the years that RFC 3339 can write.
+    /// Refuses a time that not every store can keep and write: PostgreSQL's begin in the year -4713, RFC
+    /// 3339's end in 9999.
     pub fn from_micros(micros: i64) -> Result<Self, TimestampError> {
         match jiff::Timestamp::from_microsecond(micros) {
-            Ok(_) => Ok(Self(micros)),
-            Err(_) => Err(TimestampError { text: micros.to_string() }),
+            Ok(_) if micros >= MICROS_MIN => Ok(Self(micros)),
+            _ => Err(TimestampError { text: micros.to_string() }),
         }
     }
 
@@ -131,11 +135,13 @@ mod tests {
 
     #[test]
     fn what_is_read_can_be_written() {
-        for edge in ["9999-12-30T22:00:00Z", "-009999-01-02T01:59:59Z"] {
+        for edge in ["9999-12-30T22:00:00Z", "-004712-01-01T00:00:00Z"] {
             let time: Timestamp = edge.parse().unwrap();
             assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time, "{edge}");
         }
-        assert!("9999-12-30T22:00:00.999999Z".parse::<Timestamp>().is_err());
+        for beyond in ["9999-12-30T22:00:00.999999Z", "-004713-12-31T23:59:59.999999Z"] {
+            assert!(beyond.parse::<Timestamp>().is_err(), "{beyond}");
+        }
     }
 
     #[test]

@@ -11,12 +11,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use diptych_command::Aggregate;
 use diptych_core::Code;
+use diptych_query::Latency;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) async fn read(
     app: Arc<App>,
+    latency: Arc<Latency>,
     category: &'static str,
     path: Result<Path<String>, PathRejection>,
     request_headers: HeaderMap,
@@ -24,8 +26,7 @@ pub(crate) async fn read(
     let key = key_of(path)?;
     let started = Instant::now();
     let found = app.wire.commands.aggregate(&app.wire.principal, category, &key, None).await;
-    let endpoint = format!("{}/{{id}}", app.names.collection(category));
-    app.wire.queries.metrics().observe(&endpoint, started.elapsed());
+    latency.observe(started.elapsed());
     let aggregate = found.map_err(error::of_command_side)?.ok_or_else(|| {
         let detail = format!("there is no {} `{key}`", category.replace('_', " "));
         Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail)

@@ -2,7 +2,9 @@
 
 use crate::names::Names;
 use crate::wire::Wire;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
+use tokio::time::Instant;
 
 /// A service on the wire.
 pub(crate) struct App {
@@ -11,13 +13,20 @@ pub(crate) struct App {
     pub(crate) openapi: String,
 }
 
-/// Where the router was nested, such as `/api`; empty at the root. Set on every request by the frame.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Prefix(pub(crate) String);
+/// What the frame knows about a request. Set on every request.
+#[derive(Clone, Debug)]
+pub(crate) struct Framed {
+    /// Where the router was nested, such as `/api`; empty at the root.
+    pub(crate) prefix: String,
+    /// When the request must be answered.
+    pub(crate) deadline: Instant,
+}
 
-/// When a request must be answered. Set on every request by the frame.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(pub(crate) tokio::time::Instant);
+/// What the frame noted about a request.
+pub(crate) fn framed(request: &Request) -> Framed {
+    let framed = request.extensions().get().cloned();
+    framed.expect("the frame stands around every handler and notes what it knows")
+}
 
 /// Marks an answer as the caller's own, to be asked for again before every use.
 pub(crate) fn private(headers: &mut HeaderMap) {

@@ -1,6 +1,6 @@
 //! `POST /{collection}/{id}/{segment}`: one command, one answer that lets the caller read its own write.
 
-use crate::app::{App, Deadline, Prefix};
+use crate::app::{App, Framed, framed};
 use crate::json::{Node, Object};
 use crate::problem::Problem;
 use crate::{body, error, headers, words};
@@ -34,8 +34,7 @@ struct Asked {
     keyed: bool,
     expected: Option<Version>,
     representation: bool,
-    prefix: Prefix,
-    deadline: Deadline,
+    framed: Framed,
 }
 
 pub(crate) async fn give(
@@ -46,7 +45,7 @@ pub(crate) async fn give(
 ) -> Result<Response, Problem> {
     let key = key_of(path)?;
     let asked = read_headers(&request)?;
-    let Deadline(deadline) = asked.deadline;
+    let deadline = asked.framed.deadline;
     let raw = timeout_at(deadline, assemble(&app, &endpoint, &key, &asked, request)).await;
     let raw = raw.unwrap_or_else(|_| Err(too_slow()));
     let raw = raw.map_err(|problem| problem.command(&asked.id))?;
@@ -76,15 +75,13 @@ fn read_headers(request: &Request) -> Result<Asked, Problem> {
     let key = headers::idempotency_key(map)?;
     let keyed = key.is_some();
     let id = key.unwrap_or_else(generate_command_id);
-    let deadline = request.extensions().get().copied();
     let expected = headers::if_match(map).map_err(|problem| problem.command(&id))?;
     Ok(Asked {
         id,
         keyed,
         expected,
         representation: headers::preferences(map).representation,
-        prefix: request.extensions().get().cloned().unwrap_or_default(),
-        deadline: deadline.expect("the frame stands around every handler and sets a deadline"),
+        framed: framed(request),
     })
 }
 
@@ -159,7 +156,7 @@ fn answer(app: &App, receipt: &RawReceipt, status: Option<String>, asked: &Asked
     let created = base == 0 && !receipt.events.is_empty();
     let code = if created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = body.response(code);
-    let Prefix(prefix) = &asked.prefix;
+    let prefix = &asked.framed.prefix;
     let headers = response.headers_mut();
     if receipt.version > Version::NONE {
         headers.insert(header::ETAG, headers::etag(receipt.version));

@@ -1,6 +1,6 @@
 //! `GET /commands/{id}`: what became of a command, and since when each read model shows it.
 
-use crate::app::{App, private};
+use crate::app::{App, framed, private};
 use crate::command::{COMMAND_ID, event_head, key_of};
 use crate::json::{Node, Object};
 use crate::problem::Problem;
@@ -19,7 +19,7 @@ pub(crate) async fn read(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let prefix: crate::app::Prefix = request.extensions().get().cloned().unwrap_or_default();
+    let prefix = framed(&request).prefix;
     let text = key_of(path)?;
     let id = CommandId::new(&text)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, Code::BadKey, error.to_string()))?;
@@ -32,7 +32,7 @@ pub(crate) async fn read(
     let events = app.wire.commands.events_of(principal, &record).await.map_err(error::of_command_side)?;
     let visible = app.wire.queries.visibility(&events).await.map_err(error::of_query)?;
     let read_models = visible.iter().map(|one| visibility(&app, one)).collect();
-    let mut response = document(&app, &prefix.0, &record, &events, read_models).response(StatusCode::OK);
+    let mut response = document(&app, &prefix, &record, &events, read_models).response(StatusCode::OK);
     let response_headers = response.headers_mut();
     private(response_headers);
     if let Some(value) = headers::value(id.as_str()) {

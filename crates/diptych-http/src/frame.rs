@@ -1,54 +1,107 @@
 //! What stands around every handler: whom it answers, how long it may take, how problems look, the log.
 
-use crate::app::{App, Deadline, Prefix};
+use crate::app::{App, Framed};
 use crate::problem::{Carried, Problem};
 use crate::wire::Hosts;
 use axum::body::Body;
-use axum::extract::{OriginalUri, Request, State};
+use axum::extract::{OriginalUri, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use diptych_core::Code;
+use diptych_core::{BoxFuture, Code};
 use std::any::Any;
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tower::{Layer, Service};
 
 /// How long a handler has to answer after its deadline.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
-/// Runs a handler inside the limits and turns a problem it carries into a document.
-pub(crate) async fn frame(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let original = request.extensions().get::<OriginalUri>().map(|uri| uri.0.clone());
-    let original = original.unwrap_or_else(|| request.uri().clone());
-    let prefix = original.path().strip_suffix(request.uri().path()).unwrap_or_default().to_owned();
-    let deadline = tokio::time::Instant::now() + app.wire.limits.request_duration_max;
-    request.extensions_mut().insert(Prefix(prefix.clone()));
-    request.extensions_mut().insert(Deadline(deadline));
-    let response = match admit(&app, &original, &request) {
-        // The grace lets a handler that keeps the deadline itself say more about what was cut off.
-        Ok(()) => match tokio::time::timeout_at(deadline + ANSWER_GRACE, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => timed_out().into_response(),
-        },
-        Err(problem) => problem.into_response(),
-    };
-    let mut response = finish(response, original.path(), &prefix);
-    secure(response.headers_mut());
-    tracing::debug!(
-        %method,
-        path = original.path(),
-        status = response.status().as_u16(),
-        took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "answered"
-    );
-    response
+/// Puts the frame around a router's handlers. One layer for everything: each further one would clone a
+/// service and allocate a future for every request.
+#[derive(Clone)]
+pub(crate) struct FrameLayer(pub(crate) Arc<App>);
+
+/// A handler with the frame around it.
+#[derive(Clone)]
+pub(crate) struct Frame<S> {
+    app: Arc<App>,
+    handler: S,
+}
+
+impl<S> Layer<S> for FrameLayer {
+    type Service = Frame<S>;
+
+    fn layer(&self, handler: S) -> Frame<S> {
+        Frame { app: Arc::clone(&self.0), handler }
+    }
+}
+
+impl<S> Service<Request> for Frame<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.handler.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let started = Instant::now();
+        let method = request.method().clone();
+        let original = request.extensions().get::<OriginalUri>().map(|uri| uri.0.clone());
+        let original = original.unwrap_or_else(|| request.uri().clone());
+        let prefix = original.path().strip_suffix(request.uri().path()).unwrap_or_default().to_owned();
+        let deadline = started + self.app.wire.limits.request_duration_max;
+        let admitted = admit(&self.app, &original, &request);
+        request.extensions_mut().insert(Framed { prefix: prefix.clone(), deadline });
+        let answer = admitted.map(|()| catch_unwind(AssertUnwindSafe(|| self.handler.call(request))));
+        Box::pin(async move {
+            let response = match answer {
+                Ok(Ok(answer)) => within(deadline, answer).await,
+                Ok(Err(cause)) => panicked(cause),
+                Err(problem) => problem.into_response(),
+            };
+            let mut response = finish(response, original.path(), &prefix);
+            secure(response.headers_mut());
+            tracing::debug!(
+                %method,
+                path = original.path(),
+                status = response.status().as_u16(),
+                took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                "answered"
+            );
+            Ok(response)
+        })
+    }
+}
+
+/// Waits for a handler's answer; a panic and a missed deadline are answers as well.
+async fn within(deadline: Instant, answer: impl Future<Output = Result<Response, Infallible>>) -> Response {
+    let mut answer = pin!(answer);
+    let caught = poll_fn(|context| {
+        // A handler that panicked is never polled again, so that nothing half done is seen.
+        match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+            Ok(polled) => polled.map(|Ok(response)| response),
+            Err(cause) => Poll::Ready(panicked(cause)),
+        }
+    });
+    // The grace lets a handler that keeps the deadline itself say more about what was cut off.
+    let answered = timeout_at(deadline + ANSWER_GRACE, caught).await;
+    answered.unwrap_or_else(|_| timed_out().into_response())
 }
 
 /// What a panic of a handler becomes.
-pub(crate) fn panicked(cause: Box<dyn Any + Send>) -> Response {
+fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let text = cause.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no message");
     let detail = format!("{}; the service's log says why", Code::Internal.title());

@@ -1,9 +1,9 @@
 //! `GET /`: what this service is, a page for people and JSON for programs, with every model's lag.
 
-use crate::app::{App, Prefix, private};
+use crate::app::{App, framed, private};
+use crate::headers;
 use crate::html::{self, escape};
 use crate::json::{Node, Object};
-use crate::{headers, model};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -44,7 +44,7 @@ impl Standing {
             .with("contract", schema.contract.to_string())
             .with("lag", self.lag())
             .with("health", self.now.as_ref().map(|(_, health)| Node::of(health)))
-            .with("freshness", self.now.as_ref().map(|(freshness, _)| model::freshness_object(freshness)))
+            .with("freshness", self.now.as_ref().map(|(freshness, _)| Node::written(freshness)))
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn standings(app: &App) -> Vec<Standing> {
 }
 
 pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Response {
-    let Prefix(prefix) = request.extensions().get().cloned().unwrap_or_default();
+    let prefix = framed(&request).prefix;
     let standings = standings(&app).await;
     let mut response = if headers::wants_html(request.headers()) {
         html::page(&app.wire.service.name, &page(&app, &prefix, &standings))

@@ -1,11 +1,15 @@
 //! JSON objects whose members keep the order in which they were written. Absent: parsing.
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
+
+/// About as many headers as an answer has at most.
+const HEADERS_EXPECTED: usize = 12;
 
 /// A JSON object in the order of its making.
 #[derive(Default, Debug)]
@@ -70,6 +74,11 @@ impl Node {
         Self::Value(serde_json::to_value(value).expect("plain data always serializes"))
     }
 
+    /// Any serializable value, its members in the order in which it writes them.
+    pub(crate) fn written(value: &impl Serialize) -> Self {
+        Self::Raw(to_raw_value(value).expect("plain data always serializes"))
+    }
+
     /// Stored JSON text, verbatim; a text that is not JSON, as a JSON text.
     pub(crate) fn verbatim(text: &str) -> Self {
         match RawValue::from_string(text.to_owned()) {
@@ -80,10 +89,12 @@ impl Node {
 }
 
 /// An answer with a body of a media type.
-pub(crate) fn typed(status: StatusCode, media_type: &'static str, body: impl Into<String>) -> Response {
-    let mut response = (status, body.into()).into_response();
-    let media_type = HeaderValue::from_static(media_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+pub(crate) fn typed(status: StatusCode, media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    // Room for what the frame and the server add, so that the headers do not move while they are written.
+    response.headers_mut().reserve(HEADERS_EXPECTED);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 

@@ -22,6 +22,7 @@ mod openapi;
 mod pages;
 mod problem;
 mod router;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod wire;

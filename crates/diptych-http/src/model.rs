@@ -1,15 +1,15 @@
 //! `GET /{model}` and `GET /{model}/{key...}`: rows that say how fresh they are.
 
 use crate::app::{App, private};
-use crate::json::{Node, Object};
+use crate::json::{Node, Object, typed};
 use crate::problem::Problem;
+use crate::rows::{HealthMember, Item, PageBody, PageMember, RowBody, text};
 use crate::{error, headers};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query};
+use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
-use diptych_core::{Code, Value};
-use diptych_query::{Answer, Ask, Freshness, Health, QueryError, Schema};
+use diptych_core::Code;
+use diptych_query::{Answer, Ask, Freshness, Health, Latency, QueryError, Schema};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,51 +18,53 @@ const PROJECTION_LAG_SECONDS: HeaderName = HeaderName::from_static("projection-l
 const PROJECTION_LAG_EVENTS: HeaderName = HeaderName::from_static("projection-lag-events");
 const PROJECTION_TOKEN: HeaderName = HeaderName::from_static("projection-token");
 
+/// One read model's address for pages, or for rows.
+pub(crate) struct Endpoint {
+    pub(crate) app: Arc<App>,
+    pub(crate) schema: &'static Schema,
+    pub(crate) latency: Latency,
+}
+
 /// A page of rows.
-pub(crate) async fn page(
-    app: Arc<App>,
-    schema: &'static Schema,
-    uri: Uri,
-    request_headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn page(endpoint: Arc<Endpoint>, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
-    let ask = read_ask(&app, schema, &uri, &request_headers)?;
+    let Endpoint { app, schema, latency } = &*endpoint;
+    let ask = read_ask(app, schema, request.uri(), request.headers())?;
     let answer = app.wire.queries.ask(&app.wire.principal, schema.name, &ask).await;
-    app.wire.queries.metrics().observe(schema.name, started.elapsed());
+    latency.observe(started.elapsed());
     let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
-    let items: Vec<_> = value.rows.iter().map(|row| item(schema, row)).collect();
-    let page = Object::new().with("nextPageToken", value.next_page_token);
-    let body = Object::new().with("items", items).with("page", page);
-    Ok(answered(body.with_all(told(&freshness, &health)), &freshness, ask.wait))
+    let body = PageBody {
+        items: value.rows.iter().map(|row| Item { schema, row }).collect(),
+        page: PageMember { next_page_token: value.next_page_token.as_deref() },
+        freshness: &freshness,
+        health: HealthMember(&health),
+    };
+    Ok(answered(text(&body, schema, value.rows.len()), &freshness, ask.wait))
 }
 
 /// One row by its key.
-pub(crate) async fn row(
-    app: Arc<App>,
-    schema: &'static Schema,
-    path: Result<Path<Vec<String>>, PathRejection>,
-    uri: Uri,
-    request_headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn row(endpoint: Arc<Endpoint>, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
-    let Path(key) = path.map_err(|_| {
+    let Endpoint { app, schema, latency } = &*endpoint;
+    let (mut parts, _) = request.into_parts();
+    let Path(key) = Path::<Vec<String>>::from_request_parts(&mut parts, &()).await.map_err(|_| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             Code::BadKey,
             "the key in the path is not percent-encoded UTF-8",
         )
     })?;
-    let ask = read_ask(&app, schema, &uri, &request_headers)?;
+    let ask = read_ask(app, schema, &parts.uri, &parts.headers)?;
     only_freshness(&ask)?;
-    let parts: Vec<_> = key.iter().map(String::as_str).collect();
-    let answer = app.wire.queries.get_text(&app.wire.principal, schema.name, &parts, &ask).await;
-    let endpoint = format!("{}/{{key}}", schema.name);
-    app.wire.queries.metrics().observe(&endpoint, started.elapsed());
+    let segments: Vec<_> = key.iter().map(String::as_str).collect();
+    let answer = app.wire.queries.get_text(&app.wire.principal, schema.name, &segments, &ask).await;
+    latency.observe(started.elapsed());
     let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
     match value {
         Some(row) => {
-            let body = Object::new().with("item", item(schema, &row));
-            Ok(answered(body.with_all(told(&freshness, &health)), &freshness, ask.wait))
+            let item = Item { schema, row: &row };
+            let body = RowBody { item, freshness: &freshness, health: HealthMember(&health) };
+            Ok(answered(text(&body, schema, 1), &freshness, ask.wait))
         }
         None => {
             let detail = format!("read model `{}` has no row `{}`", schema.name, key.join("/"));
@@ -86,6 +88,9 @@ fn read_ask(app: &App, schema: &'static Schema, uri: &Uri, headers: &HeaderMap) 
 }
 
 fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    if uri.query().is_none() {
+        return Ok(Vec::new());
+    }
     let parsed = Query::try_from_uri(uri);
     parsed.map(|Query(pairs)| pairs).map_err(|_| {
         let detail = "the query is not percent-encoded UTF-8 text of the form `name=value&name=value`";
@@ -105,44 +110,13 @@ fn only_freshness(ask: &Ask) -> Result<(), Problem> {
     }))
 }
 
-/// A row under its public names: stored columns, then computed ones.
-fn item(schema: &Schema, row: &[Value]) -> Object {
-    let stored = schema.columns.iter().map(|column| column.public);
-    let computed = schema.computed.iter().map(|column| column.public);
-    let named = stored.chain(computed).zip(row);
-    named.fold(Object::new(), |object, (name, value)| object.with(name, value_node(value)))
-}
-
-fn value_node(value: &Value) -> Node {
-    match value {
-        Value::Json(text) => Node::verbatim(text),
-        Value::Money(money) => Object::new()
-            .with("amount", money.amount().to_string())
-            .with("currency", money.currency().as_str())
-            .into(),
-        other => Node::Value(other.to_json()),
-    }
-}
-
 /// How fresh an answer is and how its model is doing, as members.
 fn told(freshness: &Freshness, health: &Health) -> Object {
-    Object::new().with("freshness", freshness_object(freshness)).with("health", Node::of(health))
+    Object::new().with("freshness", Node::written(freshness)).with("health", Node::of(health))
 }
 
-/// The members of `freshness`, in the order of the contract.
-pub(crate) fn freshness_object(freshness: &Freshness) -> Object {
-    Object::new()
-        .with("projectionPosition", freshness.projection_position.0)
-        .with("lagSeconds", freshness.lag_seconds)
-        .with("lagEvents", freshness.lag_events)
-        .with("asOf", freshness.as_of.map(|time| time.to_string()))
-        .with("caughtUpToRequestedPosition", freshness.caught_up_to_requested_position)
-        .with("token", freshness.token.to_string())
-        .with("stale", freshness.stale)
-}
-
-fn answered(body: Object, freshness: &Freshness, wait: Option<Duration>) -> Response {
-    let mut response = body.response(StatusCode::OK);
+fn answered(body: Vec<u8>, freshness: &Freshness, wait: Option<Duration>) -> Response {
+    let mut response = typed(StatusCode::OK, "application/json", body);
     let headers = response.headers_mut();
     headers.extend(freshness_headers(freshness));
     private(headers);
@@ -153,12 +127,18 @@ fn answered(body: Object, freshness: &Freshness, wait: Option<Duration>) -> Resp
     response
 }
 
-fn freshness_headers(freshness: &Freshness) -> Vec<(HeaderName, HeaderValue)> {
-    let texts = [
-        (PROJECTION_POSITION, freshness.projection_position.to_string()),
-        (PROJECTION_LAG_SECONDS, format!("{:.3}", freshness.lag_seconds)),
-        (PROJECTION_LAG_EVENTS, freshness.lag_events.to_string()),
-        (PROJECTION_TOKEN, freshness.token.to_string()),
-    ];
-    texts.into_iter().filter_map(|(name, text)| Some((name, headers::value(&text)?))).collect()
+fn freshness_headers(freshness: &Freshness) -> [(HeaderName, HeaderValue); 4] {
+    let Freshness { projection_position, lag_seconds, lag_events, token, .. } = freshness;
+    let seconds =
+        if *lag_events == 0 { HeaderValue::from_static("0.000") } else { shown(format!("{lag_seconds:.3}")) };
+    [
+        (PROJECTION_POSITION, HeaderValue::from(projection_position.0)),
+        (PROJECTION_LAG_SECONDS, seconds),
+        (PROJECTION_LAG_EVENTS, HeaderValue::from(*lag_events)),
+        (PROJECTION_TOKEN, shown(token.to_string())),
+    ]
+}
+
+fn shown(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("digits, letters and dots are a header value")
 }

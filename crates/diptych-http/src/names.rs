@@ -109,7 +109,7 @@ fn is_segment(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::{Note, schema};
+    use crate::tests::{Note, schema, schema_at};
     use diptych_command::erase;
 
     #[track_caller]
@@ -125,6 +125,21 @@ mod tests {
     fn names_that_differ_pass() {
         check_names(&["note_list", "board"], &[], &[]);
         check_names(&["notes"], &[("note", "memos")], &[]);
+    }
+
+    #[test]
+    fn a_declared_address_is_what_clashes() {
+        let decider = erase::<Note>();
+        let check_schemas =
+            |schemas: &[&'static Schema]| check(&[decider.as_ref()], schemas, &BTreeMap::new()).1;
+        assert!(check_schemas(&[schema_at("note_board", "board"), schema("note_list")]).is_empty());
+        assert_eq!(
+            check_schemas(&[schema_at("board_2", "notes"), schema_at("list_2", "board_2")]),
+            [
+                "read model `board_2` has the address `notes`, which belongs to category `note`",
+                "read model `list_2` has the address `board_2`, which belongs to read model `board_2`",
+            ]
+        );
     }
 
     #[test]

@@ -2,21 +2,21 @@
 
 use crate::app::App;
 use crate::command::Endpoint;
+use crate::frame::FrameLayer;
 use crate::names::Names;
 use crate::problem::Problem;
 use crate::wire::Wire;
-use crate::{aggregate, command, commands, frame, health, home, json, model, openapi, pages};
+use crate::{aggregate, command, commands, health, home, json, model, openapi, pages};
+use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Router, middleware};
 use diptych_command::AnyDecider;
 use diptych_core::{Code, Fault};
 use diptych_query::Schema;
 use std::sync::Arc;
-use tower_http::catch_panic::CatchPanicLayer;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +37,6 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
         router = add_model(router, &app, model.schema());
     }
     let described = Arc::clone(&app);
-    let bytes_max = app.wire.limits.body_bytes_max;
     let router = router
         .route("/", get(home::read))
         .route("/commands/{id}", get(commands::read))
@@ -51,9 +50,7 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
         .route("/health/ready", get(health::ready))
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .layer(CatchPanicLayer::custom(frame::panicked))
-        .layer(DefaultBodyLimit::max(bytes_max))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), frame::frame));
+        .layer(FrameLayer(Arc::clone(&app)));
     Ok(router.with_state(app))
 }
 
@@ -63,9 +60,12 @@ fn add_decider(router: Routes, app: &Arc<App>, decider: &Arc<dyn AnyDecider>) ->
     let category = decider.category();
     let collection = app.names.collection(category).to_owned();
     let held = Arc::clone(app);
+    let latency = Arc::new(app.wire.queries.metrics().latency(format!("{collection}/{{id}}")));
     let read = get(move |path: Result<Path<String>, PathRejection>, headers: HeaderMap| {
-        aggregate::read(Arc::clone(&held), category, path, headers)
+        aggregate::read(Arc::clone(&held), Arc::clone(&latency), category, path, headers)
     });
+    // Nothing else reads a body.
+    let body_limit = DefaultBodyLimit::max(app.wire.limits.body_bytes_max);
     let mut router = router.route(&format!("/{collection}/{{id}}"), read);
     for kind in decider.commands() {
         let held = Arc::clone(app);
@@ -73,6 +73,7 @@ fn add_decider(router: Routes, app: &Arc<App>, decider: &Arc<dyn AnyDecider>) ->
         let give = post(move |path: Result<Path<String>, PathRejection>, request: Request| {
             command::give(Arc::clone(&held), endpoint.clone(), path, request)
         });
+        let give = give.layer(body_limit);
         router = router.route(&format!("/{collection}/{{id}}/{}", kind.segment), give);
     }
     router
@@ -93,15 +94,15 @@ fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema) -> Rou
 }
 
 fn page_route(app: &Arc<App>, schema: &'static Schema) -> MethodRouter<Arc<App>> {
-    let app = Arc::clone(app);
-    get(move |uri: Uri, headers: HeaderMap| model::page(Arc::clone(&app), schema, uri, headers))
+    let latency = app.wire.queries.metrics().latency(schema.name);
+    let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, latency });
+    get(move |request: Request| model::page(Arc::clone(&endpoint), request))
 }
 
 fn row_route(app: &Arc<App>, schema: &'static Schema) -> MethodRouter<Arc<App>> {
-    let app = Arc::clone(app);
-    get(move |path: Result<Path<Vec<String>>, PathRejection>, uri: Uri, headers: HeaderMap| {
-        model::row(Arc::clone(&app), schema, path, uri, headers)
-    })
+    let latency = app.wire.queries.metrics().latency(format!("{}/{{key}}", schema.name));
+    let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, latency });
+    get(move |request: Request| model::row(Arc::clone(&endpoint), request))
 }
 
 async fn openapi_json(app: Arc<App>) -> Response {

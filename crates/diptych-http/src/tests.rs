@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod models;
-pub(crate) use models::schema;
+pub(crate) use models::{schema, schema_at};
 
 /// A note: written, rewritten, closed.
 #[derive(Default, Serialize)]
@@ -198,7 +198,7 @@ impl EventStore for Store {
         events_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
         let facts = self.facts.lock().unwrap();
-        let wanted = facts.iter().filter(|fact| fact.stream == *stream && fact.version > after);
+        let wanted = facts.iter().filter(|fact| *fact.stream == *stream && fact.version > after);
         let wanted = wanted.take(events_max).cloned().collect();
         Box::pin(async move { Ok(wanted) })
     }
@@ -269,7 +269,7 @@ impl Store {
                 for event in events {
                     let fact = RawFact {
                         position: Position(facts.len() as u64 + 1),
-                        stream: header.stream.clone(),
+                        stream: Arc::new(header.stream.clone()),
                         version: base.plus(recorded.len() + 1),
                         event: EventName { name: event.name.into(), schema_version: event.schema_version },
                         recorded_at: NOW.parse().unwrap(),

@@ -35,11 +35,13 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     );
     let (encode, schemas) = (payload::encode(&kinds), payload::schemas(&kinds));
     let (name, types, decode) = (language.name, language.types(), language.decode());
+    let limit = language.text_bytes_max.map(|limit| quote!(const TEXT_BYTES_MAX: usize = #limit;));
     Ok(shape::enclosed(&quote! {
         #hidden
 
         impl ::diptych::__private::command::Command for #name {
             const TYPES: &'static [::diptych::__private::command::CommandType] = &[#(#types),*];
+            #limit
             #command_type
             #encode
             #decode

@@ -309,7 +309,9 @@ pub fn data(input: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// On the struct, `read_model` takes `name`, `revision`, `owner`; `inline` or `on_demand` (a worker folds
+/// On the struct, `read_model` takes `name`, `revision`, `owner`; `path = "orders-at-a-glance"` for another
+/// address than the name with `-` for `_`; `reads(CustomerName)` for the read models of its group that its
+/// projection looks rows up in; `inline` or `on_demand` (a worker folds
 /// where neither is said); `contract` of `"strong"`, `"eventual"` (unless said otherwise), `"bounded 5s"` or
 /// `"bounded 500ms refuse"`; `tenants = all`; `default_sort = "placed_at desc"`; and for governance
 /// `purpose`, `journey`, `freshness_target`, `correctness_target`, `latency_target`, `signed_off_by`,

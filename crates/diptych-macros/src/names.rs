@@ -35,6 +35,16 @@ pub(crate) fn is_snake(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase()) && is_category(name)
 }
 
+/// Whether a text is lower-case ASCII words of letters and digits with a `-` between them, starting with a
+/// letter.
+pub(crate) fn is_kebab(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+        !part.is_empty() && part.chars().all(fits)
+    };
+    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('-').all(is_part)
+}
+
 /// Whether a text holds only what a category may: lower-case ASCII letters, digits and `_`.
 pub(crate) fn is_category(name: &str) -> bool {
     let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
@@ -87,5 +97,13 @@ mod tests {
         assert!(!is_category("order-2"));
         assert!(!is_category(""));
         assert!(!is_snake("2_order"));
+    }
+
+    #[test]
+    fn addresses_are_words_with_single_hyphens_between_them() {
+        assert!(is_kebab("decision-work-queue") && is_kebab("queue2"));
+        for wrong in ["", "-queue", "queue-", "work--queue", "2-queue", "Queue", "work_queue", "work/queue"] {
+            assert!(!is_kebab(wrong), "{wrong}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use diptych_command::{CommandHeader, CommandRecord, Outcome};
 use diptych_core::{
-    Code, CommandId, Epoch, EventName, Fault, Fingerprint, Metadata, NewEvent, Position, RawFact, StreamRef,
-    Tenant, Timestamp, Token, Version,
+    Code, CommandId, Epoch, EventName, Fault, Fingerprint, Metadata, NewEvent, Position, RawFact, SharedText,
+    StreamRef, Tenant, Timestamp, Token, Version,
 };
 use diptych_query::{Block, Categories, Mark};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub(crate) struct Log {
     identity: String,
     /// INVARIANT: the fact at index `i` stands at position `i + 1`.
     facts: Vec<Arc<RawFact>>,
-    streams: BTreeMap<StreamRef, Vec<Arc<RawFact>>>,
+    streams: BTreeMap<Arc<StreamRef>, Vec<Arc<RawFact>>>,
     /// Final outcomes that still hold their key.
     claims: BTreeMap<(Tenant, CommandId), CommandRecord>,
     /// Every command that was answered, oldest first.
@@ -109,17 +109,18 @@ impl Log {
             causation: header.causation.clone(),
             policy: header.policy.as_ref().map(|policy| policy.0.to_string()),
         };
-        let metadata = metadata.encode();
+        let metadata: SharedText = metadata.encode().into();
+        let stream = Arc::new(header.stream.clone());
         let head = self.head().position();
         let numbered = events.into_iter().zip(1..);
         let facts = numbered.map(|(event, number)| RawFact {
             position: Position(head.0 + number),
-            stream: header.stream.clone(),
+            stream: Arc::clone(&stream),
             version: Version(base.0 + number),
             event: EventName { name: event.name.into(), schema_version: event.schema_version },
             recorded_at: now,
             occurred_at: header.occurred_at,
-            metadata: metadata.clone().into(),
+            metadata: metadata.clone(),
             payload: event.payload.into(),
         });
         facts.map(Arc::new).collect()
@@ -128,7 +129,7 @@ impl Log {
     pub(crate) fn append(&mut self, facts: &[Arc<RawFact>]) {
         for fact in facts {
             self.facts.push(Arc::clone(fact));
-            let stream = self.streams.entry(fact.stream.clone()).or_default();
+            let stream = self.streams.entry(Arc::clone(&fact.stream)).or_default();
             stream.push(Arc::clone(fact));
         }
     }

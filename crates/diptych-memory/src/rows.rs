@@ -2,9 +2,10 @@
 
 use crate::log::Log;
 use diptych_core::{Code, Fault, Position, Tenant, Timestamp, Value};
+use diptych_query::fold::ROWS_PER_FACT_MAX;
 use diptych_query::{
     Checkpoint, ColumnSpec, Condition, Direction, Fold, FoldError, Group, Mark, Operator, RawFind, RowRef,
-    Schema, Stopped, StoredRow, TableChanges,
+    Schema, Stopped, StoredRow, TableChanges, TableNeeds,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -54,19 +55,28 @@ impl GroupRows {
 
     /// Supplies a fold with what it needs and runs it. Changes nothing yet.
     pub(crate) fn fold(&self, fold: &mut Fold) -> Result<Vec<TableChanges>, FoldError> {
-        for (index, wanted) in fold.needs() {
-            let rows = &self.tables[index].rows;
-            let held = wanted.into_iter().filter_map(|row| rows.get(&Place(row)).cloned());
-            fold.supply(index, held.collect())?;
+        while let Some(needs) = fold.run()? {
+            for (index, TableNeeds { rows, matching }) in needs {
+                let table = &self.tables[index].rows;
+                let held = rows.into_iter().filter_map(|row| table.get(&Place(row)).cloned());
+                fold.supply(index, held.collect())?;
+                for wanted in matching {
+                    let fits = |held: &&StoredRow| {
+                        let values = held.values.as_ref().filter(|_| held.row.tenant == wanted.tenant);
+                        values.is_some_and(|values| values[wanted.column] == wanted.value)
+                    };
+                    let held = table.values().filter(fits).take(ROWS_PER_FACT_MAX + 1).cloned();
+                    fold.supply(index, held.collect())?;
+                }
+            }
         }
-        fold.run()?;
         fold.changes()
     }
 
     /// Writes what a fold changed, and the checkpoint with it. Answers how many rows were written.
     pub(crate) fn apply(&mut self, changes: Vec<TableChanges>, through: Mark, now: Timestamp) -> usize {
         let mut written = 0;
-        for (table, TableChanges { rows, digest }) in self.tables.iter_mut().zip(changes) {
+        for (table, TableChanges { rows, digest, .. }) in self.tables.iter_mut().zip(changes) {
             written += rows.len();
             for change in rows {
                 let place = Place(change.stored.row.clone());
@@ -218,7 +228,7 @@ impl PartialEq for Place {
 impl Eq for Place {}
 
 fn shapes(group: &Group) -> Vec<String> {
-    group.models().iter().map(|model| model.schema().shape()).collect()
+    group.models().iter().map(|model| model.shape()).collect()
 }
 
 fn start(log: &Log, now: Timestamp) -> Checkpoint {

@@ -167,7 +167,7 @@ impl MemoryStore {
             return Ok(facts);
         };
         let through = mark_of(last);
-        let mut staged: Vec<(&Arc<Group>, Vec<TableChanges>, u64)> = Vec::new();
+        let mut staged: Vec<(&Arc<Group>, Vec<TableChanges>, Vec<u64>)> = Vec::new();
         for group in &self.inline {
             if !self.caught_up(held, group, now) {
                 continue;
@@ -177,7 +177,7 @@ impl MemoryStore {
             let planned = fold.plan_facts(&facts, through);
             let changes = planned.and_then(|()| rows.fold(&mut fold));
             let changes = changes.map_err(|error| CommitError::Fault(inline_failed(group, error)))?;
-            staged.push((group, changes, fold.no_ops().iter().sum()));
+            staged.push((group, changes, fold.no_ops()));
         }
         held.log.append(&facts);
         for (group, changes, no_ops) in staged {
@@ -185,7 +185,7 @@ impl MemoryStore {
                 rows.apply(changes, through, now);
             }
             let entry = self.progress.entry(group.name());
-            entry.count_no_ops(no_ops);
+            entry.count_no_ops(group, &no_ops);
             entry.advance(through.position());
         }
         Ok(facts)
@@ -227,6 +227,11 @@ impl MemoryStore {
     }
 
     fn attach_now(&self, group: &Group) -> Result<Checkpoint, Fault> {
+        if group.has_statements() {
+            let message =
+                format!("`{}` is kept by SQL, which the store in memory does not speak", group.name());
+            return Err(Fault::permanent(Code::ServiceInvalid, message));
+        }
         let mut held = self.lock();
         let Held { log, groups } = &mut *held;
         let now = self.clock.now();
@@ -250,7 +255,7 @@ impl MemoryStore {
         }
         let changes = rows.fold(&mut fold)?;
         let written = rows.apply(changes, through, self.clock.now());
-        Ok(Advanced { checkpoint: rows.checkpoint.clone(), rows: written })
+        Ok(Advanced { checkpoint: rows.checkpoint.clone(), rows: written, no_ops: fold.no_ops() })
     }
 
     /// Looks at or changes one attached group under the lock.

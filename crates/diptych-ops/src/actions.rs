@@ -144,13 +144,16 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
         status: one_status(operator, model, group).await?,
         meaning: schema.meaning,
         shape: schema.shape(),
+        group: group.name(),
+        given_up: model.statements().map(|_| diptych_query::GIVEN_UP),
+        reads: schema.reads.iter().map(|sibling| sibling.name).collect(),
         columns,
         computed: schema.computed.iter().map(|column| column.public).collect(),
         indexes: indexes.collect(),
         categories: model.categories().to_vec(),
         event_types: model.event_types().iter().map(|event| event.name).collect(),
         governance: declared.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
-        no_ops: operator.projector.progress().entry(group.name()).no_ops(),
+        no_ops: operator.projector.progress().entry(group.name()).no_ops(model.schema().name),
     })))
 }
 
@@ -164,6 +167,7 @@ pub async fn verify_models(operator: &Operator<'_>, name: Option<&str>) -> Resul
         Some(name) => vec![find_model(operator, name)?.1.name()],
         None => operator.queries.models().map(|(_, group)| group.name()).collect(),
     };
+    groups.sort_unstable();
     groups.dedup();
     for group in groups {
         reports.extend(operator.projector.verify(group, DIFFERENCES_MAX).await?);
@@ -242,6 +246,7 @@ fn find_model<'a>(
     name: &str,
 ) -> Result<(&'a Arc<dyn AnyModel>, &'a Arc<Group>), ActionError> {
     let wanted = name.replace('-', "_");
-    let found = operator.queries.models().find(|(model, _)| model.schema().name == wanted);
+    let mut models = operator.queries.models();
+    let found = models.find(|(model, _)| model.schema().name == wanted || model.schema().segment() == name);
     found.ok_or_else(|| ActionError::UnknownModel { name: name.to_owned() })
 }

@@ -102,6 +102,12 @@ pub struct ModelReport {
     pub meaning: &'static str,
     /// The fingerprint of its shape.
     pub shape: String,
+    /// The group whose checkpoint it moves under: its own name when it moves alone.
+    pub group: &'static str,
+    /// The read models that its projection looks rows up in.
+    pub reads: Vec<&'static str>,
+    /// What it gives up because SQL keeps its rows.
+    pub given_up: Option<&'static str>,
     /// Its stored columns.
     pub columns: Vec<ColumnReport>,
     /// Its columns computed at read time.
@@ -262,6 +268,12 @@ fn model_text(model: &ModelReport) -> String {
         ("computed at read time", model.computed.join(", ")),
         ("indexes", model.indexes.join("; ")),
         ("reads", format!("{} ({})", model.categories.join(", "), model.event_types.join(", "))),
+        ("gives up, being kept by SQL", model.given_up.unwrap_or_default().to_owned()),
+        ("looks rows up in", model.reads.join(", ")),
+        (
+            "moves with group",
+            if model.group == model.status.model { String::new() } else { model.group.to_owned() },
+        ),
         ("shape", model.shape.clone()),
         ("facts that met no row", model.no_ops.to_string()),
     ];
@@ -279,6 +291,9 @@ fn verified_text(report: &VerifyReport) -> String {
         Some(false) => "THE DIGEST DIFFERS",
         None => "the digest was not compared, the model moved",
     };
+    if let Some(reason) = report.unverifiable {
+        return format!("{model}: NOT VERIFIED at position {position}: {rows_actual} rows; {reason}");
+    }
     let verdict = if report.is_clean() { "clean" } else { "DIFFERS" };
     let differing = report.differing_rows;
     let mut text = format!("{model}: {verdict} at position {position}: {rows_actual} rows, ");

@@ -1,9 +1,10 @@
 //! One group being followed: read a block, fold it, commit rows and checkpoint, and judge what went wrong.
 
 use crate::ProjectionMetrics;
+use crate::ahead::{self, Planned};
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
+    AdvanceError, Advanced, AnyModel, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
     ModelStore, Progress, ProgressEntry, Stopped,
 };
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub struct Follower {
     /// Facts recorded before this were never awaited by anybody in this process.
     started_at: Timestamp,
     checkpoint: Option<Checkpoint>,
+    /// What follows the checkpoint, prepared while the last transaction ran.
+    planned: Option<Planned>,
     /// How many steps in a row have failed.
     failures: u32,
     /// Where the last fold failed, and how often.
@@ -95,6 +98,7 @@ impl Follower {
             limits,
             started_at,
             checkpoint: None,
+            planned: None,
             failures: 0,
             failing: None,
         }
@@ -115,6 +119,7 @@ impl Follower {
     /// Forgets what it knows: the rows were reset, or somebody else moved the checkpoint.
     pub fn forget(&mut self) {
         self.checkpoint = None;
+        self.planned = None;
         self.failing = None;
         self.failures = 0;
     }
@@ -141,18 +146,35 @@ impl Follower {
 
     async fn advance(&mut self) -> Result<Step, AdvanceError> {
         let checkpoint = self.known_checkpoint().await?;
+        // INVARIANT: what was planned ahead has seen no row, so it holds for whoever stands at its start.
+        if let Some(planned) = self.planned.take().filter(|planned| planned.from == checkpoint.mark) {
+            return self.apply(&checkpoint, planned).await;
+        }
         let block = self.read(checkpoint.mark.position(), self.limits.batch_positions_max).await?;
         if block.through.position() == checkpoint.mark.position() {
             return Ok(Step::CaughtUp);
         }
         let fresh = checkpoint.mark.position() == Position::START;
         let more = block.through.position() < block.head;
-        if fresh && more {
+        if fresh && more && !self.group.has_statements() {
             return self.build(&checkpoint, block).await;
         }
-        let mut fold = Fold::new(&self.group, &checkpoint);
-        fold.plan(&block)?;
-        let advanced = self.store.advance(&self.group, fold).await?;
+        let planned = ahead::plan(&self.group, checkpoint.mark, block).await?;
+        self.apply(&checkpoint, planned).await
+    }
+
+    /// Applies what is planned; what follows it is read and planned meanwhile.
+    async fn apply(&mut self, checkpoint: &Checkpoint, planned: Planned) -> Result<Step, AdvanceError> {
+        let Planned { block, fold, .. } = planned;
+        let (feed, group) = (Arc::clone(&self.feed), Arc::clone(&self.group));
+        let (positions_max, through) = (self.limits.batch_positions_max, block.through);
+        let more = through.position() < block.head;
+        let next = async {
+            if more { ahead::plan_next(&*feed, &group, through, positions_max).await } else { None }
+        };
+        let (advanced, next) = tokio::join!(self.store.advance(&self.group, fold), next);
+        let advanced = advanced?;
+        self.planned = next;
         self.observe_visible(&block);
         self.note(advanced);
         if checkpoint.stopped.is_some() {
@@ -165,37 +187,27 @@ impl Follower {
     /// The first build of a group with much to read: rows are held in memory and written once.
     async fn build(&mut self, checkpoint: &Checkpoint, first: Block) -> Result<Step, AdvanceError> {
         let started = Instant::now();
-        let mut fold = Fold::new(&self.group, checkpoint);
-        let mut block = first;
-        loop {
-            let through = block.through.position();
-            let done = through >= block.head || fold.rows_held() >= self.limits.build_rows_max;
-            let positions_max = self.limits.build_block_positions_max;
-            let folding = tokio::task::spawn_blocking(move || {
-                let result = fold.plan(&block).and_then(|()| fold.run());
-                result.map(|()| fold)
-            });
-            // The next block is read while this one folds.
-            let (folded, next) = tokio::join!(folding, async {
-                if done { None } else { Some(self.read(through, positions_max).await) }
-            });
-            let gone = |error| Fault::transient(Code::Internal, "the folding thread ended").because(error);
-            fold = folded.map_err(gone)??;
-            match next.transpose()? {
-                Some(next) if next.through.position() > through => block = next,
-                _ => break,
-            }
-        }
+        let ProjectorLimits { build_block_positions_max, build_rows_max, .. } = self.limits;
+        let fold = Fold::new(&self.group, checkpoint);
+        let fold = ahead::fold_through(
+            &self.feed,
+            &self.group,
+            fold,
+            first,
+            build_block_positions_max,
+            build_rows_max,
+        );
+        let fold = fold.await?;
         let (facts, folded_in) = (fold.facts(), started.elapsed());
         let advanced = self.store.advance(&self.group, fold).await?;
         let (model, rows, took) = (self.group.name(), advanced.rows, started.elapsed());
         tracing::info!(model, facts, rows, ?folded_in, written_in = ?took - folded_in, "built a read model");
         self.note(advanced);
-        self.metrics.built(model, took);
+        self.models().for_each(|model| self.metrics.built(model.schema().name, took));
         Ok(Step::Advanced)
     }
 
-    async fn read(&self, after: Position, positions_max: usize) -> Result<Block, Fault> {
+    async fn read(&mut self, after: Position, positions_max: usize) -> Result<Block, Fault> {
         self.feed.read(after, self.group.categories(), positions_max).await
     }
 
@@ -214,6 +226,10 @@ impl Follower {
         if self.entry.health() != Health::Live {
             self.entry.set_health(Health::Live);
         }
+        self.entry.count_no_ops(&self.group, &advanced.no_ops);
+        for (model, count) in self.models().zip(&advanced.no_ops) {
+            self.metrics.met_no_row(model.schema().name, *count);
+        }
         self.entry.advance(advanced.checkpoint.mark.position());
         self.checkpoint = Some(advanced.checkpoint);
         self.failing = None;
@@ -222,7 +238,7 @@ impl Follower {
     /// A fact failed: everything before it is applied, it is tried again a bounded number of times, then it
     /// stops the group where everybody can see it.
     async fn judge(&mut self, error: FoldError) -> Step {
-        self.metrics.failed(self.group.name(), &error.event);
+        self.failed(&error.event);
         let here = self.position();
         let before = Position(error.position.0.saturating_sub(1));
         if before > here && self.apply_before(before).await.is_err() {
@@ -255,7 +271,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn stop(&self, error: &FoldError) {
+    async fn stop(&mut self, error: &FoldError) {
         let reason = error.to_string();
         let position =
             if error.position == Position::START { self.position().next() } else { error.position };
@@ -275,7 +291,7 @@ impl Follower {
         self.checkpoint = None;
         let pause = self.backoff(self.failures);
         tracing::warn!(model = self.group.name(), %fault, ?pause, "the read model could not advance");
-        self.metrics.failed(self.group.name(), "");
+        self.failed("");
         self.entry.set_health(Health::Retrying { reason: fault.to_string() });
         Step::Retry(pause)
     }
@@ -289,9 +305,21 @@ impl Follower {
     /// out.
     fn observe_visible(&self, block: &Block) {
         let now = self.clock.now();
-        for fact in block.facts.iter().filter(|fact| fact.recorded_at >= self.started_at) {
-            let seconds = now.seconds_since(fact.recorded_at);
-            self.metrics.visible(self.group.name(), &fact.event.name, seconds);
+        for model in self.models() {
+            let young = block.facts.iter().filter(|fact| fact.recorded_at >= self.started_at);
+            let read =
+                young.filter(|fact| model.categories().contains(&fact.stream.stream.category.as_str()));
+            let seen = read.map(|fact| (&*fact.event.name, now.seconds_since(fact.recorded_at)));
+            self.metrics.visible(model.schema().name, seen);
         }
+    }
+
+    /// A failure holds up every table of the group.
+    fn failed(&self, event: &str) {
+        self.models().for_each(|model| self.metrics.failed(model.schema().name, event));
+    }
+
+    fn models(&self) -> impl Iterator<Item = &Arc<dyn AnyModel>> {
+        self.group.models().iter()
     }
 }

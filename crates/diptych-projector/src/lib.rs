@@ -3,6 +3,7 @@
 //! The fold itself is pure and lives in the query crate; this crate reads the feed, drives it, retries, stops
 //! visibly, and tells whoever waits. Absent here, on purpose: deciders and commands.
 
+mod ahead;
 mod follower;
 mod metrics;
 mod projector;

@@ -18,6 +18,7 @@ pub struct ProjectionMetrics {
     lag_events: Family<ProjectionLabels, Gauge>,
     last_position: Family<ProjectionLabels, Gauge>,
     errors: Family<EventLabels, Counter>,
+    no_ops: Family<ProjectionLabels, Counter>,
     rebuild: Family<ProjectionLabels, Histogram, fn() -> Histogram>,
     visible: Family<EventLabels, Histogram, fn() -> Histogram>,
 }
@@ -41,6 +42,7 @@ impl Default for ProjectionMetrics {
             lag_events: Family::default(),
             last_position: Family::default(),
             errors: Family::default(),
+            no_ops: Family::default(),
             rebuild: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 4.0, 12))),
             visible: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
         }
@@ -67,6 +69,11 @@ impl ProjectionMetrics {
         );
         registry.register("projection_error", "Failures of a model, by event type", self.errors.clone());
         registry.register(
+            "projection_no_op",
+            "Events that met no row of a model and left none",
+            self.no_ops.clone(),
+        );
+        registry.register(
             "projection_rebuild_duration_seconds",
             "Time to build a model from the start of the log",
             self.rebuild.clone(),
@@ -90,12 +97,29 @@ impl ProjectionMetrics {
         self.errors.get_or_create(&event_labels(projection, event_type)).inc();
     }
 
+    pub(crate) fn met_no_row(&self, projection: &str, events: u64) {
+        if events > 0 {
+            self.no_ops.get_or_create(&projection_labels(projection)).inc_by(events);
+        }
+    }
+
     pub(crate) fn built(&self, projection: &str, took: Duration) {
         self.rebuild.get_or_create(&projection_labels(projection)).observe(took.as_secs_f64());
     }
 
-    pub(crate) fn visible(&self, projection: &str, event_type: &str, seconds: f64) {
-        self.visible.get_or_create(&event_labels(projection, event_type)).observe(seconds);
+    /// Observes facts by their type; a histogram is looked up once for each type, not for each fact.
+    pub(crate) fn visible<'a>(&self, projection: &str, facts: impl Iterator<Item = (&'a str, f64)>) {
+        let mut known: Vec<(&str, Histogram)> = Vec::new();
+        for (event_type, seconds) in facts {
+            match known.iter().find(|(name, _)| *name == event_type) {
+                Some((_, histogram)) => histogram.observe(seconds),
+                None => {
+                    let histogram = self.visible.get_or_create_owned(&event_labels(projection, event_type));
+                    histogram.observe(seconds);
+                    known.push((event_type, histogram));
+                }
+            }
+        }
     }
 }
 

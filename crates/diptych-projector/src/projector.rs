@@ -229,14 +229,12 @@ impl Projector {
         Ok(())
     }
 
-    /// How many rows a model has, as its digest counts them.
+    /// How many rows a model has.
     ///
     /// # Errors
     /// A fault of the store.
     pub async fn row_count(&self, group: &Group, schema: &'static Schema) -> Result<u64, Fault> {
-        let buckets = self.parts.store.digest(group, schema).await?;
-        let rows: i64 = buckets.iter().map(|(_, rows, _)| rows).sum();
-        Ok(u64::try_from(rows).unwrap_or(0))
+        self.parts.store.row_count(group, schema).await
     }
 
     fn followed(&self, name: &str) -> Result<&Followed, DrainError> {

@@ -33,8 +33,12 @@ pub trait CanFilter {}
 )]
 pub trait CanSort {}
 
-impl<M, T, const SORT: bool> CanFilter for Column<M, T, true, SORT> {}
-impl<M, T, const FILTER: bool> CanSort for Column<M, T, FILTER, true> {}
+// Two of each: from a single one the compiler would conclude that any column is such a one, and speak of
+// types that differ instead of the mark that is missing.
+impl<M, T> CanFilter for Column<M, T, true, true> {}
+impl<M, T> CanFilter for Column<M, T, true, false> {}
+impl<M, T> CanSort for Column<M, T, true, true> {}
+impl<M, T> CanSort for Column<M, T, false, true> {}
 
 impl<M, T: Portable, const FILTER: bool, const SORT: bool> Column<M, T, FILTER, SORT> {
     /// Names the column at an index of the declaration. Derived code calls it.

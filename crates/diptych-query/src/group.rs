@@ -1,9 +1,12 @@
 //! Read models without their types, and the groups that share one checkpoint.
 
-use crate::fold::{TableFold, TypedTable};
-use crate::{Categories, FoldError, Mode, Projection, Schema};
+use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable};
+use crate::{
+    Categories, Dialect, FoldError, JoinedProjection, Mode, ReadModel, Schema, SqlProjection, Statements,
+};
 use diptych_core::{DecodeError, EventSet, EventType, Fact, RawFact, Timestamp, Value};
 use schemars::SchemaGenerator;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -15,9 +18,17 @@ pub trait AnyModel: Send + Sync + 'static {
     fn categories(&self) -> &'static [&'static str];
     /// The event types whose facts it reads.
     fn event_types(&self) -> Vec<EventType>;
-    /// An empty working set for a fold; `fresh` when the table is known to be empty.
-    fn table(&self, fresh: bool) -> Box<dyn TableFold>;
-    /// Whether a fact touches any row.
+    /// An empty working set for a fold.
+    fn table(&self, purpose: TableUse) -> Box<dyn TableFold>;
+    /// A fingerprint of what decides its table's shape.
+    fn shape(&self) -> String {
+        self.schema().shape()
+    }
+    /// The statements that keep its rows, where SQL keeps them.
+    fn statements(&self) -> Option<Statements> {
+        None
+    }
+    /// Whether a fact may touch any row.
     ///
     /// # Errors
     /// A fact that the code cannot read.
@@ -33,13 +44,13 @@ pub trait AnyModel: Send + Sync + 'static {
 
 /// Takes the types off a read model.
 #[must_use]
-pub fn erase<M: Projection>() -> Arc<dyn AnyModel> {
+pub fn erase<M: JoinedProjection>() -> Arc<dyn AnyModel> {
     Arc::new(Erased::<M>(PhantomData))
 }
 
 struct Erased<M>(PhantomData<fn() -> M>);
 
-impl<M: Projection> AnyModel for Erased<M> {
+impl<M: JoinedProjection> AnyModel for Erased<M> {
     fn schema(&self) -> &'static Schema {
         M::SCHEMA
     }
@@ -52,8 +63,8 @@ impl<M: Projection> AnyModel for Erased<M> {
         M::Event::types()
     }
 
-    fn table(&self, fresh: bool) -> Box<dyn TableFold> {
-        Box::new(TypedTable::<M>::new(fresh))
+    fn table(&self, purpose: TableUse) -> Box<dyn TableFold> {
+        Box::new(TypedTable::<M>::new(purpose))
     }
 
     fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError> {
@@ -62,20 +73,98 @@ impl<M: Projection> AnyModel for Erased<M> {
         }
         let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
         let Some(event) = event else { return Ok(false) };
-        Ok(match M::route(&Fact::new(event, Arc::clone(raw))) {
-            crate::Route::None => false,
-            crate::Route::Key(_) => true,
-            crate::Route::Keys(keys) => !keys.is_empty(),
-            crate::Route::Starting(rows) => !rows.is_empty(),
-        })
+        Ok(M::route(&Fact::new(event, Arc::clone(raw))).names_rows())
     }
 
     fn computed(&self, row: &[Value], now: Timestamp) -> Result<Vec<Value>, DecodeError> {
-        if M::SCHEMA.computed.is_empty() { Ok(Vec::new()) } else { Ok(M::from_row(row)?.computed(now)) }
+        computed::<M>(row, now)
     }
 
     fn json_schema(&self, column: usize, generator: &mut SchemaGenerator) -> Option<schemars::Schema> {
         M::json_schema(column, generator)
+    }
+}
+
+/// Takes the types off a read model that SQL keeps.
+#[must_use]
+pub fn erase_sql<M: SqlProjection>() -> Arc<dyn AnyModel> {
+    Arc::new(KeptBySql::<M>(PhantomData))
+}
+
+struct KeptBySql<M>(PhantomData<fn() -> M>);
+
+impl<M: SqlProjection> AnyModel for KeptBySql<M> {
+    fn schema(&self) -> &'static Schema {
+        M::SCHEMA
+    }
+
+    fn categories(&self) -> &'static [&'static str] {
+        M::Event::CATEGORIES
+    }
+
+    fn event_types(&self) -> Vec<EventType> {
+        M::Event::types()
+    }
+
+    fn table(&self, _: TableUse) -> Box<dyn TableFold> {
+        Box::new(SqlBatch::<M>::new())
+    }
+
+    fn shape(&self) -> String {
+        // Other statements make other rows, so they need another revision as another column does.
+        let texts = [Dialect::Sqlite, Dialect::Postgres].map(|dialect| M::statements(dialect).join(";"));
+        format!("{}+{}", M::SCHEMA.shape(), &blake3::hash(texts.join("|").as_bytes()).to_hex()[..16])
+    }
+
+    fn statements(&self) -> Option<Statements> {
+        Some(M::statements)
+    }
+
+    fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError> {
+        // What a statement does with a fact is known to the database alone.
+        Ok(self.categories().contains(&raw.stream.stream.category.as_str()))
+    }
+
+    fn computed(&self, row: &[Value], now: Timestamp) -> Result<Vec<Value>, DecodeError> {
+        computed::<M>(row, now)
+    }
+
+    fn json_schema(&self, column: usize, generator: &mut SchemaGenerator) -> Option<schemars::Schema> {
+        M::json_schema(column, generator)
+    }
+}
+
+fn computed<M: ReadModel>(row: &[Value], now: Timestamp) -> Result<Vec<Value>, DecodeError> {
+    if M::SCHEMA.computed.is_empty() { Ok(Vec::new()) } else { Ok(M::from_row(row)?.computed(now)) }
+}
+
+/// Read models in the order in which they fold, each once.
+#[derive(Clone, Default)]
+pub struct Tables {
+    models: Vec<Arc<dyn AnyModel>>,
+}
+
+impl Tables {
+    /// Adds a read model, and before it those that its projection looks rows up in.
+    pub fn add<M: JoinedProjection>(&mut self) {
+        if self.models.iter().any(|model| model.schema().name == M::SCHEMA.name) {
+            return;
+        }
+        M::siblings(self);
+        self.models.push(erase::<M>());
+    }
+
+    /// Adds a read model that SQL keeps.
+    pub fn add_sql<M: SqlProjection>(&mut self) {
+        if self.models.iter().all(|model| model.schema().name != M::SCHEMA.name) {
+            self.models.push(erase_sql::<M>());
+        }
+    }
+
+    /// The read models.
+    #[must_use]
+    pub fn into_models(self) -> Vec<Arc<dyn AnyModel>> {
+        self.models
     }
 }
 
@@ -89,19 +178,131 @@ pub struct Group {
     categories: Categories,
 }
 
+/// Why read models do not form a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// It has no table.
+    Empty {
+        /// The group.
+        group: &'static str,
+    },
+    /// A table looks rows up in one that does not fold before it.
+    SiblingMissing {
+        /// The table that reads.
+        model: &'static str,
+        /// The one that it reads.
+        sibling: &'static str,
+    },
+    /// A table looks rows up in one whose rows SQL keeps, where no row is in memory.
+    SiblingKeptBySql {
+        /// The table that reads.
+        model: &'static str,
+        /// The one that it reads.
+        sibling: &'static str,
+    },
+    /// SQL of the author's would run in the transaction of the command.
+    InlineBySql {
+        /// The table.
+        model: &'static str,
+    },
+    /// Two tables move at different moments.
+    ModesDiffer {
+        /// The group.
+        group: &'static str,
+        /// A table.
+        model: &'static str,
+        /// When it folds.
+        mode: Mode,
+        /// When the first table folds.
+        first: Mode,
+    },
+}
+
+impl fmt::Display for GroupError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty { group } => write!(out, "group `{group}` has no read model"),
+            Self::SiblingMissing { model, sibling } => write!(
+                out,
+                "read model `{model}` reads `{sibling}`, which does not come before it in its group"
+            ),
+            Self::SiblingKeptBySql { model, sibling } => {
+                write!(out, "read model `{model}` reads `{sibling}`, whose rows are kept by SQL")
+            }
+            Self::InlineBySql { model } => {
+                write!(out, "read model `{model}` cannot be inline: its rows are kept by SQL")
+            }
+            Self::ModesDiffer { group, model, mode, first } => write!(
+                out,
+                "read model `{model}` is {}, but group `{group}` moves as one and its first is {}",
+                mode.as_str(),
+                first.as_str()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for GroupError {}
+
 impl Group {
     /// A read model by itself.
     #[must_use]
     pub fn of_one(model: Arc<dyn AnyModel>) -> Self {
         let schema = model.schema();
-        let categories = Categories::Only(model.categories().to_vec());
-        Self {
-            name: schema.name,
-            revision: schema.revision,
-            mode: schema.mode,
-            models: vec![model],
-            categories,
+        Self::joined(schema.name, schema.mode, vec![model])
+    }
+
+    /// Read models that move together, in the order in which they fold.
+    ///
+    /// # Errors
+    /// No read model, a sibling that does not come first, or modes that differ.
+    pub fn new(name: &'static str, models: Vec<Arc<dyn AnyModel>>) -> Result<Self, GroupError> {
+        let Some(first) = models.first().map(|model| model.schema().mode) else {
+            return Err(GroupError::Empty { group: name });
+        };
+        for (index, model) in models.iter().enumerate() {
+            let kept_by_sql = model.statements().is_some();
+            let Schema { name: model, mode, reads, .. } = model.schema();
+            if kept_by_sql && *mode == Mode::Inline {
+                return Err(GroupError::InlineBySql { model });
+            }
+            let earlier = |sibling: &str| models[..index].iter().any(|held| held.schema().name == sibling);
+            if let Some(sibling) = reads.iter().map(|schema| schema.name).find(|name| !earlier(name)) {
+                return Err(GroupError::SiblingMissing { model, sibling });
+            }
+            let by_sql = |sibling: &str| {
+                let found = models[..index].iter().find(|held| held.schema().name == sibling);
+                found.is_some_and(|held| held.statements().is_some())
+            };
+            if let Some(sibling) = reads.iter().map(|schema| schema.name).find(|name| by_sql(name)) {
+                return Err(GroupError::SiblingKeptBySql { model, sibling });
+            }
+            if *mode != first {
+                return Err(GroupError::ModesDiffer { group: name, model, mode: *mode, first });
+            }
         }
+        Ok(Self::joined(name, first, models))
+    }
+
+    fn joined(name: &'static str, mode: Mode, models: Vec<Arc<dyn AnyModel>>) -> Self {
+        // A revision that is raised anywhere raises the sum, so the tables are built again together.
+        let revision = models.iter().map(|model| model.schema().revision).sum();
+        let mut categories: Vec<_> = models.iter().flat_map(|model| model.categories()).copied().collect();
+        categories.sort_unstable();
+        categories.dedup();
+        Self { name, revision, mode, models, categories: Categories::Only(categories) }
+    }
+
+    /// Empty working sets of its tables; `fresh` when the stored tables are known to be empty.
+    #[must_use]
+    pub fn tables(&self, fresh: bool) -> Vec<Box<dyn TableFold>> {
+        let tables = self.models.iter().enumerate().map(|(index, model)| {
+            let name = model.schema().name;
+            let mut later = self.models[index + 1..].iter().flat_map(|model| model.schema().reads);
+            model.table(TableUse { fresh, read: later.any(|schema| schema.name == name) })
+        });
+        tables.collect()
     }
 
     /// The name that its checkpoint goes by.
@@ -110,7 +311,7 @@ impl Group {
         self.name
     }
 
-    /// The code's version of it.
+    /// The code's version of it: the sum of the revisions of its tables.
     #[must_use]
     pub fn revision(&self) -> u32 {
         self.revision
@@ -128,6 +329,12 @@ impl Group {
         &self.models
     }
 
+    /// Whether SQL keeps rows of any of its tables: such a group cannot be folded in memory.
+    #[must_use]
+    pub fn has_statements(&self) -> bool {
+        self.models.iter().any(|model| model.statements().is_some())
+    }
+
     /// The categories whose facts it reads.
     #[must_use]
     pub fn categories(&self) -> &Categories {
@@ -135,8 +342,8 @@ impl Group {
     }
 }
 
-impl std::fmt::Debug for Group {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Group {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Group({} r{}, {})", self.name, self.revision, self.mode.as_str())
     }
 }

@@ -20,6 +20,8 @@ mod progress;
 mod projection;
 mod queries;
 mod schema;
+mod siblings;
+mod sql_projection;
 mod text;
 
 #[cfg(test)]
@@ -32,16 +34,18 @@ pub use error::QueryError;
 pub use feed::{Block, Categories, Feed, Mark};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{Fold, FoldError, FoldErrorKind};
-pub use group::{AnyModel, Group, erase};
+pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
 pub use lag::Lag;
-pub use metrics::QueryMetrics;
+pub use metrics::{Latency, QueryMetrics};
 pub use model::ReadModel;
 pub use model_store::{
-    AdvanceError, Advanced, BucketDigest, Checkpoint, Found, ModelStore, RowChange, RowRef, ScannedRow,
-    Stopped, StoredRow, TableChanges,
+    AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, ModelStore, RowChange, RowRef,
+    ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds,
 };
 pub use page::PageKey;
 pub use progress::{Progress, ProgressEntry};
-pub use projection::{Projection, Route};
+pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};
 pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants};
+pub use siblings::{NoCircularReads, Reads, Siblings};
+pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements};

@@ -5,14 +5,25 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Counters and latencies of queries.
 #[derive(Clone, Debug)]
 pub struct QueryMetrics {
-    latency: Family<EndpointLabels, Histogram, fn() -> Histogram>,
+    latency: LatencyFamily,
     stale: Family<EndpointLabels, Counter>,
 }
+
+/// How long the answers of one endpoint take: looked up among the metrics once, not for every answer.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    family: LatencyFamily,
+    labels: EndpointLabels,
+    histogram: OnceLock<Histogram>,
+}
+
+type LatencyFamily = Family<EndpointLabels, Histogram, fn() -> Histogram>;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct EndpointLabels {
@@ -43,13 +54,23 @@ impl QueryMetrics {
         );
     }
 
-    /// Notes how long an endpoint took.
-    pub fn observe(&self, endpoint: &str, took: Duration) {
-        self.latency.get_or_create(&labels(endpoint)).observe(took.as_secs_f64());
+    /// Where an endpoint's latencies are noted. It appears among the metrics with the first one.
+    #[must_use]
+    pub fn latency(&self, endpoint: impl Into<String>) -> Latency {
+        let labels = EndpointLabels { endpoint: endpoint.into() };
+        Latency { family: self.latency.clone(), labels, histogram: OnceLock::new() }
     }
 
     pub(crate) fn stale(&self, endpoint: &str) {
         self.stale.get_or_create(&labels(endpoint)).inc();
+    }
+}
+
+impl Latency {
+    /// Notes how long an answer took.
+    pub fn observe(&self, took: Duration) {
+        let histogram = self.histogram.get_or_init(|| self.family.get_or_create_owned(&self.labels));
+        histogram.observe(took.as_secs_f64());
     }
 }
 

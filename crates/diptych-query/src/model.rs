@@ -1,6 +1,6 @@
 //! A read model as a Rust type: one row, its key, its columns.
 
-use crate::{Find, Schema};
+use crate::{Find, Schema, Tables};
 use diptych_core::{DecodeError, Timestamp, Value};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -20,6 +20,11 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     /// The key of this row.
     fn key(&self) -> Self::Key;
 
+    /// Whether this row has a key; derived without a copy of it.
+    fn has_key(&self, key: &Self::Key) -> bool {
+        self.key() == *key
+    }
+
     /// The key as values, in the order of `SCHEMA.key`.
     fn key_values(key: &Self::Key) -> Vec<Value>;
 
@@ -31,6 +36,11 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
 
     /// The row as values, in the order of `SCHEMA.columns`.
     fn to_row(&self) -> Vec<Value>;
+
+    /// One column's value, by its index in `SCHEMA.columns`; null where there is no such column.
+    fn value_at(&self, column: usize) -> Value {
+        self.to_row().into_iter().nth(column).unwrap_or(Value::Null)
+    }
 
     /// A row from its values.
     ///
@@ -48,6 +58,11 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     fn json_schema(column: usize, generator: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
         let _ = (column, generator);
         None
+    }
+
+    /// Adds the read models that its projection looks rows up in, in the order in which they fold.
+    fn siblings(tables: &mut Tables) {
+        let _ = tables;
     }
 
     /// Starts a query.

@@ -1,7 +1,8 @@
 //! The port to where rows live. Rows, guards, digest and checkpoint move in one transaction, or not at all.
 
 use crate::{Fold, FoldError, Group, Mark, RawFind, Schema};
-use diptych_core::{BoxFuture, Fault, Position, Tenant, Timestamp, Value};
+use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How far a group has come.
@@ -46,6 +47,34 @@ pub struct StoredRow {
     pub hash: u64,
 }
 
+/// Rows of a table by what they hold in an indexed column.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Matching {
+    /// Whose rows.
+    pub tenant: Tenant,
+    /// The column, by its index in the declaration.
+    pub column: usize,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// The rows of a table that a fold needs before it can go on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TableNeeds {
+    /// Rows, and tombstones, by their keys.
+    pub rows: Vec<RowRef>,
+    /// All rows that hold a value in a column, as they are stored.
+    pub matching: Vec<Matching>,
+}
+
+impl TableNeeds {
+    /// Whether nothing is needed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.matching.is_empty()
+    }
+}
+
 /// A row that a fold leaves behind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RowChange {
@@ -65,6 +94,8 @@ pub struct TableChanges {
     pub rows: Vec<RowChange>,
     /// For each touched bucket: its number, the change of its row count and of its digest.
     pub digest: Vec<BucketDigest>,
+    /// The facts that the statements of a table kept by SQL are to take.
+    pub facts: Vec<Arc<RawFact>>,
 }
 
 /// What an advance did.
@@ -74,6 +105,8 @@ pub struct Advanced {
     pub checkpoint: Checkpoint,
     /// How many rows were written or deleted.
     pub rows: usize,
+    /// How many facts met no row and left none, table by table.
+    pub no_ops: Vec<u64>,
 }
 
 /// Why an advance did not happen. Nothing of it is in the store.
@@ -172,6 +205,19 @@ pub trait ModelStore: Send + Sync + 'static {
         group: &'a Group,
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<BucketDigest>, Fault>>;
+
+    /// How many rows a table has: as its digest counts them, where it has one.
+    fn row_count<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+    ) -> BoxFuture<'a, Result<u64, Fault>> {
+        Box::pin(async move {
+            let buckets = self.digest(group, schema).await?;
+            let rows: i64 = buckets.iter().map(|(_, rows, _)| rows).sum();
+            Ok(u64::try_from(rows).unwrap_or(0))
+        })
+    }
 
     /// When the group's checkpoint first stood at or beyond a position, as far back as is kept.
     fn passed_at<'a>(

@@ -1,9 +1,9 @@
 //! How far each group has come and how it is doing, inside this process: what waiting answers listen to.
 
-use crate::Health;
+use crate::{Group, Health};
 use diptych_core::Position;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -18,7 +18,7 @@ pub struct ProgressEntry {
     position: watch::Sender<Position>,
     health: Mutex<Health>,
     followed: AtomicBool,
-    no_ops: AtomicU64,
+    no_ops: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Progress {
@@ -41,7 +41,7 @@ impl Default for ProgressEntry {
             position: watch::Sender::new(Position::START),
             health: Mutex::default(),
             followed: AtomicBool::new(false),
-            no_ops: AtomicU64::new(0),
+            no_ops: Mutex::default(),
         }
     }
 }
@@ -91,14 +91,18 @@ impl ProgressEntry {
         self.followed.store(followed, Ordering::Relaxed);
     }
 
-    /// How many facts met no row and left none, in this process.
+    /// How many facts met no row of a model and left none, in this process.
     #[must_use]
-    pub fn no_ops(&self) -> u64 {
-        self.no_ops.load(Ordering::Relaxed)
+    pub fn no_ops(&self, model: &str) -> u64 {
+        let counts = self.no_ops.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(model).copied().unwrap_or(0)
     }
 
-    /// Adds to the count of facts that met no row and left none.
-    pub fn count_no_ops(&self, more: u64) {
-        self.no_ops.fetch_add(more, Ordering::Relaxed);
+    /// Adds to the counts of facts that met no row and left none, table by table.
+    pub fn count_no_ops(&self, group: &Group, more: &[u64]) {
+        let mut counts = self.no_ops.lock().unwrap_or_else(PoisonError::into_inner);
+        for (model, more) in group.models().iter().zip(more).filter(|(_, more)| **more > 0) {
+            *counts.entry(model.schema().name).or_default() += more;
+        }
     }
 }

@@ -4,8 +4,8 @@ use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
     Answer, AnyModel, Breach, Checkpoint, Condition, Contract, Cursor, Direction, Feed, Find, Found,
-    Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, Projection, QueryError, QueryMetrics,
-    RawFind, ReadModel, RowRef, Schema,
+    Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry, QueryError,
+    QueryMetrics, RawFind, ReadModel, RowRef, Schema,
 };
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
@@ -103,6 +103,7 @@ pub enum VisibleSince {
 struct Served {
     model: Arc<dyn AnyModel>,
     group: Arc<Group>,
+    entry: Arc<ProgressEntry>,
 }
 
 /// The right panel of a running service.
@@ -110,7 +111,6 @@ pub struct Queries {
     store: Arc<dyn ModelStore>,
     feed: Arc<dyn Feed>,
     models: BTreeMap<&'static str, Served>,
-    progress: Arc<Progress>,
     authorize: Arc<dyn Authorize>,
     clock: Arc<dyn Clock>,
     page_key: PageKey,
@@ -145,13 +145,14 @@ impl Queries {
         let QueryParts { store, feed, groups, progress, authorize, clock, page_key, limits } = parts;
         let served = groups.iter().flat_map(|group| {
             group.models().iter().map(|model| {
-                let served = Served { model: Arc::clone(model), group: Arc::clone(group) };
+                let entry = progress.entry(group.name());
+                let served = Served { model: Arc::clone(model), group: Arc::clone(group), entry };
                 (model.schema().name, served)
             })
         });
         let models = served.collect();
         let metrics = QueryMetrics::default();
-        Self { store, feed, models, progress, authorize, clock, page_key, limits, metrics }
+        Self { store, feed, models, authorize, clock, page_key, limits, metrics }
     }
 
     /// The read models, by name.
@@ -175,7 +176,7 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn find<M: Projection>(
+    pub async fn find<M: ReadModel>(
         &self,
         principal: &Principal,
         find: Find<M>,
@@ -192,7 +193,7 @@ impl Queries {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn get<M: Projection>(
+    pub async fn get<M: ReadModel>(
         &self,
         principal: &Principal,
         key: &M::Key,
@@ -200,7 +201,8 @@ impl Queries {
     ) -> Result<Answer<Option<M>>, QueryError> {
         let ask = Ask { at_least, ..Ask::default() };
         let key = <M as ReadModel>::key_values(key);
-        let answer = self.get_values(principal, M::SCHEMA.name, key, &ask).await?;
+        let served = self.served(principal, M::SCHEMA.name)?;
+        let answer = self.get_values(served, principal, key, &ask).await?;
         let width = M::SCHEMA.columns.len();
         let row = answer.value.as_ref().map(|row| M::from_row(&row[..width.min(row.len())]));
         let row = row.transpose().map_err(unreadable)?;
@@ -257,18 +259,18 @@ impl Queries {
         key: &[&str],
         ask: &Ask,
     ) -> Result<Answer<Option<Vec<Value>>>, QueryError> {
-        let schema = self.served(principal, model)?.model.schema();
-        self.get_values(principal, model, key_from_text(schema, key)?, ask).await
+        let served = self.served(principal, model)?;
+        let key = key_from_text(served.model.schema(), key)?;
+        self.get_values(served, principal, key, ask).await
     }
 
     async fn get_values(
         &self,
+        served: &Served,
         principal: &Principal,
-        model: &str,
         key: Vec<Value>,
         ask: &Ask,
     ) -> Result<Answer<Option<Vec<Value>>>, QueryError> {
-        let served = self.served(principal, model)?;
         let target = self.prepare(served, ask).await?;
         let row = RowRef { tenant: principal.tenant.clone(), key };
         let found = self.store.get(&served.group, served.model.schema(), &row).await?;
@@ -284,7 +286,7 @@ impl Queries {
         let served =
             self.models.get(model).ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
         let checkpoint = self.store.checkpoint(&served.group).await?;
-        let health = self.health(&served.group, &checkpoint);
+        let health = health(served, &checkpoint);
         Ok((self.measure(&checkpoint, None).await?, health))
     }
 
@@ -304,7 +306,7 @@ impl Queries {
             let state = if reached >= position {
                 VisibleSince::Visible(self.store.passed_at(&served.group, position).await?)
             } else {
-                let health = self.health(&served.group, &checkpoint);
+                let health = health(served, &checkpoint);
                 VisibleSince::Pending { lag_events: reached.lag_to(position), health }
             };
             all.push(Visibility { model: served.model.schema().name, position, state });
@@ -351,7 +353,7 @@ impl Queries {
         if let Some(target) = target
             && !wait.is_zero()
         {
-            self.wait(&served.group, target, wait).await?;
+            self.wait(served, target, wait).await?;
         }
         Ok(ask.at_least.map(|token| token.position).or(target.filter(|_| strong)))
     }
@@ -365,8 +367,8 @@ impl Queries {
     }
 
     /// Waits until a group stands at a position, stops moving, or time is up.
-    async fn wait(&self, group: &Group, target: Position, at_most: Duration) -> Result<(), QueryError> {
-        let entry = self.progress.entry(group.name());
+    async fn wait(&self, served: &Served, target: Position, at_most: Duration) -> Result<(), QueryError> {
+        let Served { group, entry, .. } = served;
         let mut watch = entry.watch();
         let reached = async {
             loop {
@@ -401,7 +403,7 @@ impl Queries {
         ask: &Ask,
     ) -> Result<(Vec<Vec<Value>>, Freshness, Health), QueryError> {
         let mut freshness = self.measure(&found.checkpoint, target).await?;
-        let health = self.health(&served.group, &found.checkpoint);
+        let health = health(served, &found.checkpoint);
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
         }
@@ -458,18 +460,19 @@ impl Queries {
             stale: false,
         })
     }
+}
 
-    fn health(&self, group: &Group, checkpoint: &Checkpoint) -> Health {
-        let live = self.progress.entry(group.name()).health();
-        // What was written down about a fact that is in the rows by now no longer holds.
-        let reached = checkpoint.mark.position();
-        let stopped = checkpoint.stopped.as_ref().filter(|stopped| stopped.position > reached);
-        match (stopped, live) {
-            (Some(stopped), Health::Live) => {
-                Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
-            }
-            (_, health) => health,
+/// How a model is doing, by what its worker says and what stands beside its rows.
+fn health(served: &Served, checkpoint: &Checkpoint) -> Health {
+    let live = served.entry.health();
+    // What was written down about a fact that is in the rows by now no longer holds.
+    let reached = checkpoint.mark.position();
+    let stopped = checkpoint.stopped.as_ref().filter(|stopped| stopped.position > reached);
+    match (stopped, live) {
+        (Some(stopped), Health::Live) => {
+            Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
         }
+        (_, health) => health,
     }
 }
 

@@ -6,8 +6,10 @@ use diptych_core::ValueType;
 /// A read model's declaration, written by `#[derive(ReadModel)]`.
 #[derive(Debug)]
 pub struct Schema {
-    /// Its name: the table's, and the address's with `-` for `_`.
+    /// Its name: the table's, and the address's with `-` for `_` unless declared.
     pub name: &'static str,
+    /// The last part of its address, where that is declared; empty where it follows from the name.
+    pub path: &'static str,
     /// The code's version of it. Another shape needs another revision.
     pub revision: u32,
     /// What it means, from the doc comment.
@@ -22,6 +24,8 @@ pub struct Schema {
     pub default_sort: Option<(usize, Direction)>,
     /// Columns computed when a row is read, never stored.
     pub computed: &'static [ComputedSpec],
+    /// The read models of its group that its projection looks rows up in.
+    pub reads: &'static [&'static Schema],
     /// When facts are folded.
     pub mode: Mode,
     /// What its answers promise.
@@ -168,10 +172,17 @@ impl Schema {
         self.columns.iter().position(|column| column.public == public)
     }
 
-    /// The last part of the model's address: its name with `-` for `_`.
+    /// Whether the key or an index begins with a column, so that rows can be found by it.
+    #[must_use]
+    pub fn is_indexed(&self, column: usize) -> bool {
+        let begins = |index: &IndexSpec| index.columns.first().is_some_and(|(first, _)| *first == column);
+        self.key.first() == Some(&column) || self.indexes.iter().any(begins)
+    }
+
+    /// The last part of the model's address: as declared, or else its name with `-` for `_`.
     #[must_use]
     pub fn segment(&self) -> String {
-        self.name.replace('_', "-")
+        if self.path.is_empty() { self.name.replace('_', "-") } else { self.path.to_owned() }
     }
 
     /// A fingerprint of everything that decides the table's shape: another one under the same revision is

@@ -1,5 +1,9 @@
 //! Pure promises of the right panel: questions in text, page tokens, shapes.
 
+mod fold;
+mod reference;
+mod world;
+
 use crate::page::{PageKey, Question};
 use crate::text::key_from_text;
 use crate::{
@@ -26,6 +30,7 @@ const fn column(name: &'static str, public: &'static str, value_type: ValueType)
 
 static SCHEMA: Schema = Schema {
     name: "order_summary",
+    path: "",
     revision: 1,
     meaning: "",
     columns: &[
@@ -44,6 +49,7 @@ static SCHEMA: Schema = Schema {
     indexes: &[IndexSpec { columns: &[(1, Direction::Ascending)] }],
     default_sort: None,
     computed: &[],
+    reads: &[],
     mode: Mode::Asynchronous,
     contract: Contract::Bounded { within: Duration::from_secs(5), breach: Breach::Flag },
     tenants: Tenants::Own,
@@ -149,13 +155,25 @@ fn another_shape_has_another_fingerprint() {
         indexes: &[],
         governance: Governance::NONE,
         computed: &[],
+        reads: &[],
         ..SCHEMA_PARTS
     };
     assert_ne!(SCHEMA.shape(), other.shape());
 }
 
+#[test]
+fn an_address_follows_from_the_name_unless_declared_and_is_no_part_of_the_shape() {
+    let elsewhere = Schema { path: "orders-at-a-glance", ..SCHEMA_PARTS };
+    assert_eq!(
+        (SCHEMA_PARTS.segment().as_str(), elsewhere.segment().as_str()),
+        ("order-summary", "orders-at-a-glance")
+    );
+    assert_eq!(elsewhere.shape(), SCHEMA_PARTS.shape(), "another address needs no other table");
+}
+
 const SCHEMA_PARTS: Schema = Schema {
     name: "order_summary",
+    path: "",
     revision: 1,
     meaning: "",
     columns: &[],
@@ -163,6 +181,7 @@ const SCHEMA_PARTS: Schema = Schema {
     indexes: &[],
     default_sort: None,
     computed: &[],
+    reads: &[],
     mode: Mode::Asynchronous,
     contract: Contract::Eventual,
     tenants: Tenants::Own,

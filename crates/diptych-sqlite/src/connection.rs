@@ -13,6 +13,9 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// The size of a page. A commit writes whole pages, so small ones make small commits cheap.
 const PAGE_BYTES: i64 = 4_096;
 
+/// How many pages SQLite gives to a file at most.
+const PAGES_MAX: i64 = 4_294_967_294;
+
 /// How much of a file is mapped into memory.
 const MMAP_BYTES: i64 = 1 << 30;
 
@@ -24,6 +27,10 @@ const STATEMENTS_MAX: usize = 256;
 
 /// Kibibytes of pages that a writing connection keeps.
 const WRITER_CACHE_KIBIBYTES: i64 = 65_536;
+
+/// Kibibytes of pages that the writer of the log keeps. Room for what a group changes; more would not help,
+/// since SQLite looks through all it keeps at many a commit, and what it lacks is in the mapped file.
+const LOG_CACHE_KIBIBYTES: i64 = 8_192;
 
 /// Kibibytes of pages that a reading connection keeps; the mapped file serves the rest.
 const READER_CACHE_KIBIBYTES: i64 = 4_096;
@@ -48,6 +55,25 @@ pub(crate) fn open_writer(
     connection.pragma_update(None, "synchronous", synchronous).or_fault()?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).or_fault()?;
     common(&connection, WRITER_CACHE_KIBIBYTES)?;
+    Ok(connection)
+}
+
+/// Opens the log for writing, and makes it where there is none. It may not grow beyond its limit.
+pub(crate) fn open_log(
+    path: &Path,
+    durability: Durability,
+    limits: &SqliteLimits,
+) -> Result<Connection, Fault> {
+    let connection = open_writer(path, durability, limits)?;
+    connection.pragma_update(None, "cache_size", -LOG_CACHE_KIBIBYTES).or_fault()?;
+    if let Some(bytes_max) = limits.log_bytes_max {
+        let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let page_bytes = read("page_size").or_fault()?;
+        let pages_max = i64::try_from(bytes_max).unwrap_or(i64::MAX) / page_bytes.max(1);
+        // SQLite keeps what is there already: below that, nothing can be added, and nothing is lost.
+        let pages_max = pages_max.clamp(1, PAGES_MAX);
+        connection.pragma_update_and_check(None, "max_page_count", pages_max, |_| Ok(())).or_fault()?;
+    }
     Ok(connection)
 }
 

@@ -54,9 +54,12 @@ pub struct SqliteLimits {
     pub queue_commands_max: usize,
     /// How many commands are committed together; the rest waits for the next group.
     pub group_commands_max: usize,
-    /// How long the writer waits for the callers of the last group to come back before it commits a smaller
-    /// one.
+    /// How long the writer waits until half of the last group's callers have come back, before it commits a
+    /// smaller group.
     pub group_wait_max: Duration,
+    /// How large `log.db` may become, in bytes, its WAL not counted; a command beyond it fails as on a full
+    /// disk. None: as large as the disk allows.
+    pub log_bytes_max: Option<u64>,
     /// How many missing facts a command folds into an inline group; a group further behind is left to a
     /// worker.
     pub inline_catch_up_events_max: u64,
@@ -82,6 +85,7 @@ impl Default for SqliteLimits {
             queue_commands_max: 4_096,
             group_commands_max: 512,
             group_wait_max: Duration::from_micros(200),
+            log_bytes_max: None,
             inline_catch_up_events_max: 1_000,
             inline_budget: Duration::from_millis(5),
             tombstone_window_events: 100_000,

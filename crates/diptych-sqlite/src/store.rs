@@ -1,6 +1,6 @@
 //! The store as the panels see it: opening, closing, and the ports to the log. Rows are in `models`.
 
-use crate::connection::open_writer;
+use crate::connection::open_log;
 use crate::fault::OrFault;
 use crate::follow::Follower;
 use crate::log::schema::migrate;
@@ -55,7 +55,7 @@ impl SqliteStore {
         let _lock = lock(&directory)?;
         let path = directory.join("log.db");
         let now = clock.now();
-        let mut connection = open_writer(&path, durability, &limits)?;
+        let mut connection = open_log(&path, durability, &limits)?;
         let identity = migrate(&mut connection, now)?;
         let start = start_of(identity);
         let groups = inline_groups(&mut connection, &inline, start, now, |name| progress.entry(name))?;

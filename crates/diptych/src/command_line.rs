@@ -2,10 +2,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 use crate::serve::{listen, stop_signal};
-use crate::{Config, Running, Service, Verb, VerbError};
+use crate::{Config, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_core::Principal;
-use diptych_ops::{LogStatus, Operator, Output};
+use diptych_ops::Output;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -152,29 +152,10 @@ async fn operate(
     // The operator looks and drains; following the log is for a process that serves.
     let running = service.open(Config { follow: false, ..config }).await?;
     let output = if arguments.get_flag("json") { Output::Json } else { Output::Human };
-    let operator = Operator {
-        service: running.name(),
-        principal: running.principal(),
-        commands: running.commands(),
-        queries: running.queries(),
-        projector: running.projector(),
-        log: log_status(&running).await?,
-    };
+    let operator = running.operator().await?;
     let report = diptych_ops::run(&operator, name, arguments).await?;
     println!("{}", report.render(output));
     let clean = report.is_clean();
     running.stop().await?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn log_status(running: &Running) -> Result<LogStatus, VerbError> {
-    let statistics = running.store().statistics().await?;
-    let head = running.feed().head().await?;
-    Ok(LogStatus {
-        location: running.directory().display().to_string(),
-        head,
-        streams: statistics.streams,
-        commands: statistics.commands,
-        bytes: statistics.log_bytes,
-    })
 }

@@ -26,7 +26,7 @@ pub use diptych_projector as projector;
 pub use diptych_query as query;
 pub use diptych_sqlite as sqlite;
 pub use running::Running;
-pub use service::{Config, Service};
+pub use service::{Config, GroupTables, Service};
 pub use verb::{Verb, VerbError, VerbFuture};
 
 /// Everything that a service's code names, in one import.
@@ -38,7 +38,9 @@ pub mod prelude {
         Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
-    pub use diptych_query::{Answer, Page, Projection, ReadModel, Route};
+    pub use diptych_query::{
+        Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
+    };
     pub use std::process::ExitCode;
 }
 

@@ -14,8 +14,21 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
     }
     let categories = service.deciders.iter().map(|decider| decider.category());
     problems.extend(twice(categories).map(|name| format!("two deciders have the category `{name}`")));
-    let models = service.models.iter().map(|model| model.schema().name);
+    let models = service.models().map(|model| model.schema().name);
     problems.extend(twice(models).map(|name| format!("two read models are called `{name}`")));
+    problems
+        .extend(service.groups.iter().filter_map(|group| group.group().err()).map(|error| error.to_string()));
+    let groups = service.groups.iter().map(|group| group.name);
+    problems.extend(twice(groups).map(|name| format!("two groups of read models are called `{name}`")));
+    for group in &service.groups {
+        let others = service.groups.iter().filter(|other| other.name != group.name);
+        if others.flat_map(|other| &other.models).any(|model| model.schema().name == group.name) {
+            problems.push(format!("group `{}` has the name of a read model of another group", group.name));
+        }
+        if !names_a_file(group.name) {
+            problems.push(format!("the name of group `{}` is snake_case ASCII", group.name));
+        }
+    }
     for decider in &service.deciders {
         let segments = decider.commands().iter().map(|command| command.segment);
         let category = decider.category();
@@ -27,7 +40,7 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
         problems
             .extend(twice(events).map(|event| format!("two events of `{category}` are called `{event}`")));
     }
-    for model in &service.models {
+    for model in service.models() {
         let schema = model.schema();
         if schema.tenants == Tenants::All {
             problems.push(format!(
@@ -43,6 +56,12 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Whether a name is fit for a checkpoint and its file.
+fn names_a_file(name: &str) -> bool {
+    let starts = name.starts_with(|first: char| first.is_ascii_lowercase());
+    starts && name.bytes().all(|byte| fits(byte) || byte == b'_')
 }
 
 fn fits(byte: u8) -> bool {

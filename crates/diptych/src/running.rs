@@ -3,8 +3,9 @@
 use crate::metrics::Metrics;
 use crate::{Config, Service};
 use diptych_command::Commands;
-use diptych_core::{Clock, Fault, Principal};
+use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
+use diptych_ops::{LogStatus, Operator};
 use diptych_projector::{Projector, ProjectorParts};
 use diptych_query::{Feed, Group, Mode, ModelStore, Progress, Queries, QueryParts};
 use diptych_sqlite::{SqliteOptions, SqliteStore};
@@ -36,8 +37,10 @@ pub struct Running {
 impl Running {
     pub(crate) async fn open(service: Service, config: Config) -> Result<Self, Fault> {
         let progress = Arc::new(Progress::default());
-        let groups: Vec<_> =
-            service.models.iter().map(|model| Arc::new(Group::of_one(Arc::clone(model)))).collect();
+        let groups = service.groups.iter().map(|draft| draft.group().map(Arc::new));
+        let groups: Vec<_> = groups.collect::<Result<_, _>>().map_err(|error| {
+            Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
+        })?;
         let store = open_store(&service, &config, &groups, &progress).await?;
         for group in &groups {
             let checkpoint = store.attach(group).await?;
@@ -112,6 +115,28 @@ impl Running {
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.config.principal
+    }
+
+    /// What an operator looks at and acts on.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn operator(&self) -> Result<Operator<'_>, Fault> {
+        let statistics = self.store.statistics().await?;
+        Ok(Operator {
+            service: self.name(),
+            principal: self.principal(),
+            commands: &self.commands,
+            queries: &self.queries,
+            projector: &self.projector,
+            log: LogStatus {
+                location: self.directory().display().to_string(),
+                head: self.store.head().await?,
+                streams: statistics.streams,
+                commands: statistics.commands,
+                bytes: statistics.log_bytes,
+            },
+        })
     }
 
     /// The folder of the store.

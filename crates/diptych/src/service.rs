@@ -6,7 +6,7 @@ use diptych_command::{AnyDecider, CommandLimits, Decider};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
 use diptych_projector::ProjectorLimits;
-use diptych_query::{AnyModel, Projection, QueryLimits};
+use diptych_query::{AnyModel, Group, GroupError, JoinedProjection, QueryLimits, SqlProjection, Tables};
 use diptych_sqlite::{Durability, SqliteLimits};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,13 +43,45 @@ pub struct Service {
     pub(crate) version: String,
     pub(crate) about: String,
     pub(crate) deciders: Vec<Arc<dyn AnyDecider>>,
-    pub(crate) models: Vec<Arc<dyn AnyModel>>,
+    pub(crate) groups: Vec<GroupDraft>,
     pub(crate) collections: BTreeMap<String, String>,
     pub(crate) links: Vec<String>,
     pub(crate) verbs: Vec<Arc<dyn Verb>>,
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Read models that move together, while they are put together.
+pub struct GroupTables(Tables);
+
+impl GroupTables {
+    /// Adds a read model, and before it those that it looks rows up in.
+    #[must_use]
+    pub fn read_model<M: JoinedProjection>(mut self) -> Self {
+        self.0.add::<M>();
+        self
+    }
+
+    /// Adds a read model whose rows SQL of its own keeps; see [`SqlProjection`] for what that gives up.
+    #[must_use]
+    pub fn sql_read_model<M: SqlProjection>(mut self) -> Self {
+        self.0.add_sql::<M>();
+        self
+    }
+}
+
+/// A group that was named and may still be wrong.
+#[derive(Clone)]
+pub(crate) struct GroupDraft {
+    pub(crate) name: &'static str,
+    pub(crate) models: Vec<Arc<dyn AnyModel>>,
+}
+
+impl GroupDraft {
+    pub(crate) fn group(&self) -> Result<Group, GroupError> {
+        Group::new(self.name, self.models.clone())
+    }
 }
 
 /// Where and how a service runs.
@@ -108,7 +140,7 @@ impl Service {
             version: "0.0.0".to_owned(),
             about: String::new(),
             deciders: Vec::new(),
-            models: Vec::new(),
+            groups: Vec::new(),
             collections: BTreeMap::new(),
             links: Vec::new(),
             verbs: Vec::new(),
@@ -146,10 +178,30 @@ impl Service {
         self.decider::<D>()
     }
 
-    /// Adds a read model: its questions can be asked from now on.
+    /// Adds a read model: its questions can be asked from now on. If it looks up rows of others, they come
+    /// with it and move under its checkpoint; [`Service::group`] gives such a group a name of its own.
     #[must_use]
-    pub fn read_model<M: Projection>(mut self) -> Self {
-        self.models.push(diptych_query::erase::<M>());
+    pub fn read_model<M: JoinedProjection>(self) -> Self {
+        self.group(M::SCHEMA.name, |group| group.read_model::<M>())
+    }
+
+    /// Adds a read model whose rows SQL of its own keeps; see [`SqlProjection`] for what that gives up.
+    #[must_use]
+    pub fn sql_read_model<M: SqlProjection>(self) -> Self {
+        self.group(M::SCHEMA.name, |group| group.sql_read_model::<M>())
+    }
+
+    /// Adds read models that move together, under one checkpoint of this name, in this order.
+    ///
+    /// ```text
+    /// Service::new("enforcement").group("work_queue", |group| {
+    ///     group.read_model::<CaseTitle>().read_model::<PartyName>().read_model::<WorkQueueRow>()
+    /// })
+    /// ```
+    #[must_use]
+    pub fn group(mut self, name: &'static str, fill: impl FnOnce(GroupTables) -> GroupTables) -> Self {
+        let GroupTables(tables) = fill(GroupTables(Tables::default()));
+        self.groups.push(GroupDraft { name, models: tables.into_models() });
         self
     }
 
@@ -189,6 +241,11 @@ impl Service {
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
+    }
+
+    /// Every read model, group by group.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<dyn AnyModel>> {
+        self.groups.iter().flat_map(|group| &group.models)
     }
 
     /// What is wrong with how the service is put together; empty when nothing is.

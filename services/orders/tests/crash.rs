@@ -382,7 +382,7 @@ async fn check_attempt(running: &Running, attempt: &mut Attempt, caused: &[Arc<R
             let versions: Vec<_> = caused.iter().map(|fact| fact.version.0).collect();
             let expected: Vec<_> = (base.0 + 1..=record.version.0).collect();
             assert_eq!(versions, expected, "{} has other events than its outcome says", attempt.id);
-            assert!(caused.iter().all(|fact| fact.stream == record.header.stream), "{}", attempt.id);
+            assert!(caused.iter().all(|fact| *fact.stream == record.header.stream), "{}", attempt.id);
             assert_eq!(record.header.stream.stream.to_string(), format!("order-{}", attempt.order));
             if let Some(last) = caused.last() {
                 assert_eq!(record.token.position, last.position);

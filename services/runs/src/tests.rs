@@ -127,3 +127,13 @@ fn statuses_are_counted_once_however_facts_arrive() {
         StatusCount { status: "fail".to_owned(), runs: 1 },
     ]);
 }
+
+#[test]
+fn rows_depend_on_the_facts_alone() {
+    let recorded = |run: u32| {
+        let status = ["ok", "fail", "late"][run as usize % 3].to_owned();
+        on(&run.to_string(), RunEvent::RunRecorded { status })
+    };
+    given_facts((0..300).map(recorded)).then_deterministic::<StatusCount>();
+    given_facts((0..300).map(recorded)).then_deterministic::<KeptRun>();
+}

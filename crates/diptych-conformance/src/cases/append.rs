@@ -36,7 +36,7 @@ pub(crate) async fn facts_read_back_byte_for_byte(harness: &dyn Harness) -> Outc
         ensure_eq!(&*fact.payload, payload, "payload {number}");
         ensure_eq!(fact.event, name, "type {number}");
         ensure_eq!(fact.version, Version(u64::from(number)), "version {number}");
-        ensure_eq!(fact.stream, stream, "stream {number}");
+        ensure_eq!(*fact.stream, stream, "stream {number}");
         ensure_eq!(fact.occurred_at, commit.header.occurred_at, "the time of fact {number}");
         let metadata = Metadata::decode(&fact.metadata)?;
         ensure_eq!(metadata.command.as_str(), "one", "the command of fact {number}");

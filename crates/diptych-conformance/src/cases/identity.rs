@@ -18,12 +18,12 @@ pub(crate) async fn one_key_in_two_tenants_is_two_streams(harness: &dyn Harness)
     record(&stores, &main, &[opened("ann"), opened("again")]).await?;
     let first = record(&stores, &other, &[opened("bob")]).await?;
     ensure_eq!(first.record.version, Version(1), "the version of the other tenant's stream");
-    ensure_eq!(first.events[0].stream, other, "the stream of the recorded fact");
+    ensure_eq!(*first.events[0].stream, other, "the stream of the recorded fact");
     let seen = stores.feed.stream(&main, Version::NONE, EVERYTHING).await?;
     ensure_eq!(seen.len(), 2, "the facts in the one tenant's stream");
     let seen = stores.events.load(&other, Version::NONE, EVERYTHING).await?;
     ensure_eq!(seen.len(), 1, "the events of the other tenant's stream");
-    ensure!(seen[0].payload.contains("bob"), "the other tenant's stream holds {}", seen[0].payload);
+    ensure!(seen[0].payload.contains("bob"), "the other tenant's stream holds {}", &*seen[0].payload);
     Ok(())
 }
 

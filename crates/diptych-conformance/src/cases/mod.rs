@@ -2,7 +2,9 @@
 
 pub(crate) mod append;
 pub(crate) mod checkpoint;
+pub(crate) mod columns;
 pub(crate) mod cuts;
+pub(crate) mod groups;
 pub(crate) mod guard;
 pub(crate) mod identity;
 pub(crate) mod inline;

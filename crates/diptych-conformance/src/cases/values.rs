@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Times around the edges of what the timestamp type takes.
 const TIMES: [&str; 4] = [
-    "-009999-01-02T01:59:59Z",
+    "-004712-01-01T00:00:00Z",
     "1969-12-31T23:59:59.999999Z",
     "2026-07-07T09:00:00.000001Z",
     "9999-12-30T22:00:00Z",

@@ -1,25 +1,32 @@
-//! A fold to which the store hands its rows without what guards them.
+//! A fold with one promise broken: rows without what guards them, siblings as they stand later, routes by
+//! column that overlook rows.
 
 use super::Defect;
 use diptych_core::{DecodeError, EventType, Position, RawFact, Timestamp, Value};
-use diptych_query::fold::TableFold;
-use diptych_query::{AnyModel, FoldError, RowRef, Schema, StoredRow, TableChanges};
+use diptych_query::fold::{Earlier, Ran, TableFold, TableUse};
+use diptych_query::{AnyModel, FoldError, RowRef, Schema, StoredRow, TableChanges, TableNeeds};
 use schemars::SchemaGenerator;
-use std::sync::Arc;
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A model over a store that loses guards or tombstones.
-pub(super) struct Unguarded {
+/// The events that the suite's read models are routed by a column for.
+const BY_COLUMN: &[&str] = &["CaseRiskBandChanged", "PartyRenamed"];
+
+/// A model whose fold keeps one promise less.
+pub(super) struct BrokenModel {
     inner: Arc<dyn AnyModel>,
     defect: Defect,
+    taken: Taken,
 }
 
-impl Unguarded {
+impl BrokenModel {
     pub(super) fn new(inner: Arc<dyn AnyModel>, defect: Defect) -> Self {
-        Self { inner, defect }
+        Self { inner, defect, taken: Taken::default() }
     }
 }
 
-impl AnyModel for Unguarded {
+impl AnyModel for BrokenModel {
     fn schema(&self) -> &'static Schema {
         self.inner.schema()
     }
@@ -32,8 +39,12 @@ impl AnyModel for Unguarded {
         self.inner.event_types()
     }
 
-    fn table(&self, fresh: bool) -> Box<dyn TableFold> {
-        Box::new(UnguardedTable { inner: self.inner.table(fresh), defect: self.defect })
+    fn table(&self, purpose: TableUse) -> Box<dyn TableFold> {
+        // Without history, whoever looks a row up finds it as the whole batch has left it.
+        let read = purpose.read && self.defect != Defect::SiblingsAtBatchEnd;
+        let inner = self.inner.table(TableUse { read, ..purpose });
+        let taken = Arc::clone(&self.taken);
+        Box::new(BrokenTable { inner, defect: self.defect, taken, facts: BTreeMap::new() })
     }
 
     fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError> {
@@ -49,36 +60,95 @@ impl AnyModel for Unguarded {
     }
 }
 
-struct UnguardedTable {
+struct BrokenTable {
     inner: Box<dyn TableFold>,
     defect: Defect,
+    /// The last fact of each category that a row took, as a store would keep it that guards by source.
+    taken: Taken,
+    /// The facts of this fold: their categories by position.
+    facts: BTreeMap<Position, String>,
 }
 
-impl TableFold for UnguardedTable {
-    fn plan(&mut self, facts: &[Arc<RawFact>]) -> Result<(), FoldError> {
-        self.inner.plan(facts)
+/// What each row of a model last took of each category, over all folds of the model.
+type Taken = Arc<Mutex<HashMap<RowRef, BTreeMap<String, Position>>>>;
+
+impl BrokenTable {
+    /// The guard that a row would have if it were guarded by the facts it took of the categories at hand.
+    fn guard_by_facts(&self, row: &RowRef) -> Position {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let categories: BTreeSet<_> = self.facts.values().collect();
+        let held = taken.get(row).into_iter().flatten();
+        let guards =
+            held.filter(|(category, _)| categories.contains(category)).map(|(_, position)| *position);
+        guards.max().unwrap_or(Position::START)
     }
 
-    fn needs(&mut self) -> Vec<RowRef> {
+    fn remember(&self, changes: &TableChanges) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in &changes.rows {
+            let StoredRow { row, guard, .. } = &change.stored;
+            if let Some(category) = self.facts.get(guard) {
+                taken.entry(row.clone()).or_default().insert(category.clone(), *guard);
+            }
+        }
+    }
+}
+
+impl TableFold for BrokenTable {
+    fn plan(&mut self, facts: &[Arc<RawFact>], earlier: Earlier<'_>) -> Result<(), FoldError> {
+        for fact in facts {
+            self.facts.insert(fact.position, fact.stream.stream.category.as_str().to_owned());
+        }
+        if self.defect == Defect::BatchIndexMissing {
+            // As if rows were found by a column only where they are stored: whatever is routed by a column
+            // comes before the rows that the same batch makes.
+            let by_column = |fact: &&Arc<RawFact>| BY_COLUMN.contains(&&*fact.event.name);
+            let (first, then): (Vec<_>, Vec<_>) = facts.iter().partition(by_column);
+            let facts: Vec<_> = first.into_iter().chain(then).cloned().collect();
+            return self.inner.plan(&facts, earlier);
+        }
+        self.inner.plan(facts, earlier)
+    }
+
+    fn needs(&mut self) -> TableNeeds {
         self.inner.needs()
     }
 
     fn supply(&mut self, mut rows: Vec<StoredRow>) -> Result<(), FoldError> {
-        if self.defect == Defect::GuardOff {
-            rows.iter_mut().for_each(|row| row.guard = Position::START);
-        } else {
-            rows.retain(|row| row.values.is_some());
+        match self.defect {
+            Defect::GuardOff => rows.iter_mut().for_each(|row| row.guard = Position::START),
+            Defect::TombstonesLost => rows.retain(|row| row.values.is_some()),
+            Defect::GuardedByFacts => {
+                for row in &mut rows {
+                    row.guard = self.guard_by_facts(&row.row);
+                }
+            }
+            _ => {}
         }
         self.inner.supply(rows)
     }
 
     // The group's clock guards too: without it, a row is as old as the facts it took.
-    fn run(&mut self, _: Position) -> Result<(), FoldError> {
-        self.inner.run(Position::START)
+    fn run(&mut self, clock: Position, earlier: Earlier<'_>) -> Result<Ran, FoldError> {
+        let clock = match self.defect {
+            Defect::GuardOff | Defect::TombstonesLost | Defect::GuardedByFacts => Position::START,
+            _ => clock,
+        };
+        self.inner.run(clock, earlier)
+    }
+
+    fn want(&mut self, row: &RowRef) {
+        self.inner.want(row);
+    }
+
+    fn settle(&mut self) {
+        self.inner.settle();
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
-        self.inner.changes()
+        let changes = self.inner.changes()?;
+        self.remember(&changes);
+        Ok(changes)
     }
 
     fn no_ops(&self) -> u64 {
@@ -87,5 +157,9 @@ impl TableFold for UnguardedTable {
 
     fn rows_held(&self) -> usize {
         self.inner.rows_held()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self.inner.as_any()
     }
 }

@@ -20,6 +20,12 @@ pub enum Defect {
     GuardOff,
     /// Guards of deleted rows are not kept.
     TombstonesLost,
+    /// A row is guarded, source by source, by the facts it took and not by the group's clock.
+    GuardedByFacts,
+    /// Rows of siblings are looked up as the whole batch has left them.
+    SiblingsAtBatchEnd,
+    /// A route by column finds stored rows only, not those that the same batch makes.
+    BatchIndexMissing,
     /// The checkpoint is written before the rows: a fold that fails has moved it.
     CheckpointBeforeRows,
     /// After a crash the checkpoint is there and the rows are not.
@@ -42,9 +48,12 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::GuardOff,
         Self::TombstonesLost,
+        Self::GuardedByFacts,
+        Self::SiblingsAtBatchEnd,
+        Self::BatchIndexMissing,
         Self::CheckpointBeforeRows,
         Self::RowsLostOnCrash,
         Self::LedgerOutside,
@@ -70,6 +79,15 @@ impl Defect {
             Self::TombstonesLost => {
                 &[("guard", "a_deleted_row_stays_deleted"), ("guard", "an_old_block_changes_nothing")]
             }
+            Self::GuardedByFacts => &[("groups", "a_row_that_moved_takes_no_older_fact_again")],
+            Self::SiblingsAtBatchEnd => &[
+                ("groups", "siblings_stand_as_at_the_fact"),
+                ("groups", "batches_of_any_size_leave_the_same_rows"),
+            ],
+            Self::BatchIndexMissing => &[
+                ("groups", "a_column_finds_rows_of_the_same_batch"),
+                ("groups", "batches_of_any_size_leave_the_same_rows"),
+            ],
             Self::CheckpointBeforeRows => &[("checkpoint", "a_failing_fold_leaves_nothing")],
             Self::RowsLostOnCrash => &[
                 ("checkpoint", "rows_survive_with_their_checkpoint"),
@@ -166,7 +184,11 @@ impl<H: Harness> Harness for Defective<H> {
 
     fn model(&self, model: Arc<dyn AnyModel>) -> Arc<dyn AnyModel> {
         match self.defect {
-            Defect::GuardOff | Defect::TombstonesLost => Arc::new(fold::Unguarded::new(model, self.defect)),
+            Defect::GuardOff
+            | Defect::TombstonesLost
+            | Defect::GuardedByFacts
+            | Defect::SiblingsAtBatchEnd
+            | Defect::BatchIndexMissing => Arc::new(fold::BrokenModel::new(model, self.defect)),
             _ => model,
         }
     }

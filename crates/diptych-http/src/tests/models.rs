@@ -36,6 +36,7 @@ static COMPUTED: [ComputedSpec; 1] =
 const fn declaration(name: &'static str) -> Schema {
     Schema {
         name,
+        path: "",
         revision: 1,
         meaning: "Every open note <b>",
         columns: &COLUMNS,
@@ -43,6 +44,7 @@ const fn declaration(name: &'static str) -> Schema {
         indexes: &[],
         default_sort: None,
         computed: &COMPUTED,
+        reads: &[],
         mode: Mode::Asynchronous,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
@@ -55,6 +57,11 @@ static NOTE_LIST: Schema = declaration("note_list");
 /// A declaration of another name.
 pub(crate) fn schema(name: &'static str) -> &'static Schema {
     Box::leak(Box::new(declaration(name)))
+}
+
+/// A declaration of another name with an address of its own.
+pub(crate) fn schema_at(name: &'static str, path: &'static str) -> &'static Schema {
+    Box::leak(Box::new(Schema { path, ..declaration(name) }))
 }
 
 #[derive(Clone)]

@@ -5,15 +5,19 @@ use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{DeriveInput, Error, Expr, LitStr, Result, Token, Type};
+use syn::{DeriveInput, Error, Expr, LitStr, Path, Result, Token, Type};
 
 /// What `#[read_model(...)]` says.
 pub(super) struct Declaration {
     pub(super) name: String,
+    /// The last part of the address; empty where it follows from the name.
+    pub(super) path: String,
     pub(super) revision: u32,
     /// The variant of `Mode`.
     pub(super) mode: &'static str,
     pub(super) contract: Contract,
+    /// The read models that the projection looks rows up in.
+    pub(super) reads: Vec<Path>,
     /// The variant of `Tenants`.
     pub(super) tenants: &'static str,
     pub(super) default_sort: Option<Sorted>,
@@ -42,8 +46,8 @@ pub(super) struct Computed {
     pub(super) function: Expr,
 }
 
-const KNOWN: &str = "name, revision, owner, inline, on_demand, contract, tenants, default_sort, purpose, \
-journey, freshness_target, correctness_target, latency_target, signed_off_by, signed_off_on, \
+const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, default_sort, reads, \
+purpose, journey, freshness_target, correctness_target, latency_target, signed_off_by, signed_off_on, \
 sign_off_cadence, runbook";
 
 const GOVERNANCE: [&str; 10] = [
@@ -61,12 +65,15 @@ const GOVERNANCE: [&str; 10] = [
 
 /// Reads `#[read_model(...)]`.
 pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
-    let (mut name, mut revision, mut mode) = (None, None, "Asynchronous");
+    let (mut name, mut path, mut revision) = (None, String::new(), None);
+    let mut mode = "Asynchronous";
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
+    let mut reads = Vec::new();
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
             "name" => name = Some(model_name(&attributes::text(entry)?)?),
+            "path" => path = path_name(&attributes::text(entry)?)?,
             "revision" => revision = Some(attributes::count(entry)?),
             "inline" | "on_demand" if mode != "Asynchronous" => {
                 return Err(entry.error("a read model is `inline` or `on_demand`, not both"));
@@ -75,6 +82,10 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
             "on_demand" => mode = "OnDemand",
             "contract" => contract = read_contract(&attributes::text(entry)?)?,
             "tenants" => tenants = read_tenants(&attributes::value(entry)?)?,
+            "reads" => entry.parse_nested_meta(|sibling| {
+                reads.push(sibling.path);
+                Ok(())
+            })?,
             "default_sort" => default_sort = Some(attributes::text(entry)?.parse::<Sorted>()?),
             text if GOVERNANCE.contains(&text) => {
                 let ident = Ident::new(text, Span::call_site());
@@ -93,9 +104,11 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     }
     Ok(Declaration {
         name: name.ok_or_else(|| missing("name"))?,
+        path,
         revision: revision.ok_or_else(|| missing("revision"))?,
         mode,
         contract,
+        reads,
         tenants,
         default_sort,
         governance,
@@ -161,6 +174,16 @@ fn model_name(text: &LitStr) -> Result<String> {
         Ok(text.value())
     } else {
         Err(Error::new(text.span(), "the name of a read model is snake_case ASCII, such as `order_summary`"))
+    }
+}
+
+fn path_name(text: &LitStr) -> Result<String> {
+    if names::is_kebab(&text.value()) {
+        Ok(text.value())
+    } else {
+        let message =
+            "the path of a read model is kebab-case ASCII without `/`, such as `decision-work-queue`";
+        Err(Error::new(text.span(), message))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The code of a checked read model.
 
-use super::declaration::Contract;
+use super::declaration::{self, Contract};
 use super::{Column, Model};
 use crate::{names, shape};
 use proc_macro2::{Ident, Span, TokenStream};
@@ -15,6 +15,7 @@ impl Model<'_> {
         let constants = self.constants();
         let (schema, key, rows) = (self.schema(), self.key(), self.rows());
         let (computed, json_schema) = (self.computed(), self.json_schema());
+        let (siblings, reads, order) = (self.siblings(), self.reads(), self.order());
         let helpers = self.columns.iter().any(|column| column.json).then(helpers);
         quote! {
             #helpers
@@ -27,8 +28,45 @@ impl Model<'_> {
                 #rows
                 #computed
                 #json_schema
+                #siblings
             }
+
+            #(#reads)*
+            #order
         }
+    }
+
+    /// The promise that it looks rows up in no circle, if its siblings do not.
+    fn order(&self) -> TokenStream {
+        let name = self.name;
+        let siblings = self.declaration.reads.iter().map(
+            |sibling| quote_spanned!(sibling.span()=> #sibling: ::diptych::__private::query::NoCircularReads),
+        );
+        quote! {
+            impl ::diptych::__private::query::NoCircularReads for #name where #(#siblings),* {}
+        }
+    }
+
+    /// Adds the siblings to a group, in the order of the declaration.
+    fn siblings(&self) -> Option<TokenStream> {
+        let siblings = &self.declaration.reads;
+        (!siblings.is_empty()).then(|| {
+            quote! {
+                fn siblings(__tables: &mut ::diptych::__private::query::Tables) {
+                    #(__tables.add::<#siblings>();)*
+                }
+            }
+        })
+    }
+
+    /// The permission to look rows up in each sibling.
+    fn reads(&self) -> impl Iterator<Item = TokenStream> {
+        let name = self.name;
+        self.declaration.reads.iter().map(move |sibling| {
+            quote_spanned!(sibling.span()=>
+                impl ::diptych::__private::query::Reads<#sibling> for #name {}
+            )
+        })
     }
 
     /// One constant for each key, filter and sort.
@@ -55,7 +93,7 @@ impl Model<'_> {
 
     fn schema(&self) -> TokenStream {
         let Self { meaning, key, .. } = self;
-        let (name, revision) = (&self.declaration.name, self.declaration.revision);
+        let declaration::Declaration { name, path, revision, .. } = &self.declaration;
         let columns = self.columns.iter().map(column_spec);
         let indexes = self.indexes.iter().map(|columns| {
             let columns = columns.iter().copied().map(sorted);
@@ -79,10 +117,16 @@ impl Model<'_> {
         let tenants = Ident::new(self.declaration.tenants, Span::call_site());
         let contract = contract(&self.declaration.contract);
         let governance = self.declaration.governance.iter().map(|(field, text)| quote!(#field: #text));
+        let reads = self.declaration.reads.iter().map(|sibling| {
+            quote_spanned!(sibling.span()=>
+                <#sibling as ::diptych::__private::query::ReadModel>::SCHEMA
+            )
+        });
         quote! {
             const SCHEMA: &'static ::diptych::__private::query::Schema =
                 &::diptych::__private::query::Schema {
                 name: #name,
+                path: #path,
                 revision: #revision,
                 meaning: #meaning,
                 columns: &[#(#columns),*],
@@ -90,6 +134,7 @@ impl Model<'_> {
                 indexes: &[#(#indexes),*],
                 default_sort: #default_sort,
                 computed: &[#(#computed),*],
+                reads: &[#(#reads),*],
                 mode: ::diptych::__private::query::Mode::#mode,
                 contract: #contract,
                 tenants: ::diptych::__private::query::Tenants::#tenants,
@@ -129,6 +174,11 @@ impl Model<'_> {
                 #clone
             }
 
+            fn has_key(&self, key: &Self::Key) -> bool {
+                let #pattern = key;
+                true #(&& *#held == self.#fields)*
+            }
+
             fn key_values(key: &Self::Key) -> ::std::vec::Vec<::diptych::__private::core::Value> {
                 let #pattern = key;
                 ::std::vec![#(#to),*]
@@ -149,6 +199,11 @@ impl Model<'_> {
             let ident = &column.field.ident;
             to_value(column, &quote!(&self.#ident))
         });
+        let at = self.columns.iter().enumerate().map(|(index, column)| {
+            let ident = &column.field.ident;
+            let value = to_value(column, &quote!(&self.#ident));
+            quote!(#index => #value,)
+        });
         let from = self.columns.iter().zip(&held).map(|(column, held)| {
             let ident = &column.field.ident;
             let read = self.read_value(column, held);
@@ -158,6 +213,13 @@ impl Model<'_> {
         quote! {
             fn to_row(&self) -> ::std::vec::Vec<::diptych::__private::core::Value> {
                 ::std::vec![#(#to),*]
+            }
+
+            fn value_at(&self, __column: usize) -> ::diptych::__private::core::Value {
+                match __column {
+                    #(#at)*
+                    _ => ::diptych::__private::core::Value::Null,
+                }
             }
 
             fn from_row(

@@ -39,6 +39,22 @@ pub enum FoldErrorKind {
         /// How many.
         rows: usize,
     },
+    /// It was routed by a column that no index begins with.
+    ColumnNotIndexed {
+        /// The column.
+        column: &'static str,
+    },
+    /// The projection keeps asking for other rows of its siblings.
+    EndlessLookUps,
+    /// A statement of a read model that SQL keeps failed.
+    StatementFailed {
+        /// The read model.
+        model: &'static str,
+        /// Which of its statements, the first being 1.
+        number: usize,
+        /// What the database said.
+        text: String,
+    },
     /// A stored row is not what was written: it was edited by hand.
     RowEdited {
         /// The row's key.
@@ -64,6 +80,12 @@ impl FoldError {
         Self { position: raw.position, event, stream: raw.stream.to_string(), kind }
     }
 
+    /// No single fact is to blame, but those after a position.
+    pub(crate) fn endless(after: Position) -> Self {
+        let kind = FoldErrorKind::EndlessLookUps;
+        Self { position: after.next(), event: String::new(), stream: String::new(), kind }
+    }
+
     pub(crate) fn undecodable(raw: &RawFact, error: DecodeError) -> Self {
         Self::at(raw, FoldErrorKind::Undecodable(error))
     }
@@ -73,7 +95,7 @@ impl FoldError {
     pub fn code(&self) -> Code {
         match &self.kind {
             FoldErrorKind::Undecodable(error) => error.code(),
-            FoldErrorKind::TooManyRows { .. } => Code::ProjectionLimit,
+            FoldErrorKind::TooManyRows { .. } | FoldErrorKind::EndlessLookUps => Code::ProjectionLimit,
             _ => Code::FoldFailed,
         }
     }
@@ -97,6 +119,23 @@ impl fmt::Display for FoldError {
                     "the fact touches {rows} rows, at most {} are allowed",
                     super::ROWS_PER_FACT_MAX
                 )?;
+            }
+            FoldErrorKind::ColumnNotIndexed { column } => {
+                write!(
+                    out,
+                    "the fact is routed by column `{column}`, which no index begins with: mark the field \
+                     `#[filter]`"
+                )?;
+            }
+            FoldErrorKind::EndlessLookUps => {
+                write!(
+                    out,
+                    "the projection asked for rows of its siblings {} times and still wants others",
+                    super::LOOK_UP_ROUNDS_MAX
+                )?;
+            }
+            FoldErrorKind::StatementFailed { model, number, text } => {
+                write!(out, "statement {number} of read model `{model}` failed: {text}")?;
             }
             FoldErrorKind::RowEdited { key } => {
                 write!(out, "row {key} is not what was written: it was edited outside the projection")?;

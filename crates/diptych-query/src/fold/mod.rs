@@ -1,22 +1,39 @@
 //! The pure fold over a group's tables. It does no I/O: it says what it needs and is told.
 //!
-//! A store drives it inside one transaction: `plan` the facts, `supply` what `needs` names, `run`, and write
-//! the `changes`. Asynchronous and synchronous stores do so alike, inline or behind a worker.
+//! A store drives it inside one transaction: `plan` the facts, `run` and `supply` what it names until it
+//! names nothing more, and write the `changes`. Asynchronous and synchronous stores do so alike, inline or
+//! behind a worker.
+//!
+//! The tables of a group fold the same facts one after the other. A table may look rows up in earlier ones,
+//! as they stood at the fact at hand; a row that is not in memory is noted, loaded, and the table folds
+//! again, which is legal because projections are pure.
 
+mod batch;
 mod digest;
+mod earlier;
 mod error;
+mod slots;
 mod table;
 
+pub(crate) use batch::SqlBatch;
 pub use digest::{BUCKETS, bucket_of, row_digest};
+pub use earlier::Earlier;
+pub(crate) use earlier::Looked;
 pub use error::{FoldError, FoldErrorKind};
-pub use table::{TableFold, TypedTable};
+pub use slots::TableUse;
+pub use table::{Ran, TableFold, TypedTable};
 
-use crate::{Block, Checkpoint, Group, Mark, RowRef, StoredRow, TableChanges};
+use crate::{Block, Checkpoint, Group, Mark, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// The most rows one fact may touch.
 pub const ROWS_PER_FACT_MAX: usize = 10_000;
+
+/// How often a table may ask for more rows of its siblings before its projection is taken for one that never
+/// ends: each round is a look-up of a key that only the row before has told.
+pub const LOOK_UP_ROUNDS_MAX: usize = 100;
 
 /// A fold under way over the tables of one group.
 pub struct Fold {
@@ -25,6 +42,9 @@ pub struct Fold {
     from: Position,
     through: Mark,
     facts: usize,
+    /// How many tables have folded what is planned, while a run waits for rows.
+    folded: usize,
+    rounds: usize,
 }
 
 impl Fold {
@@ -38,16 +58,18 @@ impl Fold {
     /// Starts at a mark.
     #[must_use]
     pub fn from_mark(group: &Group, mark: Mark) -> Self {
-        let fresh = mark.position() == Position::START;
-        let tables = group.models().iter().map(|model| model.table(fresh)).collect();
-        Self { tables, fresh, from: mark.position(), through: mark, facts: 0 }
+        Self::begin(group, mark, mark.position() == Position::START)
     }
 
     /// Starts at a mark over tables that may hold rows all the same, as when facts are delivered again.
     #[must_use]
     pub fn redelivery(group: &Group, mark: Mark) -> Self {
-        let tables = group.models().iter().map(|model| model.table(false)).collect();
-        Self { tables, fresh: false, from: mark.position(), through: mark, facts: 0 }
+        Self::begin(group, mark, false)
+    }
+
+    fn begin(group: &Group, mark: Mark, fresh: bool) -> Self {
+        let from = mark.position();
+        Self { tables: group.tables(fresh), fresh, from, through: mark, facts: 0, folded: 0, rounds: 0 }
     }
 
     /// Decodes and routes a block that follows what was planned before.
@@ -64,8 +86,13 @@ impl Fold {
     /// # Errors
     /// As [`Fold::plan`].
     pub fn plan_facts(&mut self, facts: &[Arc<RawFact>], through: Mark) -> Result<(), FoldError> {
-        for table in &mut self.tables {
-            table.plan(facts)?;
+        let misses = RefCell::new(Vec::new());
+        for index in 0..self.tables.len() {
+            let (earlier, rest) = self.tables.split_at_mut(index);
+            rest[0].plan(facts, Earlier::new(earlier, &misses))?;
+        }
+        if self.fresh {
+            self.settle();
         }
         self.facts += facts.len();
         if through.position() > self.through.position() {
@@ -98,14 +125,9 @@ impl Fold {
         self.facts
     }
 
-    /// The rows still to be supplied, with the index of their table; empty when the fold can run.
-    pub fn needs(&mut self) -> Vec<(usize, Vec<RowRef>)> {
-        let needs = self.tables.iter_mut().enumerate().map(|(index, table)| (index, table.needs()));
-        needs.filter(|(_, rows)| !rows.is_empty()).collect()
-    }
-
     /// Hands over stored rows and tombstones of a table. Needed rows that do not exist are simply not among
-    /// them.
+    /// them. Rows that hold a value in a column come at once; one more than [`ROWS_PER_FACT_MAX`] are enough,
+    /// and then no fact may touch the rows of that value until they are fewer when a fold begins.
     ///
     /// # Errors
     /// A row whose columns do not have the hash it was written with: somebody edited it.
@@ -116,13 +138,44 @@ impl Fold {
         }
     }
 
-    /// Folds everything planned so far.
+    /// Folds everything planned so far, as far as the rows at hand allow. Answers the rows still to be
+    /// supplied, with the index of their table; none when everything is folded.
     ///
     /// # Errors
     /// A fact at which a projection failed; the fold is then of no further use.
-    pub fn run(&mut self) -> Result<(), FoldError> {
-        let clock = self.from;
-        self.tables.iter_mut().try_for_each(|table| table.run(clock))
+    pub fn run(&mut self) -> Result<Option<Vec<(usize, TableNeeds)>>, FoldError> {
+        let needs = self.needs();
+        if !needs.is_empty() {
+            return Ok(Some(needs));
+        }
+        while self.folded < self.tables.len() {
+            let misses = RefCell::new(Vec::new());
+            let (earlier, rest) = self.tables.split_at_mut(self.folded);
+            let ran = rest[0].run(self.from, Earlier::new(earlier, &misses))?;
+            if ran == Ran::Missed {
+                self.rounds += 1;
+                if self.rounds > LOOK_UP_ROUNDS_MAX {
+                    return Err(FoldError::endless(self.from));
+                }
+                for (table, row) in misses.into_inner() {
+                    self.tables[table].want(&row);
+                }
+                return Ok(Some(self.needs()));
+            }
+            self.folded += 1;
+        }
+        self.settle();
+        (self.folded, self.rounds) = (0, 0);
+        Ok(None)
+    }
+
+    fn needs(&mut self) -> Vec<(usize, TableNeeds)> {
+        let needs = self.tables.iter_mut().enumerate().map(|(index, table)| (index, table.needs()));
+        needs.filter(|(_, needs)| !needs.is_empty()).collect()
+    }
+
+    fn settle(&mut self) {
+        self.tables.iter_mut().for_each(|table| table.settle());
     }
 
     /// What has changed since the changes were last taken, table by table.

@@ -1,32 +1,42 @@
-//! The working set of one table: rows by key, facts waiting for them, and what changed.
+//! The fold over one typed table: facts waiting for their rows, and what became of them.
 
 use super::digest::{bucket_of, row_digest, short};
+use super::earlier::{Earlier, Looked};
+use super::slots::{Slot, Slots, TableUse};
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX};
-use crate::{Projection, ReadModel, Route, RowChange, RowRef, StoredRow, TableChanges};
-use diptych_core::{Fact, Position, RawFact, Tenant, Value};
-use std::collections::{BTreeMap, HashMap};
+use crate::{JoinedProjection, Matching, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow};
+use crate::{TableChanges, TableNeeds};
+use diptych_core::{EventSet, Fact, Position, RawFact, Tenant, Value};
+use std::any::Any;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// One table of a fold, without its types.
 pub trait TableFold: Send {
-    /// Decodes and routes facts. A table that is known to be empty folds them at once.
+    /// Decodes and routes facts. A table that is known to be empty folds them at once; the earlier tables
+    /// have taken them before.
     ///
     /// # Errors
     /// A fact that cannot be decoded or routed.
-    fn plan(&mut self, facts: &[Arc<RawFact>]) -> Result<(), FoldError>;
+    fn plan(&mut self, facts: &[Arc<RawFact>], earlier: Earlier<'_>) -> Result<(), FoldError>;
     /// The rows still to be supplied, each named once.
-    fn needs(&mut self) -> Vec<RowRef>;
+    fn needs(&mut self) -> TableNeeds;
     /// Hands over stored rows.
     ///
     /// # Errors
     /// A row that is not what was written.
     fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError>;
-    /// Folds the planned facts; `clock` is the position that the group had reached before.
+    /// Folds the planned facts; `clock` is the position that the group had reached before. When a row of an
+    /// earlier table was missing, nothing has changed and the table runs again once it is there.
     ///
     /// # Errors
-    /// A fact at which the projection failed.
-    fn run(&mut self, clock: Position) -> Result<(), FoldError>;
+    /// A fact at which the projection failed although nothing was missing.
+    fn run(&mut self, clock: Position, earlier: Earlier<'_>) -> Result<Ran, FoldError>;
+    /// Asks for a row that a later table has looked for.
+    fn want(&mut self, row: &RowRef);
+    /// Forgets how rows stood before: every later table has folded.
+    fn settle(&mut self);
     /// What changed since it was last asked.
     ///
     /// # Errors
@@ -36,125 +46,189 @@ pub trait TableFold: Send {
     fn no_ops(&self) -> u64;
     /// How many rows are held.
     fn rows_held(&self) -> usize;
+    /// The typed table, in which later ones look rows up.
+    fn as_any(&self) -> &dyn Any;
 }
 
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ran {
+    /// Everything planned is folded.
+    Done,
+    /// Rows of earlier tables were missing: nothing is folded.
+    Missed,
+}
 
 /// A table of a typed projection.
-pub struct TypedTable<M: Projection> {
-    fresh: bool,
-    index: Map<Tenant, Map<M::Key, usize>>,
-    slots: Vec<Slot<M>>,
+pub struct TypedTable<M: JoinedProjection> {
+    rows: Slots<M>,
     queue: Vec<(Fact<M::Event>, Touched<M>)>,
-    wanted: Vec<RowRef>,
-    changed: Vec<usize>,
+    matching: HashSet<Matching>,
+    asked: Vec<Matching>,
+    /// The values of which a store has handed over one row more than a fact may touch: there may be others
+    /// that nobody has seen, also when some of those have left.
+    cut_short: Vec<Matching>,
     no_ops: u64,
 }
 
-/// A row in memory.
-struct Slot<M: ReadModel> {
-    tenant: Tenant,
-    key: M::Key,
-    row: Option<M>,
-    guard: Position,
-    /// The digest of what the store holds; none when it holds no row.
-    stored: Option<u128>,
-    changed: bool,
-}
-
-/// The slots a fact touches.
+/// The rows a fact touches.
 enum Touched<M> {
     One(usize),
     Many(Vec<usize>),
     /// With the row that each starts from where there is none.
     Starting(Vec<(usize, M)>),
+    /// Those that hold the value in the column when the fact comes.
+    Matching(usize, Value),
+    All(Vec<Self>),
 }
 
-impl<M: Projection> TypedTable<M> {
-    /// An empty working set; `fresh` when the stored table is known to be empty.
+/// What a fact is folded under.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    /// The position that the group had reached before.
+    clock: Position,
+    earlier: Earlier<'a>,
+}
+
+impl<M: JoinedProjection> TypedTable<M> {
+    /// An empty working set.
     #[must_use]
-    pub fn new(fresh: bool) -> Self {
+    pub fn new(purpose: TableUse) -> Self {
         Self {
-            fresh,
-            index: HashMap::default(),
-            slots: Vec::new(),
+            rows: Slots::new(purpose),
             queue: Vec::new(),
-            wanted: Vec::new(),
-            changed: Vec::new(),
+            matching: HashSet::new(),
+            asked: Vec::new(),
+            cut_short: Vec::new(),
             no_ops: 0,
         }
     }
 
-    /// The slot of a key; a new one is asked of the store unless there is nothing to ask.
-    fn slot(&mut self, tenant: &Tenant, key: M::Key) -> usize {
-        let next = self.slots.len();
-        // Looked up by reference: a key that is known, as most are, is neither cloned nor counted.
-        if let Some(slot) = self.index.get(tenant).and_then(|keys| keys.get(&key)) {
-            return *slot;
-        }
-        self.index.entry(tenant.clone()).or_default().insert(key.clone(), next);
-        if !self.fresh {
-            self.wanted.push(RowRef { tenant: tenant.clone(), key: M::key_values(&key) });
-        }
-        self.slots.push(Slot {
-            tenant: tenant.clone(),
-            key,
-            row: None,
-            guard: Position::START,
-            stored: None,
-            changed: false,
-        });
-        next
+    pub(crate) fn look(&self, tenant: &Tenant, key: &M::Key, at: Position) -> Looked<'_, M> {
+        self.rows.look(tenant, key, at)
     }
 
-    fn plan_one(&mut self, raw: &Arc<RawFact>) -> Result<(), FoldError> {
+    fn plan_one(&mut self, raw: &Arc<RawFact>, earlier: Earlier<'_>) -> Result<(), FoldError> {
+        if !M::Event::CATEGORIES.contains(&raw.stream.stream.category.as_str()) {
+            return Ok(());
+        }
         let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
         let Some(event) = event else { return Ok(()) };
         let fact = Fact::new(event, Arc::clone(raw));
-        let touched = match M::route(&fact) {
-            Route::None => return Ok(()),
-            Route::Key(key) => Touched::One(self.slot(fact.tenant(), key)),
-            Route::Keys(keys) if keys.len() > ROWS_PER_FACT_MAX => {
-                return Err(FoldError::at(raw, FoldErrorKind::TooManyRows { rows: keys.len() }));
-            }
+        let Some(touched) = self.touched(&fact, M::route(&fact))? else { return Ok(()) };
+        if self.rows.is_fresh() {
+            // A table that is empty asks for no row: the fact is folded while it is at hand.
+            return self.fold_touched(&fact, &touched, Moment { clock: Position::START, earlier });
+        }
+        self.queue.push((fact, touched));
+        Ok(())
+    }
+
+    fn touched(&mut self, fact: &Fact<M::Event>, route: Route<M>) -> Result<Option<Touched<M>>, FoldError> {
+        let tenant = fact.tenant();
+        Ok(Some(match route {
+            Route::None => return Ok(None),
+            Route::Key(key) => Touched::One(self.rows.of(tenant, key)),
             Route::Keys(keys) => {
-                let mut slots: Vec<_> = keys.into_iter().map(|key| self.slot(fact.tenant(), key)).collect();
+                few(fact, keys.len())?;
+                let mut slots: Vec<_> = keys.into_iter().map(|key| self.rows.of(tenant, key)).collect();
                 slots.sort_unstable();
                 slots.dedup();
                 Touched::Many(slots)
             }
-            Route::Starting(rows) if rows.len() > ROWS_PER_FACT_MAX => {
-                return Err(FoldError::at(raw, FoldErrorKind::TooManyRows { rows: rows.len() }));
-            }
             Route::Starting(rows) => {
-                let slots = rows.into_iter().map(|row| (self.slot(fact.tenant(), row.key()), row));
+                few(fact, rows.len())?;
+                let slots = rows.into_iter().map(|row| (self.rows.of(tenant, row.key()), row));
                 let mut slots: Vec<_> = slots.collect();
                 slots.sort_by_key(|(slot, _)| *slot);
                 slots.dedup_by_key(|(slot, _)| *slot);
                 Touched::Starting(slots)
             }
-        };
-        if self.fresh {
-            // A table that is empty asks for no row: the fact is folded while it is at hand.
-            return self.fold_touched(&fact, &touched, Position::START);
-        }
-        self.queue.push((fact, touched));
-        Ok(())
+            // No value is equal to none, as in a query.
+            Route::Matching { value: Value::Null, .. } => return Ok(None),
+            Route::Matching { column, value } => {
+                if !M::SCHEMA.is_indexed(column) {
+                    let column = M::SCHEMA.columns.get(column).map_or("", |column| column.name);
+                    return Err(FoldError::at(fact.raw(), FoldErrorKind::ColumnNotIndexed { column }));
+                }
+                self.rows.index_by(column);
+                if !self.rows.is_fresh() {
+                    let asked = Matching { tenant: tenant.clone(), column, value: value.clone() };
+                    if self.matching.insert(asked.clone()) {
+                        self.asked.push(asked);
+                    }
+                }
+                Touched::Matching(column, value)
+            }
+            Route::All(routes) => {
+                let mut all = Vec::with_capacity(routes.len());
+                for route in routes {
+                    all.extend(self.touched(fact, route)?);
+                }
+                Touched::All(all)
+            }
+        }))
     }
 
     fn fold_touched(
         &mut self,
         fact: &Fact<M::Event>,
         touched: &Touched<M>,
-        clock: Position,
+        moment: Moment<'_>,
     ) -> Result<(), FoldError> {
         match touched {
-            Touched::One(slot) => self.fold_one(*slot, None, fact, clock),
-            Touched::Many(slots) => slots.iter().try_for_each(|slot| self.fold_one(*slot, None, fact, clock)),
+            Touched::One(slot) => self.fold_one(*slot, None, fact, moment),
+            Touched::Many(slots) => {
+                slots.iter().try_for_each(|slot| self.fold_one(*slot, None, fact, moment))
+            }
             Touched::Starting(slots) => {
-                slots.iter().try_for_each(|(slot, start)| self.fold_one(*slot, Some(start), fact, clock))
+                slots.iter().try_for_each(|(slot, start)| self.fold_one(*slot, Some(start), fact, moment))
+            }
+            Touched::Matching(column, value) => {
+                let slots = self.found(fact, *column, value)?;
+                slots.into_iter().try_for_each(|slot| self.fold_one(slot, None, fact, moment))
+            }
+            Touched::All(_) => {
+                let mut slots = Vec::new();
+                self.all_slots(fact, touched, &mut slots)?;
+                // A row that is named twice is touched once, from where it starts if any of the names says
+                // so.
+                slots.sort_by_key(|(slot, start)| (*slot, start.is_none()));
+                slots.dedup_by_key(|(slot, _)| *slot);
+                few(fact, slots.len())?;
+                slots.into_iter().try_for_each(|(slot, start)| self.fold_one(slot, start, fact, moment))
             }
         }
+    }
+
+    /// The rows that hold a value in a column now, if they are all known and no more than a fact may touch.
+    fn found(&self, fact: &Fact<M::Event>, column: usize, value: &Value) -> Result<Vec<usize>, FoldError> {
+        let slots = self.rows.matching(fact.tenant(), column, value);
+        let cut_short = self
+            .cut_short
+            .iter()
+            .any(|cut| cut.column == column && cut.value == *value && cut.tenant == *fact.tenant());
+        few(fact, if cut_short { slots.len().max(ROWS_PER_FACT_MAX + 1) } else { slots.len() })?;
+        Ok(slots)
+    }
+
+    /// Every row that parts of a route name, before the fact has changed any of them.
+    fn all_slots<'t>(
+        &self,
+        fact: &Fact<M::Event>,
+        touched: &'t Touched<M>,
+        into: &mut Vec<(usize, Option<&'t M>)>,
+    ) -> Result<(), FoldError> {
+        match touched {
+            Touched::One(slot) => into.push((*slot, None)),
+            Touched::Many(slots) => into.extend(slots.iter().map(|slot| (*slot, None))),
+            Touched::Starting(slots) => into.extend(slots.iter().map(|(slot, start)| (*slot, Some(start)))),
+            Touched::Matching(column, value) => {
+                into.extend(self.found(fact, *column, value)?.into_iter().map(|slot| (slot, None)));
+            }
+            Touched::All(all) => all.iter().try_for_each(|one| self.all_slots(fact, one, into))?,
+        }
+        Ok(())
     }
 
     fn fold_one(
@@ -162,38 +236,83 @@ impl<M: Projection> TypedTable<M> {
         slot: usize,
         start: Option<&M>,
         fact: &Fact<M::Event>,
-        clock: Position,
+        moment: Moment<'_>,
     ) -> Result<(), FoldError> {
-        let Some(slot_ref) = self.slots.get_mut(slot) else {
-            return Ok(());
-        };
-        if fact.position() <= slot_ref.guard {
+        let (at, held) = (fact.position(), &self.rows.slots[slot]);
+        // Where there is no row, what came before the group's clock has left none, whether one was deleted
+        // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
+        // now.
+        if at <= held.guard || (held.row.is_none() && at <= moment.clock) {
             return Ok(());
         }
-        let before = slot_ref.row.take();
+        let (before, taken) = self.rows.take(slot);
         let existed = before.is_some();
-        let after = M::project(before.or_else(|| start.cloned()), fact);
+        let siblings = Siblings::new(moment.earlier, fact.tenant(), at);
+        let after = M::project(before.or_else(|| start.cloned()), fact, &siblings);
         match &after {
             None if !existed => {
                 self.no_ops += 1;
                 return Ok(());
             }
-            Some(row) if row.key() != slot_ref.key => {
-                let routed = format!("{:?}", slot_ref.key);
+            Some(row) if !row.has_key(&self.rows.slots[slot].key) => {
+                let routed = format!("{:?}", self.rows.slots[slot].key);
                 let answered = format!("{:?}", row.key());
                 return Err(FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered }));
             }
             _ => {}
         }
-        slot_ref.row = after;
         // INVARIANT: a touched row absorbs the group's clock, not only the fact it took.
-        slot_ref.guard = fact.position().max(clock);
-        if !slot_ref.changed {
-            slot_ref.changed = true;
-            self.changed.push(slot);
-        }
+        self.rows.put(slot, taken, after, at, at.max(moment.clock));
         Ok(())
     }
+
+    fn run_queue(&mut self, moment: Moment<'_>) -> Result<(), FoldError> {
+        let queue = std::mem::take(&mut self.queue);
+        let raw = |cursor: usize| {
+            queue.get(cursor).map(|(fact, _): &(Fact<M::Event>, Touched<M>)| Arc::new(fact.raw().clone()))
+        };
+        let (mut result, mut next) = (Ok(()), 0);
+        while next < queue.len() {
+            result = guarded(&raw, &mut |cursor| {
+                for (index, (fact, touched)) in queue.iter().enumerate().skip(next) {
+                    (*cursor, next) = (index, index + 1);
+                    self.fold_touched(fact, touched, moment)?;
+                }
+                Ok(())
+            });
+            // A failure over a missing row is folded again. The facts after it only tell what else is
+            // missing, so that the store is asked once and not once for each of them.
+            if result.is_err() && !moment.earlier.has_missed() {
+                break;
+            }
+        }
+        self.queue = queue;
+        result
+    }
+
+    /// Remembers the values of which a store may hold more rows than it handed over.
+    fn note_cut_short(&mut self, rows: &[StoredRow]) {
+        if rows.len() <= ROWS_PER_FACT_MAX {
+            return;
+        }
+        for matching in &self.matching {
+            let holds = |row: &&StoredRow| {
+                let value = row.values.as_ref().and_then(|values| values.get(matching.column));
+                row.row.tenant == matching.tenant && value == Some(&matching.value)
+            };
+            if rows.iter().filter(holds).count() > ROWS_PER_FACT_MAX {
+                self.cut_short.push(matching.clone());
+            }
+        }
+    }
+}
+
+/// Refuses a fact that touches more rows than it may.
+fn few<E>(fact: &Fact<E>, rows: usize) -> Result<(), FoldError> {
+    if rows > ROWS_PER_FACT_MAX {
+        return Err(FoldError::at(fact.raw(), FoldErrorKind::TooManyRows { rows }));
+    }
+    Ok(())
 }
 
 impl<M: ReadModel> Slot<M> {
@@ -240,66 +359,83 @@ fn guarded(
     }
 }
 
-impl<M: Projection> TableFold for TypedTable<M> {
-    fn plan(&mut self, facts: &[Arc<RawFact>]) -> Result<(), FoldError> {
-        let categories = <M::Event as diptych_core::EventSet>::CATEGORIES;
-        guarded(&|cursor| facts.get(cursor).cloned(), &mut |cursor| {
+impl<M: JoinedProjection> TableFold for TypedTable<M> {
+    fn plan(&mut self, facts: &[Arc<RawFact>], earlier: Earlier<'_>) -> Result<(), FoldError> {
+        guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
             for (index, raw) in facts.iter().enumerate() {
                 *cursor = index;
-                if categories.contains(&raw.stream.stream.category.as_str()) {
-                    self.plan_one(raw)?;
-                }
+                self.plan_one(raw, earlier)?;
             }
             Ok(())
         })
     }
 
-    fn needs(&mut self) -> Vec<RowRef> {
-        std::mem::take(&mut self.wanted)
+    fn needs(&mut self) -> TableNeeds {
+        TableNeeds { rows: self.rows.take_wanted(), matching: std::mem::take(&mut self.asked) }
     }
 
     fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError> {
+        self.note_cut_short(&rows);
         for stored in rows {
             let StoredRow { row: RowRef { tenant, key }, values, guard, hash } = stored;
             let unreadable = |error| row_error(&key, |key| FoldErrorKind::RowUnreadable { key, error });
             let typed = M::key_from_values(&key).map_err(unreadable)?;
-            let Some(slot) = self.index.get(&tenant).and_then(|keys| keys.get(&typed)) else {
-                continue;
+            // A row found by a column is often not known by its key yet.
+            let slot = match self.rows.known(&tenant, &typed) {
+                Some(slot) => slot,
+                None => self.rows.add(&tenant, typed),
             };
-            let slot = &mut self.slots[*slot];
-            slot.guard = guard;
+            let (mut row, mut held) = (None, None);
             if let Some(values) = values {
                 let digest = row_digest(&tenant, &values);
                 if short(digest) != hash {
                     return Err(row_error(&key, |key| FoldErrorKind::RowEdited { key }));
                 }
-                slot.row = Some(M::from_row(&values).map_err(unreadable)?);
-                slot.stored = Some(digest);
+                row = Some(M::from_row(&values).map_err(unreadable)?);
+                held = Some(digest);
             }
+            self.rows.fill(slot, row, guard, held);
         }
         Ok(())
     }
 
-    fn run(&mut self, clock: Position) -> Result<(), FoldError> {
-        let queue = std::mem::take(&mut self.queue);
-        let raw = |cursor: usize| {
-            queue.get(cursor).map(|(fact, _): &(Fact<M::Event>, Touched<M>)| Arc::new(fact.raw().clone()))
-        };
-        guarded(&raw, &mut |cursor| {
-            for (index, (fact, touched)) in queue.iter().enumerate() {
-                *cursor = index;
-                self.fold_touched(fact, touched, clock)?;
-            }
-            Ok(())
-        })
+    fn run(&mut self, clock: Position, earlier: Earlier<'_>) -> Result<Ran, FoldError> {
+        if self.queue.is_empty() {
+            return Ok(Ran::Done);
+        }
+        let no_ops = self.no_ops;
+        if !M::SCHEMA.reads.is_empty() {
+            self.rows.begin();
+        }
+        let result = self.run_queue(Moment { clock, earlier });
+        if earlier.has_missed() {
+            // What was folded without a sibling proves nothing, be it a row, an error or a panic.
+            self.rows.take_back();
+            self.no_ops = no_ops;
+            return Ok(Ran::Missed);
+        }
+        self.rows.keep();
+        self.queue.clear();
+        result.map(|()| Ran::Done)
+    }
+
+    fn want(&mut self, row: &RowRef) {
+        // A key that does not read back was made by `key_values` of another type: it names no row.
+        if let Ok(key) = M::key_from_values(&row.key) {
+            self.rows.of(&row.tenant, key);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.rows.settle();
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
         let mut changes = TableChanges::default();
         let mut digest: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
         guarded(&|_| None, &mut |_| {
-            for index in std::mem::take(&mut self.changed) {
-                let Some(slot) = self.slots.get_mut(index) else { continue };
+            for index in self.rows.take_changed() {
+                let Some(slot) = self.rows.slots.get_mut(index) else { continue };
                 let change = slot.take_change(&mut digest)?;
                 changes.rows.push(change);
             }
@@ -314,7 +450,11 @@ impl<M: Projection> TableFold for TypedTable<M> {
     }
 
     fn rows_held(&self) -> usize {
-        self.slots.len()
+        self.rows.slots.len()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading the log: ranges, streams, single entries. The log never changes, so ranges need no transaction.
 
-use super::names::{Names, StoredFact, contiguous};
+use super::names::{Gathered, Names, contiguous};
 use super::schema::LogIdentity;
 use crate::Statistics;
 use crate::fault::{OrFault, damaged};
@@ -61,25 +61,26 @@ pub(crate) fn range(
     end: Position,
     categories: &Categories,
 ) -> Result<Vec<Arc<RawFact>>, Fault> {
-    debug_assert!(SELECT_RANGE.contains(StoredFact::COLUMNS), "facts are read by column number");
-    let mut facts = Vec::new();
+    debug_assert!(SELECT_RANGE.contains(Gathered::COLUMNS), "facts are read by column number");
+    let mut gathered = Gathered::default();
     let mut expected = after;
     let mut statement = connection.prepare_cached(SELECT_RANGE).or_fault()?;
     let bounds = [after.0.cast_signed(), end.0.cast_signed()];
     let mut rows = statement.query(bounds).or_fault()?;
     while let Some(row) = rows.next().or_fault()? {
         expected = expected.next();
-        if row.get::<_, i64>(0).or_fault()? != expected.0.cast_signed() {
+        let position = row.get(0).or_fault()?;
+        if position != expected.0.cast_signed() {
             break;
         }
-        let kind = names.type_of(connection, row.get(1).or_fault()?).or_fault()?;
-        if categories.contains(kind.category.as_str()) {
-            facts.push(Arc::new(names.fact(connection, row).or_fault()?));
+        let kind = row.get(1).or_fault()?;
+        if categories.contains(names.type_of(connection, kind).or_fault()?.category.as_str()) {
+            gathered.add(connection, names, (position, kind), row).or_fault()?;
         }
     }
     // INVARIANT: a completed range has every position; what readers are given is all there is.
     if expected == end {
-        Ok(facts)
+        Ok(gathered.facts())
     } else {
         Err(damaged(format!("the log has a gap at position {expected}")))
     }
@@ -94,15 +95,17 @@ pub(crate) fn load(
 ) -> Result<Vec<Arc<RawFact>>, Fault> {
     let Reader { connection, names } = reader;
     let StreamRef { tenant, stream } = stream;
-    let mut facts = Vec::new();
+    let mut gathered = Gathered::default();
     let mut statement = connection.prepare_cached(SELECT_STREAM_EVENTS).or_fault()?;
     let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
     let parameters =
         (tenant.as_str(), stream.category.as_str(), stream.key.as_str(), after.0.cast_signed(), limit);
     let mut rows = statement.query(parameters).or_fault()?;
     while let Some(row) = rows.next().or_fault()? {
-        facts.push(Arc::new(names.fact(connection, row).or_fault()?));
+        let (position, kind) = (row.get(0).or_fault()?, row.get(1).or_fault()?);
+        gathered.add(connection, names, (position, kind), row).or_fault()?;
     }
+    let facts = gathered.facts();
     contiguous(after, &facts)?;
     Ok(facts)
 }

@@ -2,18 +2,22 @@
 
 use super::checkpoint::{existing, move_to};
 use super::file::Attached;
-use super::load::drive;
+use super::load::{Loaded, drive};
+use super::statements;
 use super::write::{Digests, sweep_tombstones, write};
 use crate::SqliteLimits;
 use crate::fault::OrFault;
 use diptych_core::{Fault, Position, Timestamp};
-use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Mark, Stopped};
+use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Mark, Stopped, TableChanges};
 use rusqlite::{Connection, TransactionBehavior};
 
 /// From how many rows on an empty table is loaded before its indexes are made.
 const BULK_ROWS_MIN: usize = 1_000;
 
 const CLEAR_DIGEST: &str = "DELETE FROM digest WHERE table_name = ?1";
+
+/// What an advance held in memory and needs no longer.
+pub(crate) type Spent = (Fold, Vec<TableChanges>, Vec<Loaded>);
 
 /// Applies a fold: the one function that opens and commits the transaction of a group.
 pub(crate) fn advance(
@@ -22,7 +26,7 @@ pub(crate) fn advance(
     mut fold: Fold,
     now: Timestamp,
     limits: &SqliteLimits,
-) -> Result<Advanced, AdvanceError> {
+) -> Result<(Advanced, Spent), AdvanceError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
     let before = existing(&transaction, attached.place)?;
     let standing = before.mark.position();
@@ -31,7 +35,10 @@ pub(crate) fn advance(
     }
     let loaded = drive(&transaction, &attached.tables, &mut fold)?;
     let changes = fold.changes()?;
-    let rows = changes.iter().map(|changes| changes.rows.len()).sum();
+    let mut rows = changes.iter().map(|changes| changes.rows.len()).sum();
+    for (table, changes) in attached.tables.iter().zip(&changes) {
+        rows += statements::take(&transaction, table, &changes.facts)?;
+    }
     let bulk = fold.is_fresh() && rows >= BULK_ROWS_MIN;
     let through = fold.through();
     let write_all = || -> rusqlite::Result<bool> {
@@ -60,7 +67,8 @@ pub(crate) fn advance(
         attached.note_sweep(through.position());
     }
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
-    Ok(Advanced { checkpoint, rows })
+    let advanced = Advanced { checkpoint, rows, no_ops: fold.no_ops() };
+    Ok((advanced, (fold, changes, loaded)))
 }
 
 /// Forgets old tombstones now and then. Answers whether it did.

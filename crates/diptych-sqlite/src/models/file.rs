@@ -1,8 +1,8 @@
 //! A group's home: its own file, or the log's for inline groups; opened, made, and refused when it does not
 //! fit.
 
-use super::Table;
 use super::checkpoint::{Place, place_of};
+use super::{Table, statements};
 use crate::connection::{open_writer, schema_version};
 use crate::fault::OrFault;
 use crate::pool::Pool;
@@ -36,6 +36,8 @@ pub(crate) struct Attached {
     pub(crate) place: Place,
     pub(crate) generation: u32,
     pub(crate) tables: Vec<Table>,
+    /// What its tables were made from.
+    pub(crate) shape: String,
     pub(crate) home: Home,
     /// Where tombstones were last swept, in this process.
     swept: AtomicU64,
@@ -68,6 +70,7 @@ impl Attached {
             place: place_of(group),
             generation,
             tables: tables(group, name)?,
+            shape: shape_of(group),
             home: Home::Log,
             swept: AtomicU64::new(0),
         })
@@ -101,6 +104,7 @@ impl Attached {
             place,
             generation,
             tables,
+            shape: shape_of(group),
             home: Home::File(Box::new(FileHome {
                 writer: Mutex::new(connection),
                 readers: Pool::new(path.to_owned(), limits.clone()),
@@ -156,7 +160,7 @@ pub(crate) fn open_tables(
     let place = place_of(group);
     let shape = shape_of(group);
     match place.shape(connection).or_fault()? {
-        Some(held) if held == shape => Ok(()),
+        Some(held) if held == shape => {}
         Some(_) => {
             let Place { group, revision } = place;
             let message = format!(
@@ -164,22 +168,23 @@ pub(crate) fn open_tables(
                  revision {}",
                 revision + 1
             );
-            Err(Fault::permanent(Code::ShapeChanged, message))
+            return Err(Fault::permanent(Code::ShapeChanged, message));
         }
         None => {
             tables.iter().try_for_each(|table| table.create(connection)).or_fault()?;
-            place.begin(connection, &shape, start, now).or_fault()
+            place.begin(connection, &shape, start, now).or_fault()?;
         }
     }
+    statements::check(connection, tables)
 }
 
 /// What decides the shape of a group's tables.
 pub(crate) fn shape_of(group: &Group) -> String {
-    let shapes: Vec<_> = group.models().iter().map(|model| model.schema().shape()).collect();
+    let shapes: Vec<_> = group.models().iter().map(|model| model.shape()).collect();
     shapes.join(" ")
 }
 
 fn tables(group: &Group, name: impl Fn(&Schema) -> String) -> Result<Vec<Table>, Fault> {
     let models = group.models().iter();
-    models.map(|model| Table::new(model.schema(), name(model.schema()))).collect()
+    models.map(|model| Table::of(&**model, name(model.schema()))).collect()
 }

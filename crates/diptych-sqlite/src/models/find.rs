@@ -9,7 +9,7 @@ use crate::pool::Reader;
 use diptych_core::{Fault, Position, Tenant, Value};
 use diptych_query::{Found, RawFind, RowRef, ScannedRow};
 use rusqlite::Connection;
-use rusqlite::types::Value as Parameter;
+use rusqlite::types::{Value as Parameter, ValueRef};
 use std::time::Instant;
 
 /// How many of SQLite's steps lie between two looks at the clock.
@@ -86,7 +86,7 @@ pub(crate) fn get(reader: &Reader, attached: &Attached, table: &Table, row: &Row
         let Some(held) = rows.next()? else {
             return Ok(None);
         };
-        let present = held.get::<_, Option<String>>(CHECKPOINT_COLUMNS)?.is_some();
+        let present = held.get_ref(CHECKPOINT_COLUMNS)? != ValueRef::Null;
         let values =
             if present { vec![values_of(table.schema, held, CHECKPOINT_COLUMNS + 1)?.0] } else { Vec::new() };
         Ok(Some(Found { rows: values, checkpoint: checkpoint_of(held, 0)?, generation: attached.generation }))
@@ -131,4 +131,16 @@ pub(crate) fn digest(reader: &Reader, table: &Table) -> rusqlite::Result<Vec<(u8
         Ok((row.get(0)?, row.get(1)?, u128::from_be_bytes(row.get::<_, [u8; 16]>(2)?)))
     })?;
     rows.collect()
+}
+
+/// How many rows a table has: as its digest says, or counted where SQL keeps them.
+pub(crate) fn row_count(reader: &Reader, table: &Table) -> rusqlite::Result<u64> {
+    let count: i64 = match &table.statements {
+        None => digest(reader, table)?.iter().map(|(_, rows, _)| rows).sum(),
+        Some(_) => {
+            let sql = format!("SELECT count(*) FROM {}", super::sql::quoted(&table.name));
+            reader.connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?
+        }
+    };
+    Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -1,21 +1,56 @@
 //! Supplying a fold with the rows and tombstones it needs, by prepared look-ups in the order of the key.
 
 use super::Table;
-use super::rows::{Binder, values_of};
+use super::rows::{Binder, key_of, values_of};
 use crate::fault::OrFault;
 use diptych_core::{Position, Value};
-use diptych_query::{AdvanceError, Fold, RowRef, StoredRow};
+use diptych_query::fold::ROWS_PER_FACT_MAX;
+use diptych_query::{AdvanceError, Fold, Matching, RowRef, StoredRow, TableNeeds};
 use rusqlite::Connection;
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// What was met while loading one table, and is needed again when writing.
 #[derive(Default)]
 pub(crate) struct Loaded {
     /// The indexed columns of each row as the table holds them.
-    pub(crate) indexed: HashMap<RowRef, Vec<Value>, foldhash::fast::RandomState>,
+    indexed: Vec<(RowRef, Vec<Value>)>,
     /// The rows that are tombstones now.
     pub(crate) tombstones: HashSet<RowRef, foldhash::fast::RandomState>,
+}
+
+impl Loaded {
+    /// The indexed columns that the table holds, for whoever asks in the order of the table.
+    pub(crate) fn in_order(&self) -> InOrder<'_> {
+        debug_assert!(self.indexed.is_sorted_by(|(a, _), (b, _)| in_table_order(a, b).is_le()));
+        InOrder { rest: &self.indexed }
+    }
+
+    fn hold(&mut self, table: &Table, row: &RowRef, values: &[Value]) {
+        if !table.indexed.is_empty() {
+            let indexed = table.indexed.iter().map(|column| values[*column].clone()).collect();
+            self.indexed.push((row.clone(), indexed));
+        }
+    }
+}
+
+/// Loaded rows, walked once beside others in the same order.
+pub(crate) struct InOrder<'l> {
+    rest: &'l [(RowRef, Vec<Value>)],
+}
+
+impl<'l> InOrder<'l> {
+    /// The indexed columns of a row, which stands after those that were asked for before.
+    pub(crate) fn of(&mut self, row: &RowRef) -> Option<&'l [Value]> {
+        while let Some(((held, values), rest)) = self.rest.split_first() {
+            match in_table_order(held, row) {
+                Ordering::Less => self.rest = rest,
+                Ordering::Equal => return Some(values),
+                Ordering::Greater => return None,
+            }
+        }
+        None
+    }
 }
 
 /// Supplies what a fold needs and runs it. Reads only.
@@ -25,20 +60,22 @@ pub(crate) fn drive(
     fold: &mut Fold,
 ) -> Result<Vec<Loaded>, AdvanceError> {
     let mut loaded: Vec<Loaded> = tables.iter().map(|_| Loaded::default()).collect();
-    loop {
-        let needs = fold.needs();
-        if needs.is_empty() {
-            break;
-        }
-        for (index, wanted) in needs {
+    while let Some(needs) = fold.run()? {
+        for (index, TableNeeds { rows, matching }) in needs {
             let (Some(table), Some(loaded)) = (tables.get(index), loaded.get_mut(index)) else {
                 continue;
             };
-            let rows = load(connection, table, wanted, loaded).or_fault()?;
-            fold.supply(index, rows)?;
+            let found = load(connection, table, rows, loaded).or_fault()?;
+            fold.supply(index, found)?;
+            for wanted in matching {
+                let found = load_matching(connection, table, &wanted, loaded).or_fault()?;
+                fold.supply(index, found)?;
+            }
         }
     }
-    fold.run()?;
+    for loaded in &mut loaded {
+        loaded.indexed.sort_unstable_by(|(a, _), (b, _)| in_table_order(a, b));
+    }
     Ok(loaded)
 }
 
@@ -52,13 +89,40 @@ pub(crate) fn in_table_order(a: &RowRef, b: &RowRef) -> Ordering {
     })
 }
 
+/// Sorts by row, in table order. Most rows are told apart by the beginning of their key, which is laid beside
+/// them: following it to where it lies would cost more than all the rest.
+pub(crate) fn sort_in_table_order<T>(rows: Vec<T>, row_of: impl Fn(&T) -> &RowRef) -> Vec<T> {
+    let tenant = rows.first().map(|first| row_of(first).tenant.clone());
+    let one_tenant = rows.iter().all(|row| Some(&row_of(row).tenant) == tenant.as_ref());
+    let begin = |row: &RowRef| if one_tenant { row.key.first().map_or(0, beginning) } else { 0 };
+    let mut begun: Vec<(u128, T)> = rows.into_iter().map(|row| (begin(row_of(&row)), row)).collect();
+    begun.sort_unstable_by(|(a, row), (b, other)| {
+        a.cmp(b).then_with(|| in_table_order(row_of(row), row_of(other)))
+    });
+    begun.into_iter().map(|(_, row)| row).collect()
+}
+
+/// A number that never orders two values of a column other than they order; they may share it.
+fn beginning(value: &Value) -> u128 {
+    match value {
+        Value::Text(text) => {
+            let mut bytes = [0; 16];
+            bytes.iter_mut().zip(text.as_bytes()).for_each(|(byte, of_text)| *byte = *of_text);
+            u128::from_be_bytes(bytes)
+        }
+        Value::Integer(number) => u128::from(number.cast_unsigned() ^ 1 << 63),
+        Value::Null => u128::MAX,
+        _ => 0,
+    }
+}
+
 fn load(
     connection: &Connection,
     table: &Table,
-    mut wanted: Vec<RowRef>,
+    wanted: Vec<RowRef>,
     loaded: &mut Loaded,
 ) -> rusqlite::Result<Vec<StoredRow>> {
-    wanted.sort_unstable_by(in_table_order);
+    let wanted = sort_in_table_order(wanted, |row| row);
     let mut found = Vec::with_capacity(wanted.len());
     let mut select = connection.prepare_cached(&table.select_row)?;
     let mut has_tombstones = connection.prepare_cached(&table.has_tombstones)?;
@@ -69,10 +133,7 @@ fn load(
         let mut rows = select.raw_query();
         if let Some(held) = rows.next()? {
             let (values, next) = values_of(table.schema, held, 0)?;
-            if !table.indexed.is_empty() {
-                let indexed = table.indexed.iter().map(|column| values[*column].clone()).collect();
-                loaded.indexed.insert(row.clone(), indexed);
-            }
+            loaded.hold(table, &row, &values);
             found.push(StoredRow {
                 row,
                 values: Some(values),
@@ -94,4 +155,68 @@ fn load(
         }
     }
     Ok(found)
+}
+
+/// The rows that hold a value in an indexed column; one more than a fact may touch is enough to refuse it.
+fn load_matching(
+    connection: &Connection,
+    table: &Table,
+    wanted: &Matching,
+    loaded: &mut Loaded,
+) -> rusqlite::Result<Vec<StoredRow>> {
+    let Some(sql) = table.select_matching.get(&wanted.column) else {
+        return Ok(Vec::new());
+    };
+    let mut select = connection.prepare_cached(sql)?;
+    let mut binder = Binder::new(&mut select);
+    binder.text(wanted.tenant.as_str())?;
+    binder.value(&table.schema.columns[wanted.column], &wanted.value)?;
+    binder.integer(i64::try_from(ROWS_PER_FACT_MAX + 1).unwrap_or(i64::MAX))?;
+    let mut rows = select.raw_query();
+    let mut found = Vec::new();
+    while let Some(held) = rows.next()? {
+        let (values, next) = values_of(table.schema, held, 0)?;
+        let row = key_of(table.schema, wanted.tenant.clone(), &values);
+        loaded.hold(table, &row, &values);
+        found.push(StoredRow {
+            row,
+            values: Some(values),
+            guard: Position(held.get::<_, i64>(next)?.cast_unsigned()),
+            hash: held.get::<_, i64>(next + 1)?.cast_unsigned(),
+        });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diptych_core::Tenant;
+
+    #[track_caller]
+    fn check(tenants: &[&str], keys: &[Value]) {
+        let of = |tenant: &&str, key: &Value| RowRef {
+            tenant: Tenant::new(tenant).unwrap(),
+            key: vec![key.clone(), Value::Integer(7)],
+        };
+        let pairs = keys.iter().flat_map(|key| tenants.iter().map(move |tenant| (tenant, key)));
+        let rows: Vec<_> = pairs.map(|(tenant, key)| of(tenant, key)).collect();
+        let mut expected = rows.clone();
+        expected.sort_by(in_table_order);
+        assert_eq!(sort_in_table_order(rows, |row| row), expected);
+    }
+
+    #[test]
+    fn what_lies_beside_a_row_never_changes_its_place() {
+        let texts = ["b", "", "a-key-longer-than-sixteen-2", "a-key-longer-than-sixteen-1", "ä", "a", "z"];
+        let texts: Vec<_> = texts.iter().map(|text| Value::Text((*text).to_owned())).collect();
+        let numbers: Vec<_> = [5, -1, i64::MIN, 0, i64::MAX].map(Value::Integer).to_vec();
+        let others = [Value::Null, Value::Bool(true), Value::Bool(false), Value::Bytes(vec![255; 20])];
+        for tenants in [&["main"][..], &["main", "another"]] {
+            check(tenants, &texts);
+            check(tenants, &numbers);
+            check(tenants, &others[..3]);
+            check(tenants, &[others[0].clone(), others[3].clone(), Value::Bytes(vec![1])]);
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod load;
 mod registry;
 mod rows;
 mod sql;
+mod statements;
 mod store;
 mod table;
 mod write;

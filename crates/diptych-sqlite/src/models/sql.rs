@@ -100,14 +100,16 @@ pub(crate) fn clashing_column(schema: &Schema) -> Option<String> {
     None
 }
 
-/// The statement that makes the table.
-pub(crate) fn create_table(table: &str, schema: &Schema) -> String {
+/// The statement that makes the table. Where SQL of the author's keeps the rows, it need not say what only a
+/// fold knows.
+pub(crate) fn create_table(table: &str, schema: &Schema, kept_by_sql: bool) -> String {
+    let default = if kept_by_sql { " DEFAULT 0" } else { "" };
     let mut lines = vec!["\"tenant_id\" TEXT NOT NULL".to_owned()];
     for column in schema.columns {
         lines.extend(column_definitions(column));
     }
-    lines.push("\"projection_position\" INTEGER NOT NULL".to_owned());
-    lines.push("\"row_hash\" INTEGER NOT NULL".to_owned());
+    lines.push(format!("\"projection_position\" INTEGER NOT NULL{default}"));
+    lines.push(format!("\"row_hash\" INTEGER NOT NULL{default}"));
     for column in schema.columns {
         lines.extend(check_of(schema, column));
     }
@@ -233,6 +235,21 @@ pub(crate) fn select_row(table: &str, schema: &Schema) -> String {
         "SELECT {columns}, \"projection_position\", \"row_hash\" FROM {} WHERE {}",
         quoted(table),
         key_equals(schema)
+    )
+}
+
+/// Reads the rows that hold a value in a column: columns, guard, hash. Parameters: tenant, the value, how
+/// many at most.
+pub(crate) fn select_matching(table: &str, schema: &Schema, column: usize) -> String {
+    let columns = all_columns(schema).join(", ");
+    let held = columns_of(&schema.columns[column]).into_iter().enumerate();
+    let equal: Vec<_> = held.map(|(number, name)| format!("{name} = ?{}", number + 2)).collect();
+    format!(
+        "SELECT {columns}, \"projection_position\", \"row_hash\" FROM {} \
+         WHERE \"tenant_id\" = ?1 AND {} LIMIT ?{}",
+        quoted(table),
+        equal.join(" AND "),
+        equal.len() + 2
     )
 }
 

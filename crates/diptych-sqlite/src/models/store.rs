@@ -17,6 +17,9 @@ use rusqlite::Connection;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+/// From how many rows on the memory of an advance is freed by another thread than the one that waits for it.
+const FREED_APART_ROWS_MIN: usize = 1_000;
+
 impl ModelStore for SqliteStore {
     fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
@@ -26,7 +29,7 @@ impl ModelStore for SqliteStore {
                 None if group.mode() == Mode::Inline => return Err(not_inline(group)),
                 None => self.open_file(group).await?,
             };
-            if place_shape_differs(&attached, group) {
+            if attached.shape != shape_of(group) {
                 let message = format!("read model `{}` is attached in another shape", group.name());
                 return Err(Fault::permanent(Code::ShapeChanged, message));
             }
@@ -47,7 +50,13 @@ impl ModelStore for SqliteStore {
             }
             let (now, limits) = (self.shared.clock.now(), self.shared.limits.clone());
             let at = Arc::clone(&attached);
-            self.write(&attached, move |connection| advance(connection, &at, fold, now, &limits)).await
+            let work = move |connection: &mut Connection| advance(connection, &at, fold, now, &limits);
+            let (advanced, spent) = self.write(&attached, work).await?;
+            if advanced.rows >= FREED_APART_ROWS_MIN {
+                // To free many rows takes a while, and nobody needs to wait for it.
+                tokio::task::spawn_blocking(move || drop(spent));
+            }
+            Ok(advanced)
         })
     }
 
@@ -130,6 +139,21 @@ impl ModelStore for SqliteStore {
             let attached = self.attached(group)?;
             let reader = attached.readers(&self.shared.readers).now()?;
             find::digest(&reader, attached.table(schema)?).or_fault()
+        })
+    }
+
+    fn row_count<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+    ) -> BoxFuture<'a, Result<u64, Fault>> {
+        Box::pin(async move {
+            let (attached, shared) = (self.attached(group)?, Arc::clone(&self.shared));
+            blocking(move || {
+                let reader = attached.readers(&shared.readers).wait()?;
+                find::row_count(&reader, attached.table(schema)?).or_fault()
+            })
+            .await
         })
     }
 
@@ -238,11 +262,6 @@ impl SqliteStore {
             Passed::WithTheEvent | Passed::Forgotten => Ok(None),
         }
     }
-}
-
-fn place_shape_differs(attached: &Attached, group: &Group) -> bool {
-    let shapes: Vec<_> = attached.tables.iter().map(|table| table.schema.shape()).collect();
-    shapes.join(" ") != shape_of(group)
 }
 
 fn not_inline(group: &Group) -> Fault {

@@ -1,12 +1,12 @@
 //! One table of a declaration with its statements, written once and prepared by every connection that uses
 //! them.
 
-use super::sql;
+use super::{sql, statements};
 use crate::models::checkpoint;
 use diptych_core::{Code, Fault, Value};
-use diptych_query::Schema;
+use diptych_query::{AnyModel, Schema};
 use rusqlite::Connection;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const CLEAR_STATISTICS: &str = "DELETE FROM sqlite_stat1 WHERE tbl = ?1";
@@ -36,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) insert: String,
     pub(crate) delete: String,
     pub(crate) select_row: String,
+    /// By column, for those that an index begins with.
+    pub(crate) select_matching: BTreeMap<usize, String>,
     pub(crate) select_with_checkpoint: String,
     pub(crate) select_tombstone: String,
     pub(crate) has_tombstones: String,
@@ -43,6 +45,8 @@ pub(crate) struct Table {
     pub(crate) delete_tombstone: String,
     pub(crate) sweep_tombstones: String,
     indexes: Vec<(String, String)>,
+    /// The author's own SQL, where that keeps the rows.
+    pub(crate) statements: Option<Vec<String>>,
 }
 
 impl Table {
@@ -62,6 +66,8 @@ impl Table {
         indexed.dedup();
         let plain = (0..schema.columns.len())
             .filter(|column| !schema.key.contains(column) && !indexed.contains(column));
+        let matching = (0..schema.columns.len()).filter(|column| schema.is_indexed(*column));
+        let matching = matching.map(|column| (column, sql::select_matching(&name, schema, column)));
         let tombstones = sql::tombstones_of(&name);
         let quoted = sql::quoted(&tombstones);
         Ok(Self {
@@ -69,6 +75,7 @@ impl Table {
             insert: sql::insert(&name, schema),
             delete: sql::delete(&name, schema),
             select_row: sql::select_row(&name, schema),
+            select_matching: matching.collect(),
             select_with_checkpoint: sql::select_with_checkpoint(&name, schema, checkpoint::COLUMNS),
             select_tombstone: sql::select_tombstone(&name, schema),
             has_tombstones: format!("SELECT EXISTS (SELECT 1 FROM {quoted})"),
@@ -80,7 +87,15 @@ impl Table {
             updates: Mutex::default(),
             indexed,
             name,
+            statements: None,
         })
+    }
+
+    /// The table of a model, with the statements that keep its rows where it has any.
+    pub(crate) fn of(model: &dyn AnyModel, name: String) -> Result<Self, Fault> {
+        let schema = model.schema();
+        let kept = model.statements().map(|statements| statements::of(schema, &name, statements));
+        Ok(Self { statements: kept.transpose()?, ..Self::new(schema, name)? })
     }
 
     /// The update for a change of some indexed columns; every other column is set as well.
@@ -97,7 +112,7 @@ impl Table {
     }
 
     /// Which indexed columns differ between what the table holds and what it is to hold.
-    pub(crate) fn changed(&self, held: Option<&Vec<Value>>, values: &[Value]) -> Changed {
+    pub(crate) fn changed(&self, held: Option<&[Value]>, values: &[Value]) -> Changed {
         let Some(held) = held else {
             return Changed::MAX;
         };
@@ -108,7 +123,7 @@ impl Table {
 
     /// Makes the table, its indexes and its tombstones.
     pub(crate) fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
-        connection.execute_batch(&sql::create_table(&self.name, self.schema))?;
+        connection.execute_batch(&sql::create_table(&self.name, self.schema, self.statements.is_some()))?;
         connection.execute_batch(&sql::create_tombstones(&self.name, self.schema))?;
         self.create_indexes(connection)
     }

@@ -1,6 +1,6 @@
 //! Writing what a fold has changed: rows, tombstones, digest. The caller owns the transaction.
 
-use super::load::{Loaded, in_table_order};
+use super::load::{InOrder, Loaded, sort_in_table_order};
 use super::rows::Binder;
 use super::table::{Changed, Table, Update};
 use diptych_core::{Position, Value};
@@ -59,14 +59,15 @@ pub(crate) fn write(
     loaded: &Loaded,
     fresh: bool,
 ) -> rusqlite::Result<usize> {
-    let mut rows: Vec<&RowChange> = changes.rows.iter().collect();
-    rows.sort_unstable_by(|a, b| in_table_order(&a.stored.row, &b.stored.row));
+    let rows: Vec<&RowChange> = changes.rows.iter().collect();
+    let rows = sort_in_table_order(rows, |change| &change.stored.row);
+    let mut held = loaded.in_order();
     let mut statements = Statements::new(connection, table)?;
     for change in &rows {
         let RowChange { stored, existed } = change;
         let guard = stored.guard.0.cast_signed();
         match &stored.values {
-            Some(values) if *existed => statements.update(connection, table, change, values, loaded)?,
+            Some(values) if *existed => statements.update(connection, table, change, values, &mut held)?,
             Some(values) => {
                 if !fresh && loaded.tombstones.contains(&stored.row) {
                     let delete = &mut statements.delete_tombstone;
@@ -136,12 +137,12 @@ impl<'c> Statements<'c> {
         table: &Table,
         change: &RowChange,
         values: &[Value],
-        loaded: &Loaded,
+        held: &mut InOrder<'_>,
     ) -> rusqlite::Result<()> {
         let stored = &change.stored;
         let changed = match table.indexed.is_empty() {
             true => 0,
-            false => table.changed(loaded.indexed.get(&stored.row), values),
+            false => table.changed(held.of(&stored.row), values),
         };
         let (statement, update) = match self.updates.entry(changed) {
             Entry::Occupied(known) => known.into_mut(),

@@ -1,7 +1,9 @@
 //! One command inside the group's transaction: ledger, version, events, inline rows, ledger row.
 
+use super::State;
 use super::group::GroupTx;
 use super::inline::{InlineFailure, RELEASE, ROLLBACK_TO, SAVEPOINT, run};
+use super::streams::StreamRow;
 use crate::fault::{OrFault, damaged};
 use crate::ledger::{self, ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED, StoredId};
 use crate::log::mark_of;
@@ -9,70 +11,91 @@ use crate::models::Digests;
 use diptych_command::{
     CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, Outcome, RefusedFor,
 };
-use diptych_core::{Fault, Metadata, NewEvent, Position, RawFact, StreamRef, Version};
+use diptych_core::{Fault, Metadata, NewEvent, Position, RawFact, SharedText, StreamRef, Version};
 use diptych_query::Mark;
 use rusqlite::OptionalExtension;
 use std::sync::Arc;
 use std::time::Instant;
 
 const SELECT_KEY: &str = "SELECT hash FROM command_key WHERE tenant = ?1 AND command_id = ?2";
-const SELECT_STREAM: &str = "SELECT id, (SELECT max(version) FROM event WHERE stream = stream_row.id) \
-    FROM stream AS stream_row WHERE tenant = ?1 AND category = ?2 AND key = ?3";
 const INSERT_STREAM: &str = "INSERT INTO stream (tenant, category, key) VALUES (?1, ?2, ?3)";
-const INSERT_EVENT: &str = "INSERT INTO event \
-    (position, stream, version, type, recorded_at, occurred_at, metadata, payload) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const INSERT_COMMAND: &str = "INSERT INTO command \
-    (command_id, stream, name, actor, outcome, version, events, position, recorded_at, occurred_at, \
-    policy, correlation, causation, rejection, data, hash) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-const INSERT_KEY: &str =
-    "INSERT INTO command_key (tenant, command_id, command, hash) VALUES (?1, ?2, ?3, ?4)";
 
 /// What became of one command.
 type Step = Result<Committed, CommitError>;
 
-/// A stream as the transaction sees it.
-#[derive(Clone, Copy)]
-struct StreamRow {
-    tenant: i64,
-    category: i64,
-    /// None when no command has named it yet.
-    id: Option<i64>,
-    version: Version,
+/// A command as it waits for the writer, with what its caller's thread could do for it already.
+pub(crate) struct Prepared {
+    pub(super) asked: Asked,
+    effect: Effect,
+}
+
+/// What was asked, in the forms in which it is written.
+pub(super) struct Asked {
+    pub(super) header: CommandHeader,
+    /// The stream, as its facts will share it.
+    pub(super) stream: Arc<StreamRef>,
+    /// What will stand beside each event.
+    metadata: SharedText,
+}
+
+impl Prepared {
+    pub(super) fn of(commit: Commit) -> Self {
+        let Commit { header, effect } = commit;
+        let metadata = match &effect {
+            Effect::Append { events, .. } if !events.is_empty() => metadata(&header),
+            _ => String::new(),
+        };
+        let stream = Arc::new(header.stream.clone());
+        Self { asked: Asked { header, stream, metadata: metadata.into() }, effect }
+    }
 }
 
 impl GroupTx<'_> {
     /// Does what a command asks, or says why not. An error is the store's: the whole group fails with it.
-    pub(super) fn apply(&mut self, commit: Commit) -> Result<Step, Fault> {
-        let Commit { header, effect } = commit;
-        let stream = self.stream(&header.stream)?;
+    pub(super) fn apply(&mut self, command: Prepared) -> Result<Step, Fault> {
+        let Prepared { asked, effect } = command;
+        let State { streams, names, .. } = &mut *self.state;
+        let stream = streams.row(self.connection, &mut self.statements, names, &asked.stream)?;
         let base = match &effect {
             Effect::Append { base, .. } | Effect::Reject { base, .. } => *base,
             Effect::Refuse { reason, version } => {
                 let outcome = Outcome::Refused(*reason);
-                return Ok(Ok(self.record(header, stream, outcome, *version, Vec::new())?));
+                return Ok(Ok(self.record(asked, stream, outcome, *version, Vec::new())?));
             }
         };
-        if let Some(answer) = self.claimed(&header, stream.tenant)? {
-            return Ok(answer);
-        }
         if stream.version != base {
-            return Ok(Err(CommitError::Conflict(Conflict {
-                stream: header.stream.stream,
+            // The ledger goes before the conflict: the command itself may have moved the stream, when it was
+            // given before.
+            let conflict = Conflict {
+                stream: asked.stream.stream.clone(),
                 expected: base,
                 actual: stream.version,
                 attempts: 1,
-            })));
+            };
+            let claimed = self.claimed(&asked.header, stream.tenant)?;
+            return Ok(claimed.unwrap_or(Err(CommitError::Conflict(conflict))));
         }
         match effect {
-            Effect::Append { events, .. } => self.append(header, stream, events),
+            Effect::Append { events, .. } => self.append(asked, stream, events),
             Effect::Reject { name, data, .. } => {
+                if let Some(answer) = self.claim(&asked.header, stream.tenant)? {
+                    return Ok(answer);
+                }
                 let outcome = Outcome::Rejected { name, data };
-                Ok(Ok(self.record(header, stream, outcome, base, Vec::new())?))
+                Ok(Ok(self.record(asked, stream, outcome, base, Vec::new())?))
             }
             Effect::Refuse { .. } => Err(damaged("a refusal cannot come here")),
         }
+    }
+
+    /// Claims the key for the command that is recorded next; what was answered before, if it was claimed
+    /// already. Asking and claiming are one statement, because nearly every key is new.
+    fn claim(&mut self, header: &CommandHeader, tenant: i64) -> Result<Option<Step>, Fault> {
+        let statement = self.statements.claim_key.get(self.connection).or_fault()?;
+        let id = StoredId::of(header.id.as_str());
+        let command = self.state.last_command + 1;
+        let claimed = statement.execute((tenant, id, command, header.hash.0)).or_fault()?;
+        if claimed == 1 { Ok(None) } else { self.claimed(header, tenant) }
     }
 
     /// What was answered before under the same key, if it was claimed.
@@ -92,52 +115,36 @@ impl GroupTx<'_> {
         }
     }
 
-    fn stream(&mut self, stream: &StreamRef) -> Result<StreamRow, Fault> {
-        let names = &mut self.state.names;
-        let tenant = names.tenant(self.connection, stream.tenant.as_str()).or_fault()?;
-        let category = names.category(self.connection, stream.stream.category.as_str()).or_fault()?;
-        let mut statement = self.connection.prepare_cached(SELECT_STREAM).or_fault()?;
-        let found = statement
-            .query_row((tenant, category, stream.stream.key.as_str()), |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
-            })
-            .optional()
-            .or_fault()?;
-        let version = found.and_then(|(_, version)| version).unwrap_or(0);
-        Ok(StreamRow {
-            tenant,
-            category,
-            id: found.map(|(id, _)| id),
-            version: Version(version.cast_unsigned()),
-        })
-    }
-
-    /// The integer of a stream, made now if no command has named it before.
-    fn stream_id(&self, row: StreamRow, stream: &StreamRef) -> Result<i64, Fault> {
-        match row.id {
-            Some(id) => Ok(id),
-            None => {
-                let mut statement = self.connection.prepare_cached(INSERT_STREAM).or_fault()?;
-                statement.insert((row.tenant, row.category, stream.stream.key.as_str())).or_fault()
-            }
+    /// The stream's row, made now if no command has named it before.
+    fn named(&self, row: StreamRow, stream: &StreamRef) -> Result<StreamRow, Fault> {
+        if row.id.is_some() {
+            return Ok(row);
         }
+        let mut statement = self.connection.prepare_cached(INSERT_STREAM).or_fault()?;
+        let id = statement.insert((row.tenant, row.category, stream.stream.key.as_str())).or_fault()?;
+        Ok(StreamRow { id: Some(id), ..row })
     }
 
-    /// Appends, folds inline and claims the key. A fold that fails takes this command back, and no other.
-    fn append(
-        &mut self,
-        header: CommandHeader,
-        stream: StreamRow,
-        events: Vec<NewEvent>,
-    ) -> Result<Step, Fault> {
-        let stream = StreamRow { id: Some(self.stream_id(stream, &header.stream)?), ..stream };
-        let (types, facts) = self.facts(&header, stream, events)?;
+    /// Claims the key, folds inline and appends. A fold that fails takes this command back, and no other.
+    fn append(&mut self, asked: Asked, stream: StreamRow, events: Vec<NewEvent>) -> Result<Step, Fault> {
         let base = stream.version;
-        let category = header.stream.stream.category.as_str();
+        // Before the savepoint: the integers of types are remembered, so that they must not be taken back.
+        let (types, facts) = self.facts(&asked, stream, events)?;
+        let category = asked.stream.stream.category.as_str();
         let folds = !facts.is_empty() && self.inline.iter().any(|inline| inline.folds(category));
         if folds {
             run(self.connection, SAVEPOINT)?;
-            match self.fold_inline(&facts) {
+        }
+        if let Some(answer) = self.claim(&asked.header, stream.tenant)? {
+            if folds {
+                run(self.connection, RELEASE)?;
+            }
+            return Ok(answer);
+        }
+        let stream = self.named(stream, &asked.stream)?;
+        let through = facts.last().map(|last| mark_of(self.state.identity, last));
+        if let Some(through) = through.filter(|_| folds) {
+            match self.fold_inline(&facts, through) {
                 Ok(digests) => self.digests.merge(digests),
                 Err(InlineFailure::Store(fault)) => return Err(fault),
                 Err(InlineFailure::Command(fault)) => {
@@ -149,25 +156,19 @@ impl GroupTx<'_> {
             run(self.connection, RELEASE)?;
         }
         self.insert_events(stream, &types, &facts)?;
-        if let Some(through) = self.through(&facts) {
-            self.state.head = through;
-        }
-        let outcome = Outcome::Accepted { base };
+        self.state.head = through.unwrap_or(self.state.head);
         let version = base.plus(facts.len());
-        Ok(Ok(self.record(header, stream, outcome, version, facts)?))
+        let outcome = Outcome::Accepted { base };
+        Ok(Ok(self.record(asked, StreamRow { version, ..stream }, outcome, version, facts)?))
     }
 
     /// The facts that a command's events become, with the integers of their types.
     fn facts(
         &mut self,
-        header: &CommandHeader,
+        asked: &Asked,
         stream: StreamRow,
         events: Vec<NewEvent>,
     ) -> Result<(Vec<i64>, Vec<Arc<RawFact>>), Fault> {
-        if events.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        let metadata: Box<str> = metadata(header).into();
         let head = self.state.head.position();
         let (mut types, mut facts) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
         for (event, number) in events.into_iter().zip(1..) {
@@ -178,20 +179,25 @@ impl GroupTx<'_> {
             types.push(kind);
             facts.push(Arc::new(RawFact {
                 position: Position(head.0 + number),
-                stream: header.stream.clone(),
+                stream: Arc::clone(&asked.stream),
                 version: Version(stream.version.0 + number),
                 event,
                 recorded_at: self.now,
-                occurred_at: header.occurred_at,
-                metadata: metadata.clone(),
+                occurred_at: asked.header.occurred_at,
+                metadata: asked.metadata.clone(),
                 payload: payload.into(),
             }));
         }
         Ok((types, facts))
     }
 
-    fn insert_events(&self, stream: StreamRow, types: &[i64], facts: &[Arc<RawFact>]) -> Result<(), Fault> {
-        let mut statement = self.connection.prepare_cached(INSERT_EVENT).or_fault()?;
+    fn insert_events(
+        &mut self,
+        stream: StreamRow,
+        types: &[i64],
+        facts: &[Arc<RawFact>],
+    ) -> Result<(), Fault> {
+        let statement = self.statements.insert_event.get(self.connection).or_fault()?;
         for (kind, fact) in types.iter().zip(facts) {
             let (recorded_at, occurred_at) = (fact.recorded_at.as_micros(), fact.occurred_at.as_micros());
             let row = (
@@ -210,11 +216,8 @@ impl GroupTx<'_> {
     }
 
     /// Folds a command's facts into every inline group that reads them.
-    fn fold_inline(&mut self, facts: &[Arc<RawFact>]) -> Result<Digests, InlineFailure> {
+    fn fold_inline(&mut self, facts: &[Arc<RawFact>], through: Mark) -> Result<Digests, InlineFailure> {
         let mut digests = Digests::default();
-        let Some(through) = self.through(facts) else {
-            return Ok(digests);
-        };
         let head = self.state.head;
         let started = Instant::now();
         for inline in self.inline.iter_mut() {
@@ -227,21 +230,19 @@ impl GroupTx<'_> {
         Ok(digests)
     }
 
-    /// Where the log stands after facts.
-    fn through(&self, facts: &[Arc<RawFact>]) -> Option<Mark> {
-        facts.last().map(|last| mark_of(self.state.identity, last))
-    }
-
-    /// Writes the ledger's row, and claims the key where the outcome is final.
+    /// Writes the ledger's row, whose key has been claimed where the outcome is final. `stream` is how the
+    /// stream stands after the command.
     fn record(
         &mut self,
-        header: CommandHeader,
+        asked: Asked,
         stream: StreamRow,
         outcome: Outcome,
         version: Version,
         events: Vec<Arc<RawFact>>,
     ) -> Result<Committed, Fault> {
-        let stream_id = self.stream_id(stream, &header.stream)?;
+        let stream = self.named(stream, &asked.stream)?;
+        self.state.streams.note(&asked.stream, stream);
+        let Asked { header, .. } = asked;
         let names = &mut self.state.names;
         let name = names.command(self.connection, &header.name).or_fault()?;
         let actor = names.actor(self.connection, header.actor.as_str()).or_fault()?;
@@ -258,10 +259,12 @@ impl GroupTx<'_> {
         let own_times = events.is_empty();
         let (recorded_at, occurred_at) = (self.now.as_micros(), header.occurred_at.as_micros());
         let token = self.state.head.token;
+        let command = self.state.last_command + 1;
         let id = StoredId::of(header.id.as_str());
         let row = rusqlite::params![
+            command,
             id,
-            stream_id,
+            stream.id,
             name,
             actor,
             number,
@@ -277,11 +280,8 @@ impl GroupTx<'_> {
             data,
             (!claims).then_some(header.hash.0),
         ];
-        let command = self.connection.prepare_cached(INSERT_COMMAND).or_fault()?.insert(row).or_fault()?;
-        if claims {
-            let mut statement = self.connection.prepare_cached(INSERT_KEY).or_fault()?;
-            statement.execute((stream.tenant, &id, command, header.hash.0)).or_fault()?;
-        }
+        self.statements.insert_command.get(self.connection).or_fault()?.execute(row).or_fault()?;
+        self.state.last_command = command;
         let record = CommandRecord { header, outcome, version, token, recorded_at: self.now };
         Ok(Committed { record, events, replayed: false })
     }

@@ -1,17 +1,23 @@
 //! One group of commands: one transaction, a savepoint for each command that user code could fail, one
 //! commit.
 
-use super::inline::InlineGroup;
+use super::command::Prepared;
+use super::inline::{InlineGroup, run};
+use super::statements::Statements;
 use super::{State, Writer};
 use crate::fault::{OrFault, storage};
 use crate::ledger;
 use crate::log::head;
 use crate::models::{Digests, move_to, sweep};
 use crate::shared::Shared;
-use diptych_command::{Commit, CommitError, Committed};
+use diptych_command::{CommitError, Committed};
 use diptych_core::{Code, CommandId, Fault, Position, Tenant, Timestamp};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const COMMIT: &str = "COMMIT";
+const SELECT_ENDS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM event), \
+    (SELECT coalesce(max(id), 0) FROM command)";
 const SELECT_LATEST: &str = "SELECT coalesce(command.recorded_at, event.recorded_at) FROM command \
     LEFT JOIN event ON event.position = command.position ORDER BY command.id DESC LIMIT 1";
 
@@ -25,6 +31,7 @@ pub(super) struct GroupTx<'a> {
     pub(super) now: Timestamp,
     /// Changes of inline digests, written once at the end.
     pub(super) digests: Digests,
+    pub(super) statements: Statements<'a>,
     started_at: Position,
 }
 
@@ -39,22 +46,22 @@ pub(super) struct GroupFailure {
 }
 
 impl Writer {
-    /// Commits a group. Every command has its own result, unless the whole group failed.
+    /// Commits a group. Every command has its own result, unless the whole group failed: then the transaction
+    /// may still be open, and [`Writer::recover`] must follow.
     pub(super) fn commit_group(
         &mut self,
-        commits: Vec<Commit>,
+        commands: Vec<Prepared>,
     ) -> Result<Vec<Result<Committed, CommitError>>, GroupFailure> {
         let Self { connection, shared, state, inline } = self;
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| GroupFailure::from(storage(error)))?;
-        let mut group = GroupTx::begin(&transaction, shared, state, inline).map_err(GroupFailure::from)?;
-        let mut results = Vec::with_capacity(commits.len());
-        for commit in commits {
-            results.push(group.apply(commit)?);
+        run(connection, BEGIN)?;
+        let mut group = GroupTx::begin(connection, shared, state, inline)?;
+        let mut results = Vec::with_capacity(commands.len());
+        for command in commands {
+            results.push(group.apply(command)?);
         }
-        group.finish().map_err(GroupFailure::from)?;
-        transaction.commit().map_err(GroupFailure::committing)?;
+        group.finish()?;
+        let commit = connection.prepare_cached(COMMIT).and_then(|mut commit| commit.execute([]));
+        commit.map_err(GroupFailure::committing)?;
         self.announce();
         Ok(results)
     }
@@ -90,17 +97,23 @@ impl Writer {
 }
 
 impl<'a> GroupTx<'a> {
-    /// Reads where the log stands now: other processes append too, so that nothing remembered is trusted.
+    /// Reads where the log stands now: other processes append too, so that nothing remembered is trusted
+    /// beyond a head that somebody else has moved.
     pub(super) fn begin(
         connection: &'a Connection,
         shared: &'a Shared,
         state: &'a mut State,
         inline: &'a mut [InlineGroup],
     ) -> Result<Self, Fault> {
-        let seen = state.head.position();
-        let first = state.latest == Timestamp::EPOCH;
-        state.head = head(connection, state.identity, state.head)?;
-        if first || state.head.position() != seen {
+        let mut statement = connection.prepare_cached(SELECT_ENDS).or_fault()?;
+        let ends = statement.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+        let (position, command) = ends.or_fault()?;
+        let own = (state.head.position().0.cast_signed(), state.last_command);
+        // INVARIANT: what is remembered of streams holds only as long as nobody else has written.
+        if state.latest == Timestamp::EPOCH || own != (position, command) {
+            state.streams.clear();
+            state.last_command = command;
+            state.head = head(connection, state.identity, state.head)?;
             let mut statement = connection.prepare_cached(SELECT_LATEST).or_fault()?;
             let latest: Option<i64> = statement.query_row([], |row| row.get(0)).optional().or_fault()?;
             let latest = latest.map_or(Timestamp::EPOCH, Timestamp::from_stored);
@@ -108,8 +121,8 @@ impl<'a> GroupTx<'a> {
         }
         let now = shared.clock.now().max(state.latest);
         let started_at = state.head.position();
-        let mut group =
-            Self { connection, shared, state, inline, now, digests: Digests::default(), started_at };
+        let (digests, statements) = (Digests::default(), Statements::new());
+        let mut group = Self { connection, shared, state, inline, now, digests, statements, started_at };
         group.prepare_inline()?;
         Ok(group)
     }

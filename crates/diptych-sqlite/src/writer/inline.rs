@@ -23,7 +23,7 @@ pub(crate) struct InlineGroup {
     entry: Arc<ProgressEntry>,
     standing: Standing,
     told: Option<Standing>,
-    no_ops: u64,
+    no_ops: Vec<u64>,
 }
 
 /// Where a group stands in the transaction at hand.
@@ -64,7 +64,7 @@ pub(crate) fn inline_groups(
             entry: entry(group.name()),
             standing: Standing::Behind,
             told: None,
-            no_ops: 0,
+            no_ops: Vec::new(),
         });
     }
     transaction.commit().or_fault()?;
@@ -90,7 +90,7 @@ impl InlineGroup {
         state: &State,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        self.no_ops = 0;
+        self.no_ops = vec![0; self.attached.tables.len()];
         let checkpoint = existing(connection, self.attached.place)?;
         let (from, head) = (checkpoint.mark.position(), state.head.position());
         self.standing = match &checkpoint.stopped {
@@ -200,13 +200,13 @@ impl InlineGroup {
             })?;
             digests.add(table, changes);
         }
-        self.no_ops += fold.no_ops().iter().sum::<u64>();
+        self.no_ops.iter_mut().zip(fold.no_ops()).for_each(|(held, more)| *held += more);
         Ok(())
     }
 
     /// Tells those who wait, once the transaction is committed.
     pub(super) fn committed(&mut self, position: Position) {
-        self.entry.count_no_ops(std::mem::take(&mut self.no_ops));
+        self.entry.count_no_ops(&self.group, &std::mem::take(&mut self.no_ops));
         if self.is_live() {
             self.entry.advance(position);
         }

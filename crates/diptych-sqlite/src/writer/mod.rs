@@ -1,27 +1,33 @@
 //! The one thread that appends. It takes every command that waits, commits them together, and answers them
 //! all.
 
+mod answers;
 mod budget;
 mod command;
 mod group;
 mod inline;
 mod intern;
 mod queue;
+mod statements;
+mod streams;
 
-use crate::connection::open_writer;
+use crate::connection::open_log;
 use crate::fault::OrFault;
 use crate::log::schema::LogIdentity;
 use crate::shared::Shared;
+use answers::Caller;
+use command::Prepared;
 use diptych_command::{Commit, CommitError, Committed};
 use diptych_core::{Code, Fault, Timestamp};
 use diptych_query::Mark;
 use inline::InlineGroup;
 use intern::Interned;
-use queue::{Batch, Queue, Reply};
+use queue::{Batch, Queue};
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use streams::Streams;
 use tokio::sync::oneshot;
 
 pub(crate) use inline::inline_groups;
@@ -47,7 +53,10 @@ pub(crate) struct State {
     pub(crate) head: Mark,
     /// The latest time that the ledger or the log holds.
     pub(crate) latest: Timestamp,
+    /// The last row of the audit.
+    pub(crate) last_command: i64,
     pub(crate) names: Interned,
+    pub(crate) streams: Streams,
     pub(crate) over_budget: budget::OverBudget,
 }
 
@@ -72,7 +81,7 @@ impl WriterHandle {
 
     /// Lines a command up and waits for what became of it.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let answer = self.queue.push(commit, self.commands_max)?;
+        let answer = self.queue.push(Prepared::of(commit), self.commands_max)?;
         // The writer went away with the command in hand: only the ledger knows.
         answer.await.unwrap_or(Err(CommitError::Indeterminate))
     }
@@ -118,9 +127,15 @@ impl Drop for WriterHandle {
 
 impl State {
     fn new(shared: &Shared) -> Self {
-        let identity = shared.identity;
-        let (names, over_budget) = (Interned::default(), budget::OverBudget::default());
-        Self { identity, head: shared.start(), latest: Timestamp::EPOCH, names, over_budget }
+        Self {
+            identity: shared.identity,
+            head: shared.start(),
+            latest: Timestamp::EPOCH,
+            last_command: 0,
+            names: Interned::default(),
+            streams: Streams::new(shared.limits.stream_names_max),
+            over_budget: budget::OverBudget::default(),
+        }
     }
 }
 
@@ -155,13 +170,13 @@ impl Writer {
     }
 
     /// Commits a group and answers every caller, whatever happens.
-    fn serve_group(&mut self, commands: Vec<(Commit, Reply)>) {
-        let (commits, replies): (Vec<Commit>, Vec<Reply>) = commands.into_iter().unzip();
-        let asked: Vec<_> = commits
+    fn serve_group(&mut self, commands: Vec<(Prepared, Caller)>) {
+        let (commands, callers): (Vec<Prepared>, Vec<Caller>) = commands.into_iter().unzip();
+        let asked: Vec<_> = commands
             .iter()
-            .map(|commit| (commit.header.stream.tenant.clone(), commit.header.id.clone()))
+            .map(|Prepared { asked, .. }| (asked.stream.tenant.clone(), asked.header.id.clone()))
             .collect();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.commit_group(commits)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.commit_group(commands)));
         let results = match outcome {
             Ok(Ok(results)) => results,
             Ok(Err(failure)) => {
@@ -174,10 +189,7 @@ impl Writer {
                 asked.iter().map(|_| Err(CommitError::Fault(fault()))).collect()
             }
         };
-        for (reply, result) in replies.into_iter().zip(results) {
-            // A caller that has gone can ask the ledger.
-            let _ = reply.send(result);
-        }
+        answers::give(callers, results);
     }
 
     /// Looks where the log stands, brings the inline groups along, and tells everyone who waits.
@@ -197,7 +209,7 @@ impl Writer {
             let rolled_back = self.connection.execute_batch("ROLLBACK");
             if rolled_back.is_err() {
                 let path = self.shared.log_path();
-                match open_writer(&path, self.shared.durability, &self.shared.limits) {
+                match open_log(&path, self.shared.durability, &self.shared.limits) {
                     Ok(connection) => self.connection = connection,
                     Err(error) => tracing::error!(%error, "the writer cannot open the log again"),
                 }

@@ -1,16 +1,15 @@
 //! What waits for the writer: commands up to a limit, and jobs. Knows nothing of SQL.
 
 use super::Writer;
+use super::answers::{Answer, Caller};
+use super::command::Prepared;
 use crate::pool::closed;
-use diptych_command::{Commit, CommitError, Committed};
+use diptych_command::CommitError;
 use diptych_core::Fault;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-
-/// What a caller of a commit waits for.
-pub(crate) type Reply = oneshot::Sender<Result<Committed, CommitError>>;
 
 /// Something rare that the writer does between two groups of commands.
 pub(crate) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
@@ -27,7 +26,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct Held {
-    commands: VecDeque<(Commit, Reply)>,
+    commands: VecDeque<(Prepared, Caller)>,
     jobs: VecDeque<Job>,
     /// How many commands the writer waits for; it is not woken for fewer.
     wanted: usize,
@@ -36,7 +35,7 @@ struct Held {
 
 /// What the writer takes at once.
 pub(crate) struct Batch {
-    pub(crate) commands: Vec<(Commit, Reply)>,
+    pub(crate) commands: Vec<(Prepared, Caller)>,
     pub(crate) jobs: VecDeque<Job>,
 }
 
@@ -44,9 +43,10 @@ impl Queue {
     /// Lines up a command.
     pub(crate) fn push(
         &self,
-        commit: Commit,
+        command: Prepared,
         commands_max: usize,
-    ) -> Result<oneshot::Receiver<Result<Committed, CommitError>>, CommitError> {
+    ) -> Result<oneshot::Receiver<Answer>, CommitError> {
+        let (caller, answer) = Caller::here();
         let mut held = self.lock();
         if held.closed {
             return Err(CommitError::Fault(closed()));
@@ -55,8 +55,7 @@ impl Queue {
             let retry_after = RETRY_AFTER;
             return Err(CommitError::Overloaded { retry_after });
         }
-        let (reply, answer) = oneshot::channel();
-        held.commands.push_back((commit, reply));
+        held.commands.push_back((command, caller));
         let wake = held.commands.len() == held.wanted.max(1);
         drop(held);
         if wake {
@@ -92,7 +91,8 @@ impl Queue {
     }
 
     /// Waits for work; none once the queue is closed and empty. `expected` callers had an answer just now
-    /// and may come back at once: a group commit is worth a short wait for them.
+    /// and may come back at once: a group commit is worth a short wait for half of them, and the other half
+    /// gets ready while that one is committed.
     pub(crate) fn take(&self, commands_max: usize, expected: usize, wait_max: Duration) -> Option<Batch> {
         let mut held = self.lock();
         held.wanted = 1;
@@ -102,7 +102,7 @@ impl Queue {
             }
             held = self.arrived.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
-        let wanted = expected.min(commands_max);
+        let wanted = expected.div_ceil(2).min(commands_max);
         let deadline = Instant::now() + wait_max;
         while held.commands.len() < wanted && held.jobs.is_empty() && !held.closed {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -127,6 +127,8 @@ const fn schema(name: &'static str, columns: &'static [ColumnSpec], mode: Mode) 
         indexes: &[IndexSpec { columns: &[(2, Direction::Descending)] }],
         default_sort: None,
         computed: &[],
+        path: "",
+        reads: &[],
         mode,
         contract: Contract::Eventual,
         tenants: Tenants::Own,

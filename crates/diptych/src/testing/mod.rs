@@ -20,12 +20,12 @@ fn recorded(stream: &StreamId, version: u64, position: u64, event: NewEvent, at:
     let tenant = Tenant::from_stored(TENANT);
     Arc::new(RawFact {
         position: Position(position),
-        stream: StreamRef { tenant, stream: stream.clone() },
+        stream: Arc::new(StreamRef { tenant, stream: stream.clone() }),
         version: Version(version),
         event: EventName { name: event.name.into(), schema_version: event.schema_version },
         recorded_at: at,
         occurred_at: at,
         metadata: actor.into(),
-        payload: event.payload.into_boxed_str(),
+        payload: event.payload.into(),
     })
 }

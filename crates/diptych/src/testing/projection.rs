@@ -5,9 +5,10 @@ use diptych_core::{
     Category, Epoch, Event, Fingerprint, NewEvent, Position, RawFact, StreamId, StreamKey, Timestamp,
 };
 use diptych_core::{Tenant, Token};
-use diptych_query::{Fold, Group, Mark, Projection, RowRef, StoredRow, erase};
+use diptych_query::{Fold, Group, JoinedProjection, Mark, RowRef, StoredRow, TableNeeds, Tables};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// An event on a stream.
@@ -60,7 +61,7 @@ pub fn given_facts(facts: impl IntoIterator<Item = GivenFact>) -> GivenFacts {
 impl GivenFacts {
     /// Expects this row, however the facts are cut into batches and delivered again.
     #[track_caller]
-    pub fn then_row<M: Projection + Debug + PartialEq>(self, expected: M) {
+    pub fn then_row<M: JoinedProjection + Debug + PartialEq>(self, expected: M) {
         let key = M::key_values(&expected.key());
         let rows = self.rows_every_way::<M>();
         let found = rows.into_iter().find(|row| M::key_values(&row.key()) == key);
@@ -72,7 +73,7 @@ impl GivenFacts {
 
     /// Expects exactly these rows, in any order, however the facts are cut into batches and delivered again.
     #[track_caller]
-    pub fn then_rows<M: Projection + Debug + PartialEq>(self, expected: impl IntoIterator<Item = M>) {
+    pub fn then_rows<M: JoinedProjection + Debug + PartialEq>(self, expected: impl IntoIterator<Item = M>) {
         let sorted = |mut rows: Vec<M>| {
             rows.sort_by_key(|row| format!("{:?}", M::key_values(&row.key())));
             rows
@@ -83,21 +84,37 @@ impl GivenFacts {
 
     /// Expects that no row of this key exists, however the facts are cut into batches and delivered again.
     #[track_caller]
-    pub fn then_no_row<M: Projection + Debug + PartialEq>(self, key: &M::Key) {
+    pub fn then_no_row<M: JoinedProjection + Debug + PartialEq>(self, key: &M::Key) {
         let rows = self.rows_every_way::<M>();
         let found = rows.into_iter().find(|row| M::key_values(&row.key()) == M::key_values(key));
         assert!(found.is_none(), "expected no row, there is {found:?}");
     }
 
+    /// Expects the same rows however the facts are cut into batches and delivered again, whatever they are.
+    /// For many facts: the cuts are drawn at random, and the seed of those that made a difference is told.
+    #[track_caller]
+    pub fn then_deterministic<M: JoinedProjection>(self) {
+        const DRAWS: u64 = 24;
+        let whole = Kept::folded::<M>(&self.facts, std::slice::from_ref(&(0..self.facts.len())));
+        let mut seeds = fastrand::Rng::new();
+        for _ in 0..DRAWS {
+            let seed = seeds.u64(..);
+            let kept = Kept::folded::<M>(&self.facts, &drawn(self.facts.len(), seed));
+            assert!(kept == whole, "the rows differ when the facts are cut by seed {seed}");
+        }
+    }
+
     /// The rows, after checking that they are the same whole, one by one, cut in two anywhere, delivered
     /// twice, and with each batch delivered again out of order.
     #[track_caller]
-    fn rows_every_way<M: Projection + Debug + PartialEq>(&self) -> Vec<M> {
+    fn rows_every_way<M: JoinedProjection + Debug + PartialEq>(&self) -> Vec<M> {
         let count = self.facts.len();
-        let whole = Table::<M>::folded(&self.facts, std::slice::from_ref(&(0..count)));
-        let check = |way: &str, batches: &[std::ops::Range<usize>]| {
-            let rows = Table::<M>::folded(&self.facts, batches);
-            assert_eq!(rows, whole, "the rows differ when the facts are folded {way}");
+        let whole = Kept::folded::<M>(&self.facts, std::slice::from_ref(&(0..count)));
+        let check = |way: &str, batches: &[Range<usize>]| {
+            let kept = Kept::folded::<M>(&self.facts, batches);
+            let (rows, expected) = (kept.rows_of::<M>(), whole.rows_of::<M>());
+            assert_eq!(rows, expected, "the rows differ when the facts are folded {way}");
+            assert!(kept == whole, "the rows of a sibling differ when the facts are folded {way}");
         };
         let single: Vec<_> = (0..count).map(|index| index..index + 1).collect();
         check("one by one", &single);
@@ -112,28 +129,63 @@ impl GivenFacts {
         check("twice", &[0..count, 0..count]);
         let late: Vec<_> = single.iter().cloned().chain(single.iter().rev().cloned()).collect();
         check("again backwards", &late);
-        whole
+        whole.rows_of::<M>()
     }
 }
 
-/// Stored rows, as plain as they can be.
-struct Table<M: Projection> {
-    rows: BTreeMap<Vec<u8>, StoredRow>,
-    reached: Position,
-    group: Group,
-    model: std::marker::PhantomData<fn() -> M>,
+/// Batches of random size, some of them delivered again.
+fn drawn(count: usize, seed: u64) -> Vec<Range<usize>> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let longest = 1 + random.usize(..count.max(1));
+    let (mut batches, mut start) = (Vec::new(), 0);
+    while start < count {
+        let end = (start + 1 + random.usize(..longest)).min(count);
+        batches.push(start..end);
+        if random.u8(..4) == 0 {
+            batches.push(random.usize(..end)..end);
+        }
+        start = end;
+    }
+    batches
 }
 
-impl<M: Projection> Table<M> {
-    /// The rows after batches of facts, each a transaction of its own.
+/// The stored rows of a group, as plain as they can be.
+struct Kept {
+    rows: BTreeMap<(usize, Vec<u8>), StoredRow>,
+    reached: Position,
+    group: Group,
+}
+
+impl PartialEq for Kept {
+    /// Guards and tombstones are left out: they depend on how the facts were cut.
+    fn eq(&self, other: &Self) -> bool {
+        let values = |kept: &Self| -> Vec<_> {
+            let live = kept.rows.iter().filter(|(_, stored)| stored.values.is_some());
+            live.map(|(place, stored)| (place.clone(), stored.values.clone())).collect()
+        };
+        values(self) == values(other)
+    }
+}
+
+impl Kept {
+    /// What a model and its siblings leave after batches of facts, each a transaction of its own.
     #[track_caller]
-    fn folded(facts: &[Arc<RawFact>], batches: &[std::ops::Range<usize>]) -> Vec<M> {
-        let group = Group::of_one(erase::<M>());
-        let mut table =
-            Self { rows: BTreeMap::new(), reached: Position::START, group, model: std::marker::PhantomData };
-        batches.iter().filter_map(|range| facts.get(range.clone())).for_each(|batch| table.apply(batch));
-        let rows = table.rows.into_values().filter_map(|stored| stored.values);
-        rows.map(|values| M::from_row(&values).expect("a row must read back")).collect()
+    fn folded<M: JoinedProjection>(facts: &[Arc<RawFact>], batches: &[Range<usize>]) -> Self {
+        let mut tables = Tables::default();
+        tables.add::<M>();
+        let group =
+            Group::new(M::SCHEMA.name, tables.into_models()).expect("a model with its siblings is a group");
+        let mut kept = Self { rows: BTreeMap::new(), reached: Position::START, group };
+        batches.iter().filter_map(|range| facts.get(range.clone())).for_each(|batch| kept.apply(batch));
+        kept
+    }
+
+    /// The rows of the model itself, which folds last.
+    fn rows_of<M: JoinedProjection>(&self) -> Vec<M> {
+        let own = self.group.models().len() - 1;
+        let rows = self.rows.iter().filter(|((table, _), _)| *table == own);
+        let values = rows.filter_map(|(_, stored)| stored.values.as_ref());
+        values.map(|values| M::from_row(values).expect("a row must read back")).collect()
     }
 
     #[track_caller]
@@ -144,18 +196,38 @@ impl<M: Projection> Table<M> {
         if let Err(error) = fold.plan_facts(facts, through) {
             panic!("the projection failed {error}");
         }
-        for (table, rows) in fold.needs() {
-            let held = rows.iter().filter_map(|row| self.rows.get(&canonical(row)).cloned()).collect();
-            fold.supply(table, held).expect("rows are what was written");
-        }
-        if let Err(error) = fold.run() {
-            panic!("the projection failed {error}");
+        loop {
+            match fold.run() {
+                Ok(Some(needs)) => {
+                    needs.into_iter().for_each(|(table, needs)| self.supply(&mut fold, table, needs))
+                }
+                Ok(None) => break,
+                Err(error) => panic!("the projection failed {error}"),
+            }
         }
         let changes = fold.changes().expect("rows can be kept");
-        for change in changes.into_iter().flat_map(|changes| changes.rows) {
-            self.rows.insert(canonical(&change.stored.row), change.stored);
+        for (table, changes) in changes.into_iter().enumerate() {
+            for change in changes.rows {
+                self.rows.insert((table, canonical(&change.stored.row)), change.stored);
+            }
         }
         self.reached = through.position();
+    }
+
+    fn supply(&self, fold: &mut Fold, table: usize, needs: TableNeeds) {
+        let by_key = needs.rows.iter().filter_map(|row| self.rows.get(&(table, canonical(row))));
+        let held = self.rows.iter().filter(|((number, _), _)| *number == table).map(|(_, stored)| stored);
+        let matching = held.filter(|stored| {
+            let values = stored.values.as_ref();
+            values.is_some_and(|values| {
+                let fits = |wanted: &diptych_query::Matching| {
+                    stored.row.tenant == wanted.tenant && values[wanted.column] == wanted.value
+                };
+                needs.matching.iter().any(fits)
+            })
+        });
+        let rows = by_key.chain(matching).cloned().collect();
+        fold.supply(table, rows).expect("rows are what was written");
     }
 }
 

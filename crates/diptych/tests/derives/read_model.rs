@@ -49,7 +49,7 @@ impl OrderSummary {
 
 /// Revenue by country and day.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
-#[read_model(name = "sales", revision = 1, owner = "finance", on_demand, tenants = all)]
+#[read_model(name = "sales", path = "revenue", revision = 1, owner = "finance", on_demand, tenants = all)]
 struct Sales {
     #[key]
     #[filter]
@@ -77,6 +77,8 @@ fn summary() -> OrderSummary {
 fn a_read_model_declares_its_promises() {
     let schema: &Schema = OrderSummary::SCHEMA;
     assert_eq!((schema.name, schema.revision), ("order_summary", 2));
+    assert_eq!((schema.path, schema.segment().as_str()), ("", "order-summary"));
+    assert_eq!((Sales::SCHEMA.path, Sales::SCHEMA.segment().as_str()), ("revenue", "revenue"));
     assert_eq!(schema.meaning, "One order as its customer sees it.");
     let bounded = Contract::Bounded { within: Duration::from_millis(500), breach: Breach::Refuse };
     assert_eq!((schema.mode, schema.contract, schema.tenants), (Mode::Asynchronous, bounded, Tenants::Own));

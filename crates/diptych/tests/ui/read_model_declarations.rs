@@ -61,6 +61,13 @@ struct Unsortable {
 }
 
 #[derive(Clone, ReadModel)]
+#[read_model(name = "orders", path = "all/orders", revision = 1, owner = "sales")]
+struct Elsewhere {
+    #[key]
+    order: String,
+}
+
+#[derive(Clone, ReadModel)]
 struct Undeclared {
     #[key]
     order: String,

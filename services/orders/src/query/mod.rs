@@ -1,6 +1,7 @@
 //! The right panel: what customers, the warehouse and the books ask. Knows nothing of commands.
 
 mod customer_account;
+mod determinism;
 mod fulfilment_queue;
 mod order_summary;
 mod sales;

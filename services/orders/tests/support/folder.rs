@@ -11,8 +11,8 @@ impl Folder {
     pub(crate) fn new(name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("diptych-orders-{name}-{}-{number}", std::process::id()));
+        let (service, process) = (env!("CARGO_PKG_NAME"), std::process::id());
+        let path = std::env::temp_dir().join(format!("diptych-{service}-{name}-{process}-{number}"));
         // A process of the same number may have died here before.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();

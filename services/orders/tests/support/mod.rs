@@ -7,6 +7,7 @@ pub(crate) mod figures;
 pub(crate) mod folder;
 pub(crate) mod http;
 pub(crate) mod server;
+pub(crate) mod told;
 
 use std::path::PathBuf;
 

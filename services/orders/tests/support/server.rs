@@ -21,7 +21,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on a store and waits until it says where it is.
     pub(crate) async fn start(store: &Path) -> Self {
-        let mut command = orders(store, &["serve", "--listen", "127.0.0.1:0"]);
+        Self::start_as(store, "local").await
+    }
+
+    /// The same, on behalf of an actor.
+    pub(crate) async fn start_as(store: &Path, actor: &str) -> Self {
+        let mut command = binary(store, &["serve", "--listen", "127.0.0.1:0", "--actor", actor]);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
@@ -64,7 +69,7 @@ impl Server {
 
 /// Runs the binary once.
 pub(crate) async fn run(store: &Path, arguments: &[&str]) -> Output {
-    let output = orders(store, arguments).output();
+    let output = binary(store, arguments).output();
     tokio::time::timeout(HANG, output).await.expect("the command hangs").unwrap()
 }
 
@@ -83,8 +88,8 @@ pub(crate) fn said(output: &Output) -> String {
     format!("{}\n{}", text(&output.stdout), text(&output.stderr))
 }
 
-fn orders(store: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+fn binary(store: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME"))));
     command.arg("--store").arg(store).args(arguments).env_remove("DIPTYCH_LOG");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command

@@ -40,6 +40,8 @@ static ORDER: Schema = Schema {
     ],
     default_sort: None,
     computed: &[],
+    path: "",
+    reads: &[],
     mode: Mode::Asynchronous,
     contract: Contract::Eventual,
     tenants: Tenants::Own,
@@ -179,7 +181,7 @@ fn the_declared_orders_need_no_sorting_step() {
 
 #[test]
 fn a_table_is_typed_named_and_checked() {
-    let sql = create_table("order_summary", &ORDER);
+    let sql = create_table("order_summary", &ORDER, false);
     assert!(sql.contains(r#""total" INTEGER NOT NULL,"#), "{sql}");
     assert!(sql.contains(r#""total_currency" TEXT NOT NULL,"#), "{sql}");
     assert!(sql.contains(r#""due_at" INTEGER,"#), "{sql}");
@@ -218,6 +220,8 @@ const fn copy() -> Schema {
         indexes: &[],
         default_sort: None,
         computed: &[],
+        path: "",
+        reads: &[],
         mode: Mode::Asynchronous,
         contract: Contract::Eventual,
         tenants: Tenants::Own,

@@ -1,0 +1,128 @@
+//! Reading and planning ahead of what is being folded or written, so that both processors work at once. What
+//! was prepared is thrown away when it turns out not to follow; nothing here writes.
+
+use diptych_core::{Fault, Position};
+use diptych_query::{AdvanceError, Block, Feed, Fold, Group, Mark};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// How many blocks wait between the reading and the folding thread of a build.
+const BLOCKS_MAX: usize = 3;
+
+/// From how many facts on planning is left to a thread that may block.
+const FACTS_IN_PLACE_MAX: usize = 256;
+
+/// A block whose facts are decoded and routed; the fold has not seen a row yet.
+pub(crate) struct Planned {
+    /// Where it starts.
+    pub(crate) from: Mark,
+    pub(crate) block: Block,
+    pub(crate) fold: Fold,
+}
+
+/// Plans a block.
+pub(crate) async fn plan(group: &Group, from: Mark, block: Block) -> Result<Planned, AdvanceError> {
+    let mut fold = Fold::from_mark(group, from);
+    if block.facts.len() <= FACTS_IN_PLACE_MAX {
+        fold.plan(&block)?;
+        return Ok(Planned { from, block, fold });
+    }
+    let planning = tokio::task::spawn_blocking(move || {
+        fold.plan(&block)?;
+        Ok(Planned { from, block, fold })
+    });
+    planning.await.map_err(gone)?
+}
+
+/// Reads and plans what follows a block. Answers nothing where there is none, and where it failed: it is then
+/// done again in its turn, and fails where that can be judged.
+pub(crate) async fn plan_next(
+    feed: &dyn Feed,
+    group: &Group,
+    from: Mark,
+    positions_max: usize,
+) -> Option<Planned> {
+    let block = feed.read(from.position(), group.categories(), positions_max).await.ok()?;
+    if block.through.position() == from.position() {
+        return None;
+    }
+    plan(group, from, block).await.ok()
+}
+
+/// Folds a first block and all that follow it, up to the head or the most rows that may be held.
+pub(crate) async fn fold_through(
+    feed: &Arc<dyn Feed>,
+    group: &Arc<Group>,
+    fold: Fold,
+    first: Block,
+    positions_max: usize,
+    rows_max: usize,
+) -> Result<Fold, AdvanceError> {
+    let (sender, blocks) = mpsc::channel(BLOCKS_MAX);
+    let (give_back, given_back) = mpsc::unbounded_channel();
+    let after = first.through.position();
+    let reading = Reading { feed: Arc::clone(feed), group: Arc::clone(group), positions_max };
+    tokio::spawn(reading.run(after, sender, given_back));
+    let folding = tokio::task::spawn_blocking(move || fold_blocks(fold, first, blocks, &give_back, rows_max));
+    folding.await.map_err(gone)?
+}
+
+/// The reading side of a build.
+struct Reading {
+    feed: Arc<dyn Feed>,
+    group: Arc<Group>,
+    positions_max: usize,
+}
+
+impl Reading {
+    /// Reads block after block until the head, a fault, or until nobody takes them any more.
+    async fn run(
+        self,
+        mut after: Position,
+        blocks: mpsc::Sender<Result<Block, Fault>>,
+        mut given_back: mpsc::UnboundedReceiver<Block>,
+    ) {
+        loop {
+            let read = self.feed.read(after, self.group.categories(), self.positions_max).await;
+            let mut last = true;
+            if let Ok(block) = &read {
+                let through = block.through.position();
+                if through == after {
+                    return;
+                }
+                (after, last) = (through, through >= block.head);
+            }
+            if blocks.send(read).await.is_err() || last {
+                return;
+            }
+            // Facts are freed on the side that makes them: freed by the folding thread, each would have that
+            // thread wait for the memory and the counters that the reading one is busy with.
+            while let Ok(block) = given_back.try_recv() {
+                drop(block);
+            }
+        }
+    }
+}
+
+fn fold_blocks(
+    mut fold: Fold,
+    first: Block,
+    mut blocks: mpsc::Receiver<Result<Block, Fault>>,
+    give_back: &mpsc::UnboundedSender<Block>,
+    rows_max: usize,
+) -> Result<Fold, AdvanceError> {
+    let mut next = Some(Ok(first));
+    while let Some(block) = next {
+        let block = block?;
+        fold.plan(&block)?;
+        fold.run()?;
+        // When the reading side has ended, the block is freed here.
+        let _ = give_back.send(block);
+        next = if fold.rows_held() < rows_max { blocks.blocking_recv() } else { None };
+    }
+    Ok(fold)
+}
+
+fn gone(error: tokio::task::JoinError) -> Fault {
+    Fault::transient(diptych_core::Code::Internal, "the folding thread ended").because(error)
+}

@@ -1,0 +1,69 @@
+//! The fold over a table that a store's own SQL keeps: it checks the facts and hands them on.
+
+use super::{Earlier, FoldError, Ran, TableFold};
+use crate::{RowRef, SqlProjection, StoredRow, TableChanges, TableNeeds};
+use diptych_core::{EventSet, Position, RawFact};
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// The facts of a batch for the statements of `M`.
+pub(crate) struct SqlBatch<M> {
+    facts: Vec<Arc<RawFact>>,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M> SqlBatch<M> {
+    pub(crate) fn new() -> Self {
+        Self { facts: Vec::new(), model: PhantomData }
+    }
+}
+
+impl<M: SqlProjection> TableFold for SqlBatch<M> {
+    fn plan(&mut self, facts: &[Arc<RawFact>], _: Earlier<'_>) -> Result<(), FoldError> {
+        for raw in facts {
+            if !M::Event::CATEGORIES.contains(&raw.stream.stream.category.as_str()) {
+                continue;
+            }
+            let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
+            if event.is_some() {
+                self.facts.push(Arc::clone(raw));
+            }
+        }
+        Ok(())
+    }
+
+    fn needs(&mut self) -> TableNeeds {
+        TableNeeds::default()
+    }
+
+    fn supply(&mut self, _: Vec<StoredRow>) -> Result<(), FoldError> {
+        Ok(())
+    }
+
+    fn run(&mut self, clock: Position, _: Earlier<'_>) -> Result<Ran, FoldError> {
+        // Without guards, the checkpoint alone keeps a fact from being taken twice.
+        self.facts.retain(|fact| fact.position > clock);
+        Ok(Ran::Done)
+    }
+
+    fn want(&mut self, _: &RowRef) {}
+
+    fn settle(&mut self) {}
+
+    fn changes(&mut self) -> Result<TableChanges, FoldError> {
+        Ok(TableChanges { facts: std::mem::take(&mut self.facts), ..TableChanges::default() })
+    }
+
+    fn no_ops(&self) -> u64 {
+        0
+    }
+
+    fn rows_held(&self) -> usize {
+        self.facts.len()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
