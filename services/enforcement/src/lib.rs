@@ -1,0 +1,33 @@
+//! Enforcement: decisions on cases, and a work queue that joins three languages of facts.
+//!
+//! `facts` is what both panels share; `command` decides, `query` answers, and neither knows the other.
+
+pub mod command;
+pub mod facts;
+pub mod query;
+pub mod scenario;
+
+use diptych::Service;
+
+/// The service, ready to be opened.
+#[must_use]
+pub fn service() -> Service {
+    Service::new("enforcement")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Takes decisions on cases, and tells each team what to decide next")
+        .decider::<command::Case>()
+        .decider::<command::Decision>()
+        .decider_in::<command::Party>("parties")
+        .group("decision_work", |group| {
+            group
+                .read_model::<query::CaseTitle>()
+                .read_model::<query::PartyName>()
+                .read_model::<query::DecisionDetail>()
+                .read_model::<query::DecisionWorkQueue>()
+                .read_model::<query::CaseTimeline>()
+        })
+        .link("/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVAL&sort=dueAt&pageSize=50")
+        .link("/decision-detail/DEC-2026-00112")
+        .link("/case-timeline?caseId=CASE-2026-00091")
+        .verb_before_serving(scenario::Scenario)
+}

@@ -1,0 +1,114 @@
+//! The real binary on the command line: the scenario, what verifying says, what a query prints.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod support;
+
+use diptych::prelude::*;
+use enforcement::command::{Party, PartyCommand};
+use enforcement::facts::PartyId;
+use serde_json::{Value, json};
+use std::path::Path;
+use support::folder::Folder;
+use support::server::{run, run_json, said};
+
+const MODELS: [&str; 5] =
+    ["case_timeline", "case_title", "decision_detail", "decision_work_queue_view", "party_name"];
+
+async fn scenario(store: &Path) -> String {
+    let output = run(store, &["scenario"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    said(&output)
+}
+
+#[tokio::test]
+async fn the_scenario_is_given_once_and_every_table_is_what_the_log_says() {
+    let folder = Folder::new("scenario");
+    let store = folder.store();
+    let first = scenario(&store).await;
+    assert!(first.contains("gave 33 commands of the made-up scenario"), "{first}");
+    let status = run_json(&store, &["status"]).await;
+    assert_eq!(
+        (&status["events"], &status["commands"], &status["streams"]),
+        (&json!(33), &json!(33), &json!(15))
+    );
+    let second = scenario(&store).await;
+    assert!(second.contains("the scenario is there already"), "{second}");
+    assert_eq!(run_json(&store, &["status"]).await["commands"], 33, "the second run gave a command");
+    verified(&store).await;
+}
+
+/// Every table of the group against a fresh fold of the log.
+async fn verified(store: &Path) {
+    let reports = run_json(store, &["models", "verify"]).await;
+    let reports = reports.as_array().unwrap();
+    let mut models: Vec<_> = reports.iter().map(|report| report["model"].as_str().unwrap()).collect();
+    models.sort_unstable();
+    assert_eq!(models, MODELS);
+    let clean = |report: &Value| report["differingRows"] == 0 && report["digestMatches"] == true;
+    assert!(reports.iter().all(clean), "{reports:#?}");
+}
+
+#[tokio::test]
+async fn an_interrupted_scenario_goes_on_where_it_was() {
+    let folder = Folder::new("interrupted");
+    let store = folder.store();
+    let running = enforcement::service().open(Config { follow: false, ..Config::at(&store) }).await.unwrap();
+    let register = PartyCommand::Register { display_name: "Acme Trading Ltd".to_owned() };
+    let request = Request::by(running.principal()).to(&PartyId::new("PARTY-4711"), register);
+    running.commands().handle::<Party>(request).await.unwrap();
+    assert_eq!(enforcement::scenario::play(&running).await.unwrap(), 32, "all but the one that is there");
+    running.stop().await.unwrap();
+    verified(&store).await;
+    assert!(scenario(&store).await.contains("the scenario is there already"));
+}
+
+#[tokio::test]
+async fn the_group_moves_as_one_and_shows_what_it_declares() {
+    let folder = Folder::new("group");
+    let store = folder.store();
+    scenario(&store).await;
+    let list = run_json(&store, &["models", "list"]).await;
+    let rows: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| {
+            (
+                model["model"].as_str().unwrap(),
+                model["rows"].as_u64().unwrap(),
+                &model["freshness"]["lagEvents"],
+            )
+        })
+        .collect();
+    let none = &json!(0);
+    let mut sorted = rows.clone();
+    sorted.sort_by_key(|(model, ..)| *model);
+    let expected = [28, 4, 7, 5, 4];
+    let expected: Vec<_> = MODELS.iter().zip(expected).map(|(model, rows)| (*model, rows, none)).collect();
+    assert_eq!(sorted, expected);
+    let shown = run_json(&store, &["models", "show", "decision-work-queue"]).await;
+    assert_eq!(
+        (&shown["model"], &shown["owner"]),
+        (&json!("decision_work_queue_view"), &json!("enforcement"))
+    );
+    let mut categories: Vec<_> =
+        shown["categories"].as_array().unwrap().iter().map(|name| name.as_str()).collect();
+    categories.sort_unstable();
+    assert_eq!(categories, [Some("case"), Some("decision"), Some("party")]);
+}
+
+#[tokio::test]
+async fn a_query_takes_the_words_of_the_interface() {
+    let folder = Folder::new("query");
+    let store = folder.store();
+    scenario(&store).await;
+    let words =
+        ["query", "decision_work_queue_view", "teamId=TEAM-7", "status=READY_FOR_APPROVAL", "sort=dueAt"];
+    let page = run_json(&store, &words).await;
+    let columns: Vec<_> =
+        page["columns"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let place = |name: &str| columns.iter().position(|column| *column == name).unwrap();
+    let row = &page["rows"][0];
+    assert_eq!((&row[place("decisionId")], &row[place("version")]), (&json!("DEC-2026-00112"), &json!(8)));
+    assert_eq!(page["rows"].as_array().unwrap().len(), 2);
+}
