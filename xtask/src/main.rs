@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 mod ci;
 mod launch;
+mod postgres;
 mod process;
 mod testing;
 mod tidy;
@@ -23,6 +24,7 @@ usage: cargo xtask <subcommand>
   ci                            fmt, tidy, clippy, bench, test, with the duration of each: what .ci/run calls
   crash [--kills N] [--seed S]  kill -9 the orders server N times (default 50) under load, check what is left
   bench [arguments]             run the benchmarks in release, arguments passed on
+  postgres -- COMMAND           run a command with a private PostgreSQL, its URL in DIPTYCH_POSTGRES_URL
 ";
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
         "ci" => without_arguments(rest).and_then(|()| ci::run(&root)),
         "crash" => launch::crash(&root, rest),
         "bench" => launch::bench(&root, rest),
+        "postgres" => postgres::around(&root, rest),
         "help" | "-h" | "--help" => {
             print!("{USAGE}");
             Ok(true)
@@ -83,7 +86,7 @@ mod tests {
     fn no_arguments_and_help_print_the_subcommands() {
         assert_eq!(dispatch(&words("")), Ok(true));
         assert_eq!(dispatch(&words("--help")), Ok(true));
-        for subcommand in ["test", "tidy", "ci", "crash", "bench"] {
+        for subcommand in ["test", "tidy", "ci", "crash", "bench", "postgres"] {
             assert!(USAGE.contains(&format!("\n  {subcommand} ")), "{subcommand}");
         }
     }

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
+use crate::postgres::{self, Server};
 use crate::process::cargo;
 
 /// The one test command of the README; `ci` runs exactly this.
@@ -15,8 +16,13 @@ const NEEDS: &[(&str, &str)] =
 
 /// Prepares the environment, runs every test, and says what could not run.
 pub(crate) fn run(root: &Path) -> Result<bool, String> {
-    let missing = prepare(root);
-    let (passed, report) = run_tests(root)?;
+    let mut missing = prepare(root);
+    // Stopped when this function ends, whatever the tests did.
+    let server = Server::for_tests().unwrap_or_else(|message| {
+        missing.push(format!("the tests of the PostgreSQL store could not run: {message}"));
+        None
+    });
+    let (passed, report) = run_tests(root, server.as_ref())?;
     let complaints = judge(&missing, &report);
     for complaint in &complaints {
         eprintln!("test: {complaint}");
@@ -31,12 +37,15 @@ fn prepare(root: &Path) -> Vec<String> {
     missing.map(|(path, what)| format!("{what} could not run: `{path}` is absent")).collect()
 }
 
-fn run_tests(root: &Path) -> Result<(bool, Report), String> {
+fn run_tests(root: &Path, server: Option<&Server>) -> Result<(bool, Report), String> {
     let failed = |what: &str, error: std::io::Error| format!("cannot {what} the tests: {error}");
     // One pipe for both streams keeps cargo's headings in order with the results below them.
     let (reader, writer) = std::io::pipe().map_err(|error| failed("listen to", error))?;
     let mut command = cargo(root, TEST_COMMAND);
     command.env("CARGO_TERM_COLOR", "never");
+    if let Some(server) = server {
+        command.env(postgres::URL, server.url());
+    }
     command.stdout(writer.try_clone().map_err(|error| failed("listen to", error))?).stderr(writer);
     let mut child = command.spawn().map_err(|error| failed("start", error))?;
     // The command holds the write ends; the pipe ends only when they are closed.

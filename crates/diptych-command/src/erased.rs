@@ -220,7 +220,8 @@ fn reads_back<E: Event>(event: &NewEvent) -> bool {
 fn raw_rejection(rejection: &impl Rejection) -> Result<RawRejection, Fault> {
     let kind = rejection.rejection_type();
     let data = rejection.encode().map_err(|error| unstorable(&error))?;
-    Ok(RawRejection { name: kind.name.to_owned(), data, message: rejection.to_string(), kind: kind.kind })
+    let (name, message, kind) = (kind.name.to_owned(), rejection.to_string(), kind.kind);
+    Ok(RawRejection { name, data, message, kind, replayed: false })
 }
 
 fn unstorable(error: &diptych_core::EncodeError) -> Fault {

@@ -130,6 +130,8 @@ pub struct RawRejection {
     pub message: String,
     /// How it reads to a caller.
     pub kind: crate::RejectionKind,
+    /// Whether it was given before, under the same key, and nothing was decided now.
+    pub replayed: bool,
 }
 
 impl fmt::Display for RawRejection {

@@ -295,7 +295,8 @@ impl Commands {
             }
             Outcome::Rejected { name, data } => {
                 let rejection = checked.decider.rejection(name, data);
-                Err(HandleError::Rejected(rejection.map_err(|error| unreadable_ledger(&error))?))
+                let rejection = rejection.map_err(|error| unreadable_ledger(&error))?;
+                Err(HandleError::Rejected(RawRejection { replayed: true, ..rejection }))
             }
             Outcome::Refused(_) => Err(Fault::permanent(Code::Internal, "a refusal claimed a key").into()),
         }
@@ -461,6 +462,7 @@ fn outcome_label(result: &Result<Settled, RawError>) -> &'static str {
     match result {
         Ok(settled) if settled.receipt.replayed => "replayed",
         Ok(_) => "accepted",
+        Err(HandleError::Rejected(rejection)) if rejection.replayed => "replayed",
         Err(HandleError::Rejected(_)) => "rejected",
         Err(HandleError::Conflict(_)) => "conflict",
         Err(HandleError::Refused(Refusal::Forbidden(_))) => "forbidden",

@@ -18,8 +18,6 @@ use tokio::time::timeout_at;
 
 /// The identity of a command, also where the caller brought none.
 pub(crate) const COMMAND_ID: HeaderName = HeaderName::from_static("command-id");
-/// Says that the command had been accepted before and nothing was appended now.
-const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// One command's address.
 #[derive(Clone)]
@@ -173,7 +171,7 @@ fn answer(app: &App, receipt: &RawReceipt, status: Option<String>, asked: &Asked
         headers.insert(headers::PREFERENCE_APPLIED, HeaderValue::from_static("return=representation"));
     }
     if receipt.replayed {
-        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        headers.insert(headers::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

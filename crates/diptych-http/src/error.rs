@@ -1,8 +1,9 @@
 //! Which status each failure of the two panels has on the wire. Nothing else decides one.
 
+use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::json::{Node, Object};
 use crate::problem::{Problem, sentence};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use diptych_command::{
     AnyDecider, Conflict, HandleError, RawError, RawRejection, Refusal, RejectionKind, ShapeError,
 };
@@ -79,7 +80,7 @@ pub(crate) fn of_fault(fault: &Fault) -> Problem {
 }
 
 fn of_rejection(rejection: &RawRejection, decider: &dyn AnyDecider) -> Problem {
-    let RawRejection { name, data, message, kind } = rejection;
+    let RawRejection { name, data, message, kind, replayed } = rejection;
     let status = match kind {
         RejectionKind::NotFound => StatusCode::NOT_FOUND,
         RejectionKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -87,9 +88,10 @@ fn of_rejection(rejection: &RawRejection, decider: &dyn AnyDecider) -> Problem {
     let known = decider.rejections().iter().find(|known| known.name == name);
     let title = known.map(|known| known.meaning).filter(|meaning| !meaning.is_empty());
     let evidence = Object::new().with("name", name.as_str()).with("data", Node::verbatim(data));
-    Problem::new(status, Code::Rejected, message.as_str())
+    let problem = Problem::new(status, Code::Rejected, message.as_str())
         .kind(format!("urn:diptych:rejection:{}:{name}", decider.category()), title.map(str::to_owned))
-        .with("rejection", evidence)
+        .with("rejection", evidence);
+    if *replayed { problem.header(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true")) } else { problem }
 }
 
 fn of_conflict(conflict: &Conflict, named_version: bool) -> Problem {

@@ -10,6 +10,8 @@ mod tests;
 
 /// The idempotency key (draft-ietf-httpapi-idempotency-key-header).
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Says that the command had its outcome before, and nothing was decided now.
+pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Ties a command to a conversation.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("correlation-id");
 /// What directly caused a command.

@@ -238,12 +238,10 @@ impl Follower {
     /// A fact failed: everything before it is applied, it is tried again a bounded number of times, then it
     /// stops the group where everybody can see it.
     async fn judge(&mut self, error: FoldError) -> Step {
-        self.failed(&error.event);
-        let here = self.position();
-        let before = Position(error.position.0.saturating_sub(1));
-        if before > here && self.apply_before(before).await.is_err() {
+        let Ok(error) = self.apply_up_to(error).await else {
             return Step::Retry(self.limits.retry_pause_min);
-        }
+        };
+        self.failed(&error.event);
         let tries = match self.failing {
             Some((position, tries)) if position == error.position => tries + 1,
             _ => 1,
@@ -255,6 +253,22 @@ impl Follower {
         }
         self.stop(&error).await;
         Step::Stopped
+    }
+
+    /// Applies everything before the first fact that fails. A failure may hide an earlier one: of a table
+    /// that folds later, or of a fact that is read and routed but cannot be folded.
+    async fn apply_up_to(&mut self, mut error: FoldError) -> Result<FoldError, AdvanceError> {
+        loop {
+            let before = Position(error.position.0.saturating_sub(1));
+            if before <= self.position() {
+                return Ok(error);
+            }
+            match self.apply_before(before).await {
+                Ok(()) => return Ok(error),
+                Err(AdvanceError::Fold(earlier)) if earlier.position < error.position => error = earlier,
+                Err(other) => return Err(other),
+            }
+        }
     }
 
     async fn apply_before(&mut self, before: Position) -> Result<(), AdvanceError> {

@@ -2,13 +2,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 use crate::serve::{listen, stop_signal};
-use crate::{Config, Service, Verb, VerbError};
+use crate::{Config, Place, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_core::Principal;
 use diptych_ops::Output;
+use diptych_postgres::Notify;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -42,20 +42,28 @@ fn start_logging() {
 }
 
 fn command_line(service: &Service) -> Command {
-    let directory = Arg::new("store")
+    let store = Arg::new("store")
         .long("store")
-        .value_name("DIRECTORY")
-        .help("Where the store is")
-        .default_value("var")
-        .global(true)
-        .value_parser(value_parser!(PathBuf));
+        .value_name("DIRECTORY or postgres://…")
+        .help("Where the store is; `DIPTYCH_STORE` where not given, `var` where that is not set either")
+        .global(true);
+    let reader = Arg::new("reader-url")
+        .long("reader-url")
+        .value_name("postgres://…")
+        .help("A role of the database that cannot write, for reads; or `DIPTYCH_READER_URL`")
+        .global(true);
+    let listen = Arg::new("notify-url")
+        .long("notify-url")
+        .value_name("postgres://… or `poll`")
+        .help("Where to listen for appends when the store's URL leads through a pooler")
+        .global(true);
     let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
     let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
     let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([directory, tenant, actor, json])
+        .args([store, reader, listen, tenant, actor, json])
         .subcommand(Command::new("serve").about("Serve the HTTP interface").arg(listen_argument()));
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
@@ -93,8 +101,21 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
 
 fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
     let text = |name| arguments.get_one::<String>(name).map(String::as_str).unwrap_or_default();
-    let directory = arguments.get_one::<PathBuf>("store").cloned().unwrap_or_default();
-    Ok(Config { principal: Principal::new(text("tenant"), text("actor"))?, ..Config::at(directory) })
+    let principal = Principal::new(text("tenant"), text("actor"))?;
+    let given = |name: &str, variable: &str| {
+        let given = arguments.get_one::<String>(name).cloned();
+        given.or_else(|| std::env::var(variable).ok().filter(|text| !text.is_empty()))
+    };
+    let mut store = Place::from_text(&given("store", "DIPTYCH_STORE").unwrap_or_else(|| "var".to_owned()));
+    if let Place::Postgres(database) = &mut store {
+        database.reader_url = given("reader-url", "DIPTYCH_READER_URL");
+        database.notify = match given("notify-url", "DIPTYCH_NOTIFY_URL") {
+            None => Notify::Direct,
+            Some(text) if text == "poll" => Notify::Poll,
+            Some(url) => Notify::At(url),
+        };
+    }
+    Ok(Config { principal, ..Config::at(store) })
 }
 
 async fn serve(

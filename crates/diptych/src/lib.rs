@@ -9,10 +9,12 @@ extern crate self as diptych;
 mod clock;
 mod command_line;
 mod metrics;
+mod place;
 mod problems;
 mod running;
 mod serve;
 mod service;
+mod store;
 pub mod testing;
 mod verb;
 
@@ -22,11 +24,14 @@ pub use diptych_core as core;
 pub use diptych_http as http;
 pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
 pub use diptych_ops as ops;
+pub use diptych_postgres as postgres;
 pub use diptych_projector as projector;
 pub use diptych_query as query;
 pub use diptych_sqlite as sqlite;
+pub use place::{Database, Place};
 pub use running::Running;
 pub use service::{Config, GroupTables, Service};
+pub use store::{Counts, Store};
 pub use verb::{Verb, VerbError, VerbFuture};
 
 /// Everything that a service's code names, in one import.

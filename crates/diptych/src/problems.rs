@@ -1,8 +1,9 @@
 //! What can be wrong with a service before it is opened. Pure.
 
 use crate::Service;
-use diptych_query::{Mode, Tenants};
+use diptych_query::{AnyModel, Mode, Tenants};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Everything that is wrong, in the order in which a person would mend it.
 pub(crate) fn problems(service: &Service) -> Vec<String> {
@@ -15,7 +16,7 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
     let categories = service.deciders.iter().map(|decider| decider.category());
     problems.extend(twice(categories).map(|name| format!("two deciders have the category `{name}`")));
     let models = service.models().map(|model| model.schema().name);
-    problems.extend(twice(models).map(|name| format!("two read models are called `{name}`")));
+    problems.extend(twice(models).map(|name| called_twice(service, name)));
     problems
         .extend(service.groups.iter().filter_map(|group| group.group().err()).map(|error| error.to_string()));
     let groups = service.groups.iter().map(|group| group.name);
@@ -56,6 +57,14 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Names the groups too: a model that others look up comes with them, and must not be added once more.
+fn called_twice(service: &Service, name: &str) -> String {
+    let holds = |model: &Arc<dyn AnyModel>| model.schema().name == name;
+    let groups = service.groups.iter().filter(|group| group.models.iter().any(holds));
+    let groups: Vec<_> = groups.map(|group| format!("`{}`", group.name)).collect();
+    format!("two read models are called `{name}`, in {}", groups.join(" and "))
 }
 
 /// Whether a name is fit for a checkpoint and its file.

@@ -1,15 +1,14 @@
 //! A service that is open: both panels, the hinge and the store, wired together.
 
 use crate::metrics::Metrics;
-use crate::{Config, Service};
+use crate::store::{self, Counts, Store};
+use crate::{Config, Place, Service};
 use diptych_command::Commands;
 use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
 use diptych_projector::{Projector, ProjectorParts};
-use diptych_query::{Feed, Group, Mode, ModelStore, Progress, Queries, QueryParts};
-use diptych_sqlite::{SqliteOptions, SqliteStore};
-use std::path::Path;
+use diptych_query::{Feed, Progress, Queries, QueryParts};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -25,7 +24,7 @@ const SWEEP_KEYS_MAX: usize = 10_000;
 pub struct Running {
     service: Service,
     pub(crate) config: Config,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     commands: Arc<Commands>,
     queries: Arc<Queries>,
     projector: Arc<Projector>,
@@ -41,7 +40,7 @@ impl Running {
         let groups: Vec<_> = groups.collect::<Result<_, _>>().map_err(|error| {
             Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
         })?;
-        let store = open_store(&service, &config, &groups, &progress).await?;
+        let store = store::open(&config, &service.clock, &groups, &progress).await?;
         for group in &groups {
             let checkpoint = store.attach(group).await?;
             progress.entry(group.name()).advance(checkpoint.mark.position());
@@ -60,7 +59,7 @@ impl Running {
             progress: Arc::clone(&progress),
             authorize: Arc::clone(&service.authorize),
             clock: Arc::clone(&service.clock),
-            page_key: store.page_key()?,
+            page_key: store.page_key().await?,
             limits: config.queries.clone(),
         }));
         let projector = Arc::new(Projector::new(ProjectorParts {
@@ -107,7 +106,7 @@ impl Running {
 
     /// The store.
     #[must_use]
-    pub fn store(&self) -> &Arc<SqliteStore> {
+    pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
@@ -122,7 +121,7 @@ impl Running {
     /// # Errors
     /// A fault of the store.
     pub async fn operator(&self) -> Result<Operator<'_>, Fault> {
-        let statistics = self.store.statistics().await?;
+        let Counts { streams, commands, log_bytes } = self.store.counts().await?;
         Ok(Operator {
             service: self.name(),
             principal: self.principal(),
@@ -130,19 +129,19 @@ impl Running {
             queries: &self.queries,
             projector: &self.projector,
             log: LogStatus {
-                location: self.directory().display().to_string(),
+                location: self.config.store.to_string(),
                 head: self.store.head().await?,
-                streams: statistics.streams,
-                commands: statistics.commands,
-                bytes: statistics.log_bytes,
+                streams,
+                commands,
+                bytes: log_bytes,
             },
         })
     }
 
-    /// The folder of the store.
+    /// Where the store is.
     #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.config.directory
+    pub fn place(&self) -> &Place {
+        &self.config.store
     }
 
     /// The name of the service.
@@ -189,26 +188,8 @@ impl Running {
     }
 }
 
-async fn open_store(
-    service: &Service,
-    config: &Config,
-    groups: &[Arc<Group>],
-    progress: &Arc<Progress>,
-) -> Result<Arc<SqliteStore>, Fault> {
-    let mut options = SqliteOptions::at(&config.directory, Arc::clone(&service.clock));
-    options.durability = config.durability;
-    options.inline = groups.iter().filter(|group| group.mode() == Mode::Inline).cloned().collect();
-    options.progress = Arc::clone(progress);
-    options.limits = config.sqlite.clone();
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
-    opened.map_err(|error| {
-        Fault::permanent(diptych_core::Code::Internal, "opening the store failed").because(error)
-    })?
-}
-
 /// Frees idempotency keys past their retention, now and then, for as long as the service runs.
-async fn sweep(store: Arc<SqliteStore>, clock: Arc<dyn Clock>, retention: Duration) {
-    use diptych_command::EventStore;
+async fn sweep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, retention: Duration) {
     let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
     loop {
         let before = clock.now().as_micros().saturating_sub(retention);

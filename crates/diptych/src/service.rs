@@ -1,15 +1,15 @@
 //! Putting a service together: its deciders, its read models, what it is called.
 
 use crate::problems::problems;
-use crate::{Running, SystemClock, Verb};
+use crate::{Place, Running, SystemClock, Verb};
 use diptych_command::{AnyDecider, CommandLimits, Decider};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
+use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{AnyModel, Group, GroupError, JoinedProjection, QueryLimits, SqlProjection, Tables};
 use diptych_sqlite::{Durability, SqliteLimits};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,8 +87,8 @@ impl GroupDraft {
 /// Where and how a service runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder of the embedded store.
-    pub directory: PathBuf,
+    /// Where the store is.
+    pub store: Place,
     /// On whose behalf requests come while there is no authentication: only this machine can reach the
     /// service.
     pub principal: Principal,
@@ -104,21 +104,23 @@ pub struct Config {
     pub queries: QueryLimits,
     /// Limits of following.
     pub projector: ProjectorLimits,
-    /// Limits of the store.
+    /// Limits of the embedded store.
     pub sqlite: SqliteLimits,
+    /// Limits of the production store.
+    pub postgres: PostgresLimits,
     /// Limits of the wire.
     pub http: HttpLimits,
 }
 
 impl Config {
-    /// The defaults, with the store in a folder.
+    /// The defaults, with the store in a folder or a [`Database`](crate::Database).
     ///
     /// # Panics
     /// Never: the built-in principal is valid.
     #[must_use]
-    pub fn at(directory: impl Into<PathBuf>) -> Self {
+    pub fn at(store: impl Into<Place>) -> Self {
         Self {
-            directory: directory.into(),
+            store: store.into(),
             principal: Principal::new("main", "local").expect("both are valid names"),
             durability: Durability::Full,
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
@@ -127,6 +129,7 @@ impl Config {
             queries: QueryLimits::default(),
             projector: ProjectorLimits::default(),
             sqlite: SqliteLimits::default(),
+            postgres: PostgresLimits::default(),
             http: HttpLimits::default(),
         }
     }
@@ -254,7 +257,7 @@ impl Service {
         problems(self)
     }
 
-    /// Opens the service on the embedded store.
+    /// Opens the service on its store.
     ///
     /// # Errors
     /// A service put together wrongly, with every problem named, or a fault of the store.

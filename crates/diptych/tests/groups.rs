@@ -419,7 +419,7 @@ fn a_group_put_together_wrongly_is_named_at_start() {
     wrong(bare().group("nothing", |group| group), "group `nothing` has no read model");
     wrong(
         service().read_model::<InlineTitle>().group("again", |group| group.read_model::<CaseTitle>()),
-        "two read models are called `case_title`",
+        "two read models are called `case_title`, in `work_queue` and `again`",
     );
     wrong(
         bare().group("mixed", |group| group.read_model::<WorkQueue>().read_model::<InlineTitle>()),

@@ -3,7 +3,7 @@
 
 use super::Defect;
 use diptych_core::{DecodeError, EventType, Position, RawFact, Timestamp, Value};
-use diptych_query::fold::{Earlier, Ran, TableFold, TableUse};
+use diptych_query::fold::{Decoded, Earlier, Ran, TableFold, TableUse};
 use diptych_query::{AnyModel, FoldError, RowRef, Schema, StoredRow, TableChanges, TableNeeds};
 use schemars::SchemaGenerator;
 use std::any::Any;
@@ -95,7 +95,12 @@ impl BrokenTable {
 }
 
 impl TableFold for BrokenTable {
-    fn plan(&mut self, facts: &[Arc<RawFact>], earlier: Earlier<'_>) -> Result<(), FoldError> {
+    fn plan(
+        &mut self,
+        facts: &[Arc<RawFact>],
+        decoded: &mut Decoded,
+        earlier: Earlier<'_>,
+    ) -> Result<(), FoldError> {
         for fact in facts {
             self.facts.insert(fact.position, fact.stream.stream.category.as_str().to_owned());
         }
@@ -105,9 +110,9 @@ impl TableFold for BrokenTable {
             let by_column = |fact: &&Arc<RawFact>| BY_COLUMN.contains(&&*fact.event.name);
             let (first, then): (Vec<_>, Vec<_>) = facts.iter().partition(by_column);
             let facts: Vec<_> = first.into_iter().chain(then).cloned().collect();
-            return self.inner.plan(&facts, earlier);
+            return self.inner.plan(&facts, &mut Decoded::default(), earlier);
         }
-        self.inner.plan(facts, earlier)
+        self.inner.plan(facts, decoded, earlier)
     }
 
     fn needs(&mut self) -> TableNeeds {

@@ -1,8 +1,8 @@
 //! The fold over a table that a store's own SQL keeps: it checks the facts and hands them on.
 
-use super::{Earlier, FoldError, Ran, TableFold};
+use super::{Decoded, Earlier, FoldError, Ran, TableFold};
 use crate::{RowRef, SqlProjection, StoredRow, TableChanges, TableNeeds};
-use diptych_core::{EventSet, Position, RawFact};
+use diptych_core::{Position, RawFact};
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -20,16 +20,15 @@ impl<M> SqlBatch<M> {
 }
 
 impl<M: SqlProjection> TableFold for SqlBatch<M> {
-    fn plan(&mut self, facts: &[Arc<RawFact>], _: Earlier<'_>) -> Result<(), FoldError> {
-        for raw in facts {
-            if !M::Event::CATEGORIES.contains(&raw.stream.stream.category.as_str()) {
-                continue;
-            }
-            let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
-            if event.is_some() {
-                self.facts.push(Arc::clone(raw));
-            }
-        }
+    fn plan(
+        &mut self,
+        facts: &[Arc<RawFact>],
+        decoded: &mut Decoded,
+        _: Earlier<'_>,
+    ) -> Result<(), FoldError> {
+        let typed = decoded.facts::<M::Event>(facts)?;
+        let read = facts.iter().zip(typed.iter()).filter(|(_, fact)| fact.is_some());
+        self.facts.extend(read.map(|(raw, _)| Arc::clone(raw)));
         Ok(())
     }
 

@@ -9,13 +9,16 @@
 //! again, which is legal because projections are pure.
 
 mod batch;
+mod decoded;
 mod digest;
 mod earlier;
 mod error;
+mod guarded;
 mod slots;
 mod table;
 
 pub(crate) use batch::SqlBatch;
+pub use decoded::Decoded;
 pub use digest::{BUCKETS, bucket_of, row_digest};
 pub use earlier::Earlier;
 pub(crate) use earlier::Looked;
@@ -86,10 +89,10 @@ impl Fold {
     /// # Errors
     /// As [`Fold::plan`].
     pub fn plan_facts(&mut self, facts: &[Arc<RawFact>], through: Mark) -> Result<(), FoldError> {
-        let misses = RefCell::new(Vec::new());
+        let (misses, mut decoded) = (RefCell::new(Vec::new()), Decoded::between(self.tables.len()));
         for index in 0..self.tables.len() {
             let (earlier, rest) = self.tables.split_at_mut(index);
-            rest[0].plan(facts, Earlier::new(earlier, &misses))?;
+            rest[0].plan(facts, &mut decoded, Earlier::new(earlier, &misses))?;
         }
         if self.fresh {
             self.settle();

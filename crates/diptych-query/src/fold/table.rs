@@ -1,25 +1,31 @@
 //! The fold over one typed table: facts waiting for their rows, and what became of them.
 
+use super::decoded::{Decoded, Facts, decode};
 use super::digest::{bucket_of, row_digest, short};
 use super::earlier::{Earlier, Looked};
+use super::guarded::guarded;
 use super::slots::{Slot, Slots, TableUse};
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX};
 use crate::{JoinedProjection, Matching, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow};
 use crate::{TableChanges, TableNeeds};
-use diptych_core::{EventSet, Fact, Position, RawFact, Tenant, Value};
+use diptych_core::{Fact, Position, RawFact, Tenant, Value};
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// One table of a fold, without its types.
 pub trait TableFold: Send {
-    /// Decodes and routes facts. A table that is known to be empty folds them at once; the earlier tables
-    /// have taken them before.
+    /// Decodes and routes facts, which `decoded` is about. A table that is known to be empty folds them at
+    /// once; the earlier tables have taken them before.
     ///
     /// # Errors
     /// A fact that cannot be decoded or routed.
-    fn plan(&mut self, facts: &[Arc<RawFact>], earlier: Earlier<'_>) -> Result<(), FoldError>;
+    fn plan(
+        &mut self,
+        facts: &[Arc<RawFact>],
+        decoded: &mut Decoded,
+        earlier: Earlier<'_>,
+    ) -> Result<(), FoldError>;
     /// The rows still to be supplied, each named once.
     fn needs(&mut self) -> TableNeeds;
     /// Hands over stored rows.
@@ -62,13 +68,27 @@ pub enum Ran {
 /// A table of a typed projection.
 pub struct TypedTable<M: JoinedProjection> {
     rows: Slots<M>,
-    queue: Vec<(Fact<M::Event>, Touched<M>)>,
+    queue: Vec<Waiting<M>>,
     matching: HashSet<Matching>,
     asked: Vec<Matching>,
     /// The values of which a store has handed over one row more than a fact may touch: there may be others
     /// that nobody has seen, also when some of those have left.
     cut_short: Vec<Matching>,
     no_ops: u64,
+}
+
+/// A fact that waits for its rows.
+struct Waiting<M: JoinedProjection> {
+    facts: Facts<M::Event>,
+    /// Which of the facts, which is one that the table can read.
+    index: usize,
+    touched: Touched<M>,
+}
+
+impl<M: JoinedProjection> Waiting<M> {
+    fn fact(&self) -> Option<&Fact<M::Event>> {
+        self.facts.get(self.index)?.as_ref()
+    }
 }
 
 /// The rows a fact touches.
@@ -108,20 +128,28 @@ impl<M: JoinedProjection> TypedTable<M> {
         self.rows.look(tenant, key, at)
     }
 
-    fn plan_one(&mut self, raw: &Arc<RawFact>, earlier: Earlier<'_>) -> Result<(), FoldError> {
-        if !M::Event::CATEGORIES.contains(&raw.stream.stream.category.as_str()) {
-            return Ok(());
-        }
-        let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
-        let Some(event) = event else { return Ok(()) };
-        let fact = Fact::new(event, Arc::clone(raw));
-        let Some(touched) = self.touched(&fact, M::route(&fact))? else { return Ok(()) };
+    fn plan_one(
+        &mut self,
+        facts: &Facts<M::Event>,
+        index: usize,
+        earlier: Earlier<'_>,
+    ) -> Result<(), FoldError> {
+        let Some(fact) = &facts[index] else { return Ok(()) };
         if self.rows.is_fresh() {
-            // A table that is empty asks for no row: the fact is folded while it is at hand.
-            return self.fold_touched(&fact, &touched, Moment { clock: Position::START, earlier });
+            return self.fold_at_once(fact, earlier);
         }
-        self.queue.push((fact, touched));
+        if let Some(touched) = self.touched(fact, M::route(fact))? {
+            self.queue.push(Waiting { facts: Arc::clone(facts), index, touched });
+        }
         Ok(())
+    }
+
+    /// A table that is empty asks for no row: a fact is folded while it is at hand.
+    fn fold_at_once(&mut self, fact: &Fact<M::Event>, earlier: Earlier<'_>) -> Result<(), FoldError> {
+        match self.touched(fact, M::route(fact))? {
+            Some(touched) => self.fold_touched(fact, &touched, Moment { clock: Position::START, earlier }),
+            None => Ok(()),
+        }
     }
 
     fn touched(&mut self, fact: &Fact<M::Event>, route: Route<M>) -> Result<Option<Touched<M>>, FoldError> {
@@ -269,14 +297,16 @@ impl<M: JoinedProjection> TypedTable<M> {
     fn run_queue(&mut self, moment: Moment<'_>) -> Result<(), FoldError> {
         let queue = std::mem::take(&mut self.queue);
         let raw = |cursor: usize| {
-            queue.get(cursor).map(|(fact, _): &(Fact<M::Event>, Touched<M>)| Arc::new(fact.raw().clone()))
+            queue.get(cursor).and_then(Waiting::fact).map(|fact| Arc::new(fact.raw().clone()))
         };
         let (mut result, mut next) = (Ok(()), 0);
         while next < queue.len() {
             result = guarded(&raw, &mut |cursor| {
-                for (index, (fact, touched)) in queue.iter().enumerate().skip(next) {
+                for (index, waiting) in queue.iter().enumerate().skip(next) {
                     (*cursor, next) = (index, index + 1);
-                    self.fold_touched(fact, touched, moment)?;
+                    if let Some(fact) = waiting.fact() {
+                        self.fold_touched(fact, &waiting.touched, moment)?;
+                    }
                 }
                 Ok(())
             });
@@ -337,34 +367,30 @@ impl<M: ReadModel> Slot<M> {
     }
 }
 
-/// Runs user code over facts; a panic names the fact it happened at.
-fn guarded(
-    facts: &dyn Fn(usize) -> Option<Arc<RawFact>>,
-    run: &mut dyn FnMut(&mut usize) -> Result<(), FoldError>,
-) -> Result<(), FoldError> {
-    let mut cursor = 0;
-    match catch_unwind(AssertUnwindSafe(|| run(&mut cursor))) {
-        Ok(result) => result,
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            let kind = FoldErrorKind::Panicked { message };
-            Err(match facts(cursor) {
-                Some(raw) => FoldError::at(&raw, kind),
-                None => {
-                    FoldError { position: Position::START, event: String::new(), stream: String::new(), kind }
-                }
-            })
-        }
-    }
-}
-
 impl<M: JoinedProjection> TableFold for TypedTable<M> {
-    fn plan(&mut self, facts: &[Arc<RawFact>], earlier: Earlier<'_>) -> Result<(), FoldError> {
+    fn plan(
+        &mut self,
+        facts: &[Arc<RawFact>],
+        decoded: &mut Decoded,
+        earlier: Earlier<'_>,
+    ) -> Result<(), FoldError> {
+        if self.rows.is_fresh() && !decoded.is_shared() {
+            // Nobody else reads the facts: each is decoded, folded and let go.
+            return guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
+                for (index, raw) in facts.iter().enumerate() {
+                    *cursor = index;
+                    if let Some(fact) = decode(raw)? {
+                        self.fold_at_once(&fact, earlier)?;
+                    }
+                }
+                Ok(())
+            });
+        }
+        let typed = decoded.facts::<M::Event>(facts)?;
         guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
-            for (index, raw) in facts.iter().enumerate() {
+            for index in 0..typed.len() {
                 *cursor = index;
-                self.plan_one(raw, earlier)?;
+                self.plan_one(&typed, index, earlier)?;
             }
             Ok(())
         })

@@ -79,6 +79,21 @@ async fn a_repetition_gets_the_first_answer_even_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_repeated_no_is_the_first_no_and_says_so() {
+    let client = Client::open().await;
+    client.draft("DEC-1", 6).await;
+    let path = "/decisions/DEC-1/approval-requests";
+    let keyed = [("idempotency-key", "too-early")];
+    let first = client.post(path, &keyed, &approval()).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (422, ""), "{}", first.text);
+    client.post("/decisions/DEC-1/mark-ready", &[], &json!({})).await;
+    let again = client.post(path, &keyed, &approval()).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (422, "true"));
+    assert_eq!(again.text, first.text);
+    assert_eq!(client.get("/decisions/DEC-1", &[]).await.json()["version"], 2);
+}
+
+#[tokio::test]
 async fn a_stale_version_is_412_in_every_form_of_the_header() {
     let client = Client::open().await;
     client.draft("DEC-1", 6).await;

@@ -67,6 +67,11 @@ impl Server {
     }
 }
 
+/// Starts the binary and leaves it to the caller, who may kill it.
+pub(crate) fn start(store: &Path, arguments: &[&str]) -> Child {
+    binary(store, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 /// Runs the binary once.
 pub(crate) async fn run(store: &Path, arguments: &[&str]) -> Output {
     let output = binary(store, arguments).output();

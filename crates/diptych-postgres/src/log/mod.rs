@@ -1,0 +1,18 @@
+//! The log as PostgreSQL holds it: its names, and how readers see it. Appending is the writer's.
+
+mod names;
+mod read;
+
+pub(crate) use names::Names;
+pub(crate) use read::{Parameter, head, head_of, load, mark_at, mark_of, range, read, statistics};
+
+use diptych_core::{Epoch, Fingerprint};
+
+/// Which log this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LogIdentity {
+    /// The life of the log.
+    pub(crate) epoch: Epoch,
+    /// The fingerprint at position 0.
+    pub(crate) fingerprint: Fingerprint,
+}

@@ -1,0 +1,138 @@
+//! Opening a group's tables: made where there are none, refused where they do not fit.
+
+use super::checkpoint::Place;
+use super::sql::Named;
+use super::table::Table;
+use super::{registry, statements};
+use crate::fault::OrFault;
+use crate::log;
+use crate::shared::{Schema, Shared};
+use diptych_core::{Code, Fault, Position, Timestamp};
+use diptych_query::{Group, Mark, Mode};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+/// Only one process at a time makes tables. The lock ends with the transaction.
+const LOCK_REGISTRY: &str =
+    "SELECT pg_advisory_xact_lock(hashtextextended('diptych read models of ' || $1, 0))";
+
+/// A group whose tables are open.
+pub(crate) struct Attached {
+    pub(crate) place: Place,
+    pub(crate) mode: Mode,
+    pub(crate) tables: Vec<Table>,
+    /// What its tables were made from.
+    pub(crate) shape: String,
+    /// Where tombstones were last swept, in this process.
+    swept: AtomicU64,
+}
+
+impl Attached {
+    /// Opens a group's serving build, or makes it. The caller owns the transaction.
+    pub(crate) async fn open(
+        client: &Client,
+        schema: &Schema,
+        group: &Group,
+        start: Mark,
+        now: Timestamp,
+    ) -> Result<Self, Fault> {
+        let shape = shape_of(group);
+        client.query_typed(LOCK_REGISTRY, &[(&schema.name(), Type::TEXT)]).await.or_fault()?;
+        let place = registry::serving(client, schema, group, &shape, now).await?;
+        let name = |model: &str| format!("{model}_r{}_g{}", place.revision, place.generation);
+        let tables = group.models().iter().map(|model| {
+            let name = Named::new(schema, &name(model.schema().name));
+            Table::of(&**model, name)
+        });
+        let tables: Vec<Table> = tables.collect::<Result<_, _>>()?;
+        match place.shape(client, schema).await? {
+            Some(held) if held == shape => {}
+            Some(_) => return Err(reshaped(place)),
+            None => {
+                for table in &tables {
+                    table.create(client).await?;
+                    table.show(client, schema).await?;
+                }
+                place.begin(client, schema, &shape, start, now).await?;
+            }
+        }
+        statements::check(client, &tables).await?;
+        registry::note_built(client, schema, place, group.mode(), &shape).await?;
+        Ok(Self { place, mode: group.mode(), tables, shape, swept: AtomicU64::new(0) })
+    }
+
+    /// The table of a declaration.
+    pub(crate) fn table(&self, schema: &diptych_query::Schema) -> Result<&Table, Fault> {
+        let found = self.tables.iter().find(|table| table.schema.name == schema.name);
+        found.ok_or_else(|| {
+            let message = format!("read model `{}` is not in group `{}`", schema.name, self.place.group);
+            Fault::permanent(Code::ServiceInvalid, message)
+        })
+    }
+
+    /// The generation as answers name it.
+    pub(crate) fn generation(&self) -> u32 {
+        self.place.generation.cast_unsigned()
+    }
+
+    /// Makes the indexes of every table, with the first rows.
+    pub(crate) async fn create_indexes(&self, client: &Client) -> Result<(), Fault> {
+        for table in &self.tables {
+            table.create_indexes(client).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets old tombstones now and then. Answers whether it did.
+    pub(crate) async fn sweep(
+        &self,
+        client: &Client,
+        position: Position,
+        window_events: u64,
+    ) -> Result<bool, Fault> {
+        let last = self.swept.load(Ordering::Relaxed);
+        let due = position.0 > window_events && position.0.saturating_sub(last) >= (window_events / 8).max(1);
+        if due {
+            let through = position.0.saturating_sub(window_events).cast_signed();
+            for table in &self.tables {
+                let bound: [_; 1] = [(&through as _, Type::INT8)];
+                client.execute_typed(&table.sweep_tombstones, &bound).await.or_fault()?;
+            }
+        }
+        Ok(due)
+    }
+
+    /// Remembers where tombstones were swept.
+    pub(crate) fn note_sweep(&self, position: Position) {
+        self.swept.store(position.0, Ordering::Relaxed);
+    }
+}
+
+/// What decides the shape of a group's tables.
+pub(crate) fn shape_of(group: &Group) -> String {
+    let shapes: Vec<_> = group.models().iter().map(|model| model.shape()).collect();
+    shapes.join(" ")
+}
+
+/// A checkpoint must be an entry of the log.
+pub(crate) async fn fits(client: &Client, shared: &Shared, place: Place, mark: Mark) -> Result<(), Fault> {
+    if log::mark_at(client, shared, mark.position()).await? == Some(mark) {
+        return Ok(());
+    }
+    let message = format!(
+        "the checkpoint `{}` of read model `{}` is not an entry of this log: one of them was put back from \
+         elsewhere; reset the model to build it again",
+        mark.token, place.group
+    );
+    Err(Fault::permanent(Code::LogDiffers, message))
+}
+
+fn reshaped(Place { group, revision, .. }: Place) -> Fault {
+    let message = format!(
+        "read model `{group}` has another shape than its revision {revision} was built with: declare \
+         revision {}",
+        revision + 1
+    );
+    Fault::permanent(Code::ShapeChanged, message)
+}

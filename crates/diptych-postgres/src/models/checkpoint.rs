@@ -1,0 +1,276 @@
+//! The checkpoint of a group's build, the history of its moves, and why it stopped.
+
+use super::rows::{Typed, position_at, time_at};
+use crate::fault::{OrFault, damaged};
+use crate::shared::Schema;
+use crate::time::Stamp;
+use diptych_core::{Epoch, Fault, Fingerprint, Position, Timestamp, Token};
+use diptych_query::{Checkpoint, Mark, Stopped};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+/// The columns that [`checkpoint_of`] reads.
+pub(crate) const COLUMNS: &str = "checkpoint.position, checkpoint.epoch, checkpoint.fingerprint, \
+    checkpoint.recorded_at, checkpoint.updated_at, checkpoint.stopped_position, checkpoint.stopped_reason";
+
+/// How many they are.
+pub(crate) const COLUMNS_COUNT: usize = 7;
+
+const SELECT: &str = "SELECT position, epoch, fingerprint, recorded_at, updated_at, stopped_position, \
+    stopped_reason FROM diptych.checkpoint WHERE group_name = $1 AND revision = $2 AND generation = $3";
+const SELECT_LOCKED: &str = "SELECT position, epoch, fingerprint, recorded_at, updated_at, stopped_position, \
+    stopped_reason FROM diptych.checkpoint WHERE group_name = $1 AND revision = $2 AND generation = $3 \
+    FOR UPDATE";
+const SELECT_SHAPE: &str =
+    "SELECT shape FROM diptych.checkpoint WHERE group_name = $1 AND revision = $2 AND generation = $3";
+const INSERT: &str = "INSERT INTO diptych.checkpoint (group_name, revision, generation, \
+    position, epoch, fingerprint, recorded_at, updated_at, shape) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const MOVE: &str = "UPDATE diptych.checkpoint \
+    SET position = $4, epoch = $5, fingerprint = $6, recorded_at = $7, updated_at = $8 \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3";
+/// The move, its line in the history, and the end of the history, in one.
+const MOVE_AND_REMEMBER: &str = "WITH moved AS ( \
+        UPDATE diptych.checkpoint \
+        SET position = $4, epoch = $5, fingerprint = $6, recorded_at = $7, updated_at = $8, \
+        moves = moves + 1 \
+        WHERE group_name = $1 AND revision = $2 AND generation = $3 RETURNING moves \
+    ), swept AS ( \
+        DELETE FROM diptych.checkpoint_history WHERE group_name = $1 AND revision = $2 AND generation = $3 \
+        AND move <= (SELECT moves - $10 FROM moved) \
+    ) \
+    INSERT INTO diptych.checkpoint_history (group_name, revision, generation, move, after, position, at) \
+    SELECT $1, $2, $3, moves, $9, $4, $8 FROM moved";
+const SET_STOPPED: &str = "UPDATE diptych.checkpoint SET stopped_position = $4, stopped_reason = $5 \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3";
+const SELECT_PASSED: &str = "SELECT at FROM diptych.checkpoint_history \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND after < $4 AND position >= $4 \
+    ORDER BY move LIMIT 1";
+const SELECT_HISTORY_START: &str = "SELECT move, after FROM diptych.checkpoint_history \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 ORDER BY move LIMIT 1";
+const CLEAR_HISTORY: &str = "WITH counted AS ( \
+        UPDATE diptych.checkpoint SET moves = 0 WHERE group_name = $1 AND revision = $2 AND generation = $3 \
+    ) \
+    DELETE FROM diptych.checkpoint_history WHERE group_name = $1 AND revision = $2 AND generation = $3";
+
+/// Which checkpoint: that of one build of a revision of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Place {
+    pub(crate) group: &'static str,
+    pub(crate) revision: i32,
+    pub(crate) generation: i32,
+}
+
+/// When a position was passed, as far as the history tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Passed {
+    /// A move over it is remembered.
+    At(Timestamp),
+    /// No move over it is remembered, though the history goes back that far.
+    WithTheEvent,
+    /// The history does not go back that far.
+    Forgotten,
+}
+
+/// A mark as the parameters of a row.
+struct MarkCells {
+    position: i64,
+    epoch: i64,
+    fingerprint: i64,
+    recorded_at: Stamp,
+}
+
+impl MarkCells {
+    fn of(mark: Mark) -> Self {
+        let Mark { token, recorded_at } = mark;
+        Self {
+            position: token.position.0.cast_signed(),
+            epoch: i64::from(token.epoch.0),
+            fingerprint: i64::from(token.fingerprint.0),
+            recorded_at: Stamp(recorded_at),
+        }
+    }
+
+    fn typed(&self) -> [Typed<'_>; 4] {
+        [
+            (&self.position, Type::INT8),
+            (&self.epoch, Type::INT8),
+            (&self.fingerprint, Type::INT8),
+            (&self.recorded_at, Type::TIMESTAMPTZ),
+        ]
+    }
+}
+
+impl Place {
+    /// The parameters that every statement here begins with.
+    pub(crate) fn typed(&self) -> [Typed<'_>; 3] {
+        [(&self.group, Type::TEXT), (&self.revision, Type::INT4), (&self.generation, Type::INT4)]
+    }
+
+    /// The checkpoint, if the group was ever attached.
+    pub(crate) async fn read(self, client: &Client, schema: &Schema) -> Result<Option<Checkpoint>, Fault> {
+        let held = client.query_typed_opt(&schema.sql(SELECT), &self.typed()).await.or_fault()?;
+        held.map(|row| checkpoint_of(&row, 0)).transpose()
+    }
+
+    /// The checkpoint of an attached group, held until the transaction ends: nobody else moves it.
+    pub(crate) async fn lock(self, client: &Client, schema: &Schema) -> Result<Checkpoint, Fault> {
+        let held = client.query_typed_opt(&schema.sql(SELECT_LOCKED), &self.typed()).await.or_fault()?;
+        checkpoint_of(&held.ok_or_else(|| self.lost())?, 0)
+    }
+
+    /// The shape its tables were made with.
+    pub(crate) async fn shape(self, client: &Client, schema: &Schema) -> Result<Option<String>, Fault> {
+        let held = client.query_typed_opt(&schema.sql(SELECT_SHAPE), &self.typed()).await.or_fault()?;
+        held.map(|row| row.try_get(0)).transpose().or_fault()
+    }
+
+    /// Begins at a mark.
+    pub(crate) async fn begin(
+        self,
+        client: &Client,
+        schema: &Schema,
+        shape: &str,
+        mark: Mark,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let (cells, now) = (MarkCells::of(mark), Stamp(now));
+        let [group, revision, generation] = self.typed();
+        let [position, epoch, fingerprint, recorded_at] = cells.typed();
+        let row = [
+            group,
+            revision,
+            generation,
+            position,
+            epoch,
+            fingerprint,
+            recorded_at,
+            (&now, Type::TIMESTAMPTZ),
+            (&shape, Type::TEXT),
+        ];
+        client.execute_typed(&schema.sql(INSERT), &row).await.or_fault()?;
+        Ok(())
+    }
+
+    /// Moves the checkpoint. The caller has locked it and checked where it stands.
+    pub(crate) async fn move_to(
+        self,
+        client: &Client,
+        schema: &Schema,
+        mark: Mark,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let (cells, now) = (MarkCells::of(mark), Stamp(now));
+        let mut row = self.typed().to_vec();
+        row.extend(cells.typed());
+        row.push((&now, Type::TIMESTAMPTZ));
+        let moved = client.execute_typed(&schema.sql(MOVE), &row).await.or_fault()?;
+        self.one(moved)
+    }
+
+    /// Moves the checkpoint, remembers that, and forgets the oldest moves beyond the limit.
+    pub(crate) async fn move_and_remember(
+        self,
+        client: &Client,
+        schema: &Schema,
+        (after, mark): (Position, Mark),
+        now: Timestamp,
+        history_max: u64,
+    ) -> Result<(), Fault> {
+        let (cells, now, after) = (MarkCells::of(mark), Stamp(now), after.0.cast_signed());
+        let history_max = i64::try_from(history_max).unwrap_or(i64::MAX);
+        let mut row = self.typed().to_vec();
+        row.extend(cells.typed());
+        row.extend([
+            (&now as &(dyn tokio_postgres::types::ToSql + Sync), Type::TIMESTAMPTZ),
+            (&after, Type::INT8),
+            (&history_max, Type::INT8),
+        ]);
+        let moved = client.execute_typed(&schema.sql(MOVE_AND_REMEMBER), &row).await.or_fault()?;
+        self.one(moved)
+    }
+
+    /// Writes down why the group does not move on, or that it does.
+    pub(crate) async fn stop(
+        self,
+        client: &Client,
+        schema: &Schema,
+        stopped: Option<&Stopped>,
+    ) -> Result<(), Fault> {
+        let position = stopped.map(|stopped| stopped.position.0.cast_signed());
+        // A text of PostgreSQL's holds no NUL, and a panic's message may.
+        let reason = stopped.map(|stopped| stopped.reason.replace('\0', "\u{fffd}"));
+        let [group, revision, generation] = self.typed();
+        let row = [group, revision, generation, (&position, Type::INT8), (&reason, Type::TEXT)];
+        let stopped = client.execute_typed(&schema.sql(SET_STOPPED), &row).await.or_fault()?;
+        self.one(stopped)
+    }
+
+    /// When a position at or below the checkpoint was passed.
+    pub(crate) async fn passed(
+        self,
+        client: &Client,
+        schema: &Schema,
+        position: Position,
+    ) -> Result<Passed, Fault> {
+        let position = position.0.cast_signed();
+        let [group, revision, generation] = self.typed();
+        let asked = [group, revision, generation, (&position as _, Type::INT8)];
+        let held = client.query_typed_opt(&schema.sql(SELECT_PASSED), &asked).await.or_fault()?;
+        if let Some(row) = held {
+            return Ok(Passed::At(time_at(&row, 0)?));
+        }
+        let start =
+            client.query_typed_opt(&schema.sql(SELECT_HISTORY_START), &self.typed()).await.or_fault()?;
+        let start = start.map(|row| Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)?)));
+        Ok(match start.transpose().or_fault()? {
+            // The first move has number 1: when it is still there, nothing was forgotten.
+            Some((first, after)) if first > 1 && position <= after => Passed::Forgotten,
+            _ => Passed::WithTheEvent,
+        })
+    }
+
+    /// Forgets every move.
+    pub(crate) async fn forget(self, client: &Client, schema: &Schema) -> Result<(), Fault> {
+        client.execute_typed(&schema.sql(CLEAR_HISTORY), &self.typed()).await.or_fault()?;
+        Ok(())
+    }
+
+    /// The checkpoint's row is always there: an update that met none has met a damaged store.
+    fn one(self, rows: u64) -> Result<(), Fault> {
+        if rows == 1 { Ok(()) } else { Err(self.lost()) }
+    }
+
+    /// What is said of an attached group without a checkpoint.
+    pub(crate) fn lost(self) -> Fault {
+        damaged(format!("read model `{}` has lost its checkpoint", self.group))
+    }
+}
+
+/// The checkpoint of an attached group, which always has one.
+pub(crate) async fn existing(client: &Client, schema: &Schema, place: Place) -> Result<Checkpoint, Fault> {
+    place.read(client, schema).await?.ok_or_else(|| place.lost())
+}
+
+/// The checkpoint of a row that holds [`COLUMNS`] from a column on.
+pub(crate) fn checkpoint_of(row: &Row, from: usize) -> Result<Checkpoint, Fault> {
+    let number = |column: usize| {
+        let held = crate::fault::unsigned(row, from + column)?;
+        u32::try_from(held).map_err(|_| damaged("a checkpoint holds a number that there cannot be"))
+    };
+    let token = Token {
+        position: position_at(row, from)?,
+        epoch: Epoch(number(1)?),
+        fingerprint: Fingerprint(number(2)?),
+    };
+    let stopped: Option<i64> = row.try_get(from + 5).or_fault()?;
+    let reason: Option<String> = row.try_get(from + 6).or_fault()?;
+    Ok(Checkpoint {
+        mark: Mark { token, recorded_at: time_at(row, from + 3)? },
+        updated_at: time_at(row, from + 4)?,
+        stopped: stopped.map(|position| Stopped {
+            position: Position(position.cast_unsigned()),
+            reason: reason.unwrap_or_default(),
+        }),
+    })
+}

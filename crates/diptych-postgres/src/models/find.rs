@@ -1,0 +1,155 @@
+//! Reading rows with the checkpoint of the same snapshot. Read-only connections only.
+
+use super::attach::Attached;
+use super::checkpoint::{COLUMNS_COUNT, checkpoint_of, existing};
+use super::pipeline::together;
+use super::question::{self, Part};
+use super::rows::{Cells, Parameter, Typed, is_storable, key_cells, stored_row, values_of};
+use super::table::Table;
+use crate::fault::{OrFault, damaged};
+use crate::shared::Schema;
+use diptych_core::{Code, Fault};
+use diptych_query::{BucketDigest, Found, RawFind, RowRef, ScannedRow};
+use std::time::{Duration, Instant};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+const SELECT_DIGEST: &str = "SELECT bucket, rows, sum::text FROM diptych.digest \
+    WHERE table_name = $1 AND (rows <> 0 OR sum <> 0) ORDER BY bucket";
+
+/// Rows of one tenant, filtered and in order; ended at the deadline.
+///
+/// Everything is sent at once, from the beginning of the transaction to its end: should the caller go away,
+/// the connection is as it was all the same.
+pub(crate) async fn find(
+    client: &Client,
+    schema: &Schema,
+    attached: &Attached,
+    table: &Table,
+    asked: &RawFind,
+    deadline: Instant,
+) -> Result<Found, Fault> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Fault::transient(Code::TimedOut, "the query took longer than allowed"));
+    }
+    let parts = question::find(&table.name, table.schema, asked);
+    let begin = begin(left);
+    let (began, checkpoint, found, ended) = tokio::join!(
+        biased;
+        client.batch_execute(&begin),
+        existing(client, schema, attached.place),
+        together(parts.iter().map(|part| run(client, part))),
+        client.batch_execute("COMMIT"),
+    );
+    began.or_fault()?;
+    let checkpoint = checkpoint?;
+    let mut rows = Vec::new();
+    for held in found {
+        for row in held.or_fault()?.iter().take(asked.rows_max - rows.len()) {
+            rows.push(values_of(table.schema, row, 0)?.0);
+        }
+    }
+    ended.or_fault()?;
+    Ok(Found { rows, checkpoint, generation: attached.generation() })
+}
+
+/// One snapshot for checkpoint and rows, and a limit for each statement.
+fn begin(left: Duration) -> String {
+    // 0 would be no limit at all.
+    let millis = left.as_millis().clamp(1, i32::MAX as u128);
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {millis}")
+}
+
+async fn run(client: &Client, part: &Part) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let parameters: Vec<_> = part.parameters.iter().map(Parameter::typed).collect();
+    client.query_typed(&part.sql, &parameters).await
+}
+
+/// The row of one key and the checkpoint, by one statement.
+pub(crate) async fn get(
+    client: &Client,
+    schema: &Schema,
+    attached: &Attached,
+    table: &Table,
+    row: &RowRef,
+) -> Result<Found, Fault> {
+    if !row.key.iter().all(is_storable) {
+        let checkpoint = existing(client, schema, attached.place).await?;
+        return Ok(Found { rows: Vec::new(), checkpoint, generation: attached.generation() });
+    }
+    let key = key_parameters(table, row);
+    let mut parameters: Vec<Typed<'_>> = attached.place.typed().to_vec();
+    parameters.extend(key.iter().map(Parameter::typed));
+    let held = client.query_typed_opt(&table.select_with_checkpoint, &parameters).await.or_fault()?;
+    let held = held.ok_or_else(|| attached.place.lost())?;
+    let tenant: Option<&str> = held.try_get(COLUMNS_COUNT).or_fault()?;
+    let rows = match tenant {
+        Some(_) => vec![values_of(table.schema, &held, COLUMNS_COUNT + 1)?.0],
+        None => Vec::new(),
+    };
+    Ok(Found { rows, checkpoint: checkpoint_of(&held, 0)?, generation: attached.generation() })
+}
+
+/// Tenant and key as parameters, in the order of the key's physical columns.
+fn key_parameters(table: &Table, row: &RowRef) -> Vec<Parameter> {
+    key_cells(table.schema, &[row]).iter().map(first).collect()
+}
+
+fn first(cells: &Cells<'_>) -> Parameter {
+    match cells {
+        Cells::Integers(cells) => Parameter::Integer(cells[0]),
+        Cells::Ranks(cells) => Parameter::Rank(cells[0]),
+        Cells::Bools(cells) => Parameter::Bool(cells[0]),
+        Cells::Texts(cells) => Parameter::Text(cells[0].as_deref().map(str::to_owned)),
+        Cells::Times(cells) => Parameter::Time(cells[0]),
+        Cells::Bytes(cells) => Parameter::Bytes(cells[0].map(<[u8]>::to_vec)),
+    }
+}
+
+/// Rows of all tenants in order of tenant and key.
+pub(crate) async fn scan(
+    client: &Client,
+    table: &Table,
+    after: Option<&RowRef>,
+    rows_max: usize,
+) -> Result<Vec<ScannedRow>, Fault> {
+    let sql = if after.is_some() { &table.scan_after } else { &table.scan };
+    let mut place = after.map(|row| key_parameters(table, row)).unwrap_or_default();
+    place.push(Parameter::Integer(Some(i64::try_from(rows_max).unwrap_or(i64::MAX))));
+    let parameters: Vec<_> = place.iter().map(Parameter::typed).collect();
+    let rows = client.query_typed(sql, &parameters).await.or_fault()?;
+    rows.iter().map(|row| stored_row(table.schema, row)).collect()
+}
+
+/// The digest as kept: bucket, rows, sum; buckets without anything left out.
+pub(crate) async fn digest(
+    client: &Client,
+    schema: &Schema,
+    table: &Table,
+) -> Result<Vec<BucketDigest>, Fault> {
+    let sql = schema.sql(SELECT_DIGEST);
+    let rows = client.query_typed(&sql, &[(&table.name.name, Type::TEXT)]).await.or_fault()?;
+    let read = |row: &Row| {
+        let bucket: i16 = row.try_get(0).or_fault()?;
+        let sum: &str = row.try_get(2).or_fault()?;
+        let (Ok(bucket), Ok(sum)) = (u8::try_from(bucket), sum.parse()) else {
+            let message = format!("the digest of read model `{}` cannot be read", table.schema.name);
+            return Err(damaged(message));
+        };
+        Ok((bucket, row.try_get(1).or_fault()?, sum))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// How many rows a table has: as its digest counts them, or counted one by one where SQL of the author's
+/// keeps them, which has no digest.
+pub(crate) async fn row_count(client: &Client, schema: &Schema, table: &Table) -> Result<u64, Fault> {
+    let rows: i64 = if table.statements.is_some() {
+        let sql = format!("SELECT count(*) FROM {}", table.name.sql());
+        client.query_typed_one(&sql, &[]).await.and_then(|row| row.try_get(0)).or_fault()?
+    } else {
+        digest(client, schema, table).await?.iter().map(|(_, rows, _)| rows).sum()
+    };
+    Ok(u64::try_from(rows).unwrap_or(0))
+}

@@ -1,0 +1,179 @@
+//! One table of a declaration with its statements, written once.
+
+use super::rows::Kind;
+use super::sql::{self, Named};
+use super::{checkpoint, statements};
+use crate::fault::OrFault;
+use crate::shared;
+use diptych_core::{Code, Fault};
+use diptych_query::{AnyModel, Schema};
+use std::collections::BTreeMap;
+use tokio_postgres::Client;
+
+/// The statements that find rows by an indexed column.
+pub(crate) struct Finders {
+    /// By one of some values.
+    pub(crate) holding: String,
+    /// By holding none.
+    pub(crate) without: String,
+}
+
+/// The table of one declaration.
+pub(crate) struct Table {
+    pub(crate) schema: &'static Schema,
+    pub(crate) name: Named,
+    /// The columns that the key does not hold.
+    pub(crate) settable: Vec<usize>,
+    /// The types of all physical columns.
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) insert: String,
+    pub(crate) copy: String,
+    pub(crate) update: String,
+    pub(crate) delete: String,
+    pub(crate) select_rows: String,
+    pub(crate) select_tombstones: String,
+    /// By column, for those that an index begins with.
+    pub(crate) select_matching: BTreeMap<usize, Finders>,
+    pub(crate) select_with_checkpoint: String,
+    pub(crate) upsert_tombstones: String,
+    pub(crate) delete_tombstones: String,
+    pub(crate) sweep_tombstones: String,
+    pub(crate) scan: String,
+    pub(crate) scan_after: String,
+    indexes: Vec<String>,
+    /// The author's own SQL, where that keeps the rows.
+    pub(crate) statements: Option<Vec<String>>,
+}
+
+impl Table {
+    /// Writes the statements of a table.
+    pub(crate) fn new(schema: &'static Schema, name: Named) -> Result<Self, Fault> {
+        if let Some(column) = sql::clashing_column(schema) {
+            let message = format!(
+                "read model `{}` cannot have a column {column}: its table needs that name, or it is too long",
+                schema.name
+            );
+            return Err(Fault::permanent(Code::ServiceInvalid, message));
+        }
+        let finders = |column| Finders {
+            holding: sql::select_matching(&name, schema, column),
+            without: sql::select_without(&name, schema, column),
+        };
+        let matching = (0..schema.columns.len()).filter(|column| schema.is_indexed(*column));
+        Ok(Self {
+            schema,
+            settable: sql::settable(schema),
+            kinds: sql::row_kinds(schema),
+            insert: sql::insert(&name, schema),
+            copy: sql::copy(&name, schema),
+            update: sql::update(&name, schema),
+            delete: sql::delete(&name, schema),
+            select_rows: sql::select_rows(&name, schema),
+            select_tombstones: sql::select_tombstones(&name, schema),
+            select_matching: matching.map(|column| (column, finders(column))).collect(),
+            select_with_checkpoint: sql::select_with_checkpoint(&name, schema, checkpoint::COLUMNS),
+            upsert_tombstones: sql::upsert_tombstones(&name, schema),
+            delete_tombstones: sql::delete(&name.tombstones(), schema),
+            sweep_tombstones: sql::sweep_tombstones(&name),
+            scan: sql::scan(&name, schema, false),
+            scan_after: sql::scan(&name, schema, true),
+            indexes: sql::create_indexes(&name, schema),
+            statements: None,
+            name,
+        })
+    }
+
+    /// The table of a model, with the statements that keep its rows where it has any.
+    pub(crate) fn of(model: &dyn AnyModel, name: Named) -> Result<Self, Fault> {
+        let schema = model.schema();
+        let kept = model.statements().map(|statements| statements::of(schema, &name, statements));
+        Ok(Self { statements: kept.transpose()?, ..Self::new(schema, name)? })
+    }
+
+    /// Makes the table and its tombstones. Its indexes come with its first rows.
+    pub(crate) async fn create(&self, client: &Client) -> Result<(), Fault> {
+        let table = sql::create_table(&self.name, self.schema, self.statements.is_some());
+        let tombstones = sql::create_tombstones(&self.name, self.schema);
+        client.batch_execute(&format!("{table}; {tombstones}")).await.or_fault()
+    }
+
+    /// Makes the secondary indexes, once there are rows: many at once are faster written without.
+    pub(crate) async fn create_indexes(&self, client: &Client) -> Result<(), Fault> {
+        if self.indexes.is_empty() {
+            return Ok(());
+        }
+        client.batch_execute(&self.indexes.join("; ")).await.or_fault()
+    }
+
+    /// Tells the planner what a table holds that was filled at once.
+    pub(crate) async fn analyze(&self, client: &Client) -> Result<(), Fault> {
+        client.batch_execute(&format!("ANALYZE {}", self.name.sql())).await.or_fault()
+    }
+
+    /// Removes every row and tombstone. Not by TRUNCATE, which snapshots that are older would see.
+    pub(crate) async fn empty(&self, client: &Client) -> Result<(), Fault> {
+        let (rows, tombstones) = (self.name.sql(), self.name.tombstones().sql());
+        client.batch_execute(&format!("DELETE FROM {rows}; DELETE FROM {tombstones}")).await.or_fault()
+    }
+
+    /// Makes the view that shows the serving rows under the model's plain name. One that cannot be replaced,
+    /// because something of somebody else's depends on it, is left as it is.
+    pub(crate) async fn show(&self, client: &Client, schema: &shared::Schema) -> Result<(), Fault> {
+        const KEEP: &str = "ROLLBACK TO SAVEPOINT diptych_view; RELEASE SAVEPOINT diptych_view";
+        let suffix = if RESERVED.contains(&self.schema.name) { "_rows" } else { "" };
+        let view = Named::new(schema, &format!("{}{suffix}", self.schema.name));
+        let create = sql::create_view(&view, &self.name, self.schema);
+        let statements = format!("DROP VIEW IF EXISTS {}; {create}", view.sql());
+        client.batch_execute("SAVEPOINT diptych_view").await.or_fault()?;
+        let Err(error) = client.batch_execute(&statements).await else {
+            return client.batch_execute("RELEASE SAVEPOINT diptych_view").await.or_fault();
+        };
+        if crate::fault::is_lost(&error) {
+            return Err(crate::fault::storage(error));
+        }
+        tracing::warn!(model = self.schema.name, %error, "the view for people was left as it is");
+        client.batch_execute(KEEP).await.or_fault()
+    }
+}
+
+/// Names that the store needs for itself.
+const RESERVED: &[&str] = &[
+    "actor",
+    "audit",
+    "category",
+    "checkpoint",
+    "checkpoint_history",
+    "command",
+    "command_key",
+    "command_name",
+    "command_refused",
+    "digest",
+    "event",
+    "event_stream",
+    "event_type",
+    "fact",
+    "generation",
+    "head",
+    "migration",
+    "page_key",
+    "policy",
+    "projection_checkpoint",
+    "stream",
+    "tenant",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::RESERVED;
+    use std::path::Path;
+
+    #[test]
+    fn every_object_of_the_store_keeps_its_name() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema");
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(RESERVED.contains(&name), "`{name}` is missing");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+-- A stream in order, and no version twice.
+CREATE UNIQUE INDEX event_stream ON diptych.event (stream, version);

@@ -1,0 +1,75 @@
+//! A command as it waits for the writer, with what its caller's task could do for it already. Knows nothing
+//! of SQL.
+
+use diptych_command::{CommandHeader, Commit, Effect, RefusedFor};
+use diptych_core::{Metadata, SharedText, StreamRef, Version};
+use std::sync::Arc;
+
+/// What was asked, in the forms in which it is written. A group that failed is tried again from these.
+pub(super) struct Prepared {
+    pub(super) header: CommandHeader,
+    /// The stream, as its facts will share it.
+    pub(super) stream: Arc<StreamRef>,
+    /// What will stand beside each event.
+    pub(super) metadata: SharedText,
+    pub(super) effect: PreparedEffect,
+}
+
+/// An [`Effect`] whose texts are shared.
+pub(super) enum PreparedEffect {
+    Append { base: Version, events: Vec<PreparedEvent> },
+    Reject { base: Version, name: String, data: String },
+    Refuse { reason: RefusedFor, version: Version },
+}
+
+/// An event on its way.
+pub(super) struct PreparedEvent {
+    pub(super) name: &'static str,
+    pub(super) schema_version: u32,
+    pub(super) payload: SharedText,
+}
+
+impl Prepared {
+    pub(super) fn of(commit: Commit) -> Self {
+        let Commit { header, effect } = commit;
+        let metadata = match &effect {
+            Effect::Append { events, .. } if !events.is_empty() => metadata(&header),
+            _ => String::new(),
+        };
+        let effect = match effect {
+            Effect::Append { base, events } => {
+                let events = events.into_iter().map(|event| PreparedEvent {
+                    name: event.name,
+                    schema_version: event.schema_version,
+                    payload: event.payload.into(),
+                });
+                PreparedEffect::Append { base, events: events.collect() }
+            }
+            Effect::Reject { base, name, data } => PreparedEffect::Reject { base, name, data },
+            Effect::Refuse { reason, version } => PreparedEffect::Refuse { reason, version },
+        };
+        let stream = Arc::new(header.stream.clone());
+        Self { header, stream, metadata: metadata.into(), effect }
+    }
+
+    /// The types of its events.
+    pub(super) fn types(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let events: &[PreparedEvent] = match &self.effect {
+            PreparedEffect::Append { events, .. } => events,
+            PreparedEffect::Reject { .. } | PreparedEffect::Refuse { .. } => &[],
+        };
+        events.iter().map(|event| (event.name, event.schema_version))
+    }
+}
+
+/// What stands beside each event of a command.
+fn metadata(header: &CommandHeader) -> String {
+    let metadata = Metadata {
+        actor: header.actor.clone(),
+        command: header.id.clone(),
+        correlation: header.correlation.clone(),
+        causation: header.causation.clone(),
+        policy: header.policy.as_ref().map(|policy| policy.0.clone().into_owned()),
+    };
+    metadata.encode()
+}

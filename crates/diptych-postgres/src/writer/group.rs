@@ -1,0 +1,182 @@
+//! One group of commands: one transaction under the lock of the head, one commit.
+
+use super::command::Prepared;
+use super::decide::{Decided, Decision, Found, Standing, decide};
+use super::intern::Interned;
+use super::write::{find, write};
+use super::{Appending, State, Writer};
+use crate::fault::{damaged, is_a_race, is_about_the_row, is_lost, storage, unsigned};
+use crate::log::head_of;
+use crate::models::{InlineFailure, InlineGroup};
+use crate::shared::Shared;
+use crate::time::Stamp;
+use diptych_core::{Code, Fault, Timestamp};
+use diptych_query::Mark;
+use std::time::Instant;
+use tokio_postgres::{Client, Error, Row};
+
+const COMMIT: &str = "COMMIT";
+/// Why a whole group failed. The transaction may still be open.
+pub(super) struct GroupFailure {
+    pub(super) fault: Fault,
+    pub(super) remedy: Remedy,
+}
+
+/// What is to be done with the commands of a failed group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Remedy {
+    /// Nothing was committed, and the cause may have passed: the same once more.
+    Again,
+    /// Nothing was committed, and one of them is to blame: each by itself.
+    Alone,
+    /// Nothing was committed, and trying again here does not help.
+    Tell,
+    /// Only the ledger knows whether it was committed.
+    Unknown,
+}
+
+impl Writer {
+    /// Commits a group. Every command has its own decision, unless the whole group failed.
+    pub(super) async fn commit_group(
+        &mut self,
+        appending: &Appending,
+        commands: &[Prepared],
+    ) -> Result<Vec<Decision>, GroupFailure> {
+        let Appending { connection, statements } = appending;
+        let client: &Client = connection;
+        let Self { shared, state, inline, begin, .. } = self;
+        let State { interned, over_budget } = state;
+        let (standing, found) = lock_and_find(appending, shared, begin, interned, commands).await?;
+        let now = shared.clock.now().max(standing.latest);
+        for group in inline.iter_mut() {
+            group.prepare(client, shared, standing.head, now).await?;
+        }
+        let decided = decide(shared.identity, interned, standing, found, now, commands)?;
+        let head = decided.standing.head;
+        write(client, statements, &decided, now).await?;
+        if head != standing.head && inline.iter().any(InlineGroup::is_live) {
+            let started = Instant::now();
+            fold(client, shared, inline, standing.head, &decided, now).await?;
+            over_budget.note(started.elapsed(), shared.limits.inline_budget, now);
+        }
+        // INVARIANT: it is sent only when every other statement has succeeded. It does not travel with them,
+        // although that would save a journey: one that could not even be sent would be missing from what is
+        // committed.
+        client.batch_execute(COMMIT).await.map_err(GroupFailure::committing)?;
+        let decisions = decided.decisions;
+        if head != standing.head {
+            self.shared.appended.send_replace(head.position());
+        }
+        self.announce(head);
+        Ok(decisions)
+    }
+
+    /// Tells everyone who waits where the head and the inline groups are.
+    fn announce(&mut self, head: Mark) {
+        for group in &mut self.inline {
+            group.committed(head.position());
+        }
+        self.shared.see_head(head);
+    }
+}
+
+/// Opens the transaction, locks the head, and asks for what the decisions need.
+async fn lock_and_find(
+    appending: &Appending,
+    shared: &Shared,
+    begin: &str,
+    interned: &mut Interned,
+    commands: &[Prepared],
+) -> Result<(Standing, Found), GroupFailure> {
+    let Appending { connection, statements } = appending;
+    let client: &Client = connection;
+    if interned.knows(commands) {
+        let (begun, locked, found) = tokio::join!(
+            biased;
+            client.batch_execute(begin),
+            statements.lock_head.query(client, &[]),
+            find(client, statements, interned, commands),
+        );
+        begun?;
+        return Ok((standing(shared, &locked?)?, found?));
+    }
+    let (begun, locked) =
+        tokio::join!(biased; client.batch_execute(begin), statements.lock_head.query(client, &[]));
+    begun?;
+    let standing = standing(shared, &locked?)?;
+    interned.learn(client, &shared.schema, commands).await?;
+    Ok((standing, find(client, statements, interned, commands).await?))
+}
+
+/// Where the log stands. One that has begun a new life since this process started is not this process's any
+/// more.
+fn standing(shared: &Shared, rows: &[Row]) -> Result<Standing, GroupFailure> {
+    let row = rows.first().ok_or_else(|| damaged("the log has lost its head"))?;
+    let epoch = unsigned(row, 6)?;
+    if epoch != u64::from(shared.identity.epoch.0) {
+        let message = format!(
+            "the log is in epoch {epoch} and this process knows epoch {}: start it again",
+            shared.identity.epoch.0
+        );
+        return Err(Fault::permanent(Code::LogDiffers, message).into());
+    }
+    let Stamp(latest) = row.try_get(3)?;
+    Ok(Standing {
+        head: head_of(shared.identity, row)?,
+        latest,
+        stream: row.try_get(4)?,
+        command: row.try_get(5)?,
+    })
+}
+
+/// Folds what the group appends into every inline group that stands at the head.
+async fn fold(
+    client: &Client,
+    shared: &Shared,
+    inline: &mut [InlineGroup],
+    from: Mark,
+    decided: &Decided<'_>,
+    now: Timestamp,
+) -> Result<(), GroupFailure> {
+    let facts: Vec<_> = decided.events.iter().map(|new| new.fact.clone()).collect();
+    for group in inline.iter_mut().filter(|group| group.is_live()) {
+        match group.fold(client, shared, from, decided.standing.head, &facts, now).await {
+            Ok(()) => {}
+            Err(InlineFailure::Command(fault)) => return Err(GroupFailure { fault, remedy: Remedy::Alone }),
+            Err(InlineFailure::Store(fault)) => return Err(fault.into()),
+        }
+    }
+    Ok(())
+}
+
+impl From<Fault> for GroupFailure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, remedy: Remedy::Tell }
+    }
+}
+
+impl From<Error> for GroupFailure {
+    fn from(error: Error) -> Self {
+        let remedy = if is_lost(&error) || is_a_race(&error) {
+            Remedy::Again
+        } else if is_about_the_row(&error) {
+            Remedy::Alone
+        } else {
+            Remedy::Tell
+        };
+        Self { fault: storage(error), remedy }
+    }
+}
+
+impl GroupFailure {
+    /// After the commit was sent, a lost connection says nothing of what became of it; an answer of
+    /// PostgreSQL does.
+    fn committing(error: Error) -> Self {
+        if is_lost(&error) { Self { fault: storage(error), remedy: Remedy::Unknown } } else { error.into() }
+    }
+
+    /// What is told where a group's task has met a defect.
+    pub(super) fn defect() -> Self {
+        damaged("the writer met a defect and rolled back").into()
+    }
+}

@@ -1,0 +1,8 @@
+//! The PostgreSQL store runs the published suites.
+
+mod harness;
+
+use diptych_conformance::conformance_suite;
+use harness::PostgresHarness;
+
+conformance_suite!(PostgresHarness::new());

@@ -1,0 +1,23 @@
+//! Random histories over the PostgreSQL store, and the proof that the suites notice when it is broken on
+//! purpose.
+
+mod harness;
+
+use diptych_conformance::defects::Defect;
+use diptych_conformance::{passed, stateful};
+use harness::PostgresHarness;
+
+/// Enough histories to meet a crash at most kinds of step, in seconds.
+const HISTORIES: u32 = 16;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_defect_is_caught() {
+    for defect in Defect::ALL {
+        passed(defect.must_be_caught(PostgresHarness::new).await);
+    }
+}
+
+#[test]
+fn random_histories_agree_with_the_oracle() {
+    passed(stateful::histories(PostgresHarness::new, HISTORIES));
+}

@@ -1,0 +1,100 @@
+//! The stores that a service can run on, behind one seam: the ports of both panels and what an operator asks.
+
+use crate::{Config, Place};
+use diptych_command::EventStore;
+use diptych_core::{BoxFuture, Clock, Code, Fault};
+use diptych_postgres::{PostgresOptions, PostgresStore};
+use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress};
+use diptych_sqlite::{SqliteOptions, SqliteStore};
+use std::sync::Arc;
+
+/// A store with everything that a service needs of it.
+pub trait Store: EventStore + Feed + ModelStore {
+    /// The key that signs page tokens.
+    fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>>;
+
+    /// Counts for an operator.
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, Fault>>;
+
+    /// Commits what waits and lets go of everything.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Counts of a store, for an operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// How many streams have an event.
+    pub streams: u64,
+    /// How many commands the audit knows.
+    pub commands: u64,
+    /// The size of the log, in bytes.
+    pub log_bytes: u64,
+}
+
+impl Store for SqliteStore {
+    fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>> {
+        Box::pin(async move { Self::page_key(self) })
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, Fault>> {
+        Box::pin(async move {
+            let diptych_sqlite::Statistics { streams, commands, log_bytes, .. } = self.statistics().await?;
+            Ok(Counts { streams, commands, log_bytes })
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::close(self))
+    }
+}
+
+impl Store for PostgresStore {
+    fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>> {
+        Box::pin(Self::page_key(self))
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, Fault>> {
+        Box::pin(async move {
+            let diptych_postgres::Statistics { streams, commands, log_bytes, .. } = self.statistics().await?;
+            Ok(Counts { streams, commands, log_bytes })
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::close(self))
+    }
+}
+
+/// Opens the store that a configuration names.
+pub(crate) async fn open(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    groups: &[Arc<Group>],
+    progress: &Arc<Progress>,
+) -> Result<Arc<dyn Store>, Fault> {
+    let inline: Vec<_> = groups.iter().filter(|group| group.mode() == Mode::Inline).cloned().collect();
+    let (clock, progress) = (Arc::clone(clock), Arc::clone(progress));
+    match &config.store {
+        Place::Directory(directory) => {
+            let mut options = SqliteOptions::at(directory, clock);
+            options.durability = config.durability;
+            options.limits = config.sqlite.clone();
+            (options.inline, options.progress) = (inline, progress);
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
+            let opened = opened.map_err(|error| {
+                Fault::permanent(Code::Internal, "opening the store failed").because(error)
+            })?;
+            Ok(opened? as Arc<dyn Store>)
+        }
+        Place::Postgres(database) => {
+            let mut options = PostgresOptions::at(&database.url, clock);
+            options.reader_url.clone_from(&database.reader_url);
+            options.notify = database.notify.clone();
+            options.root_certificates.clone_from(&database.root_certificates);
+            options.schema.clone_from(&database.schema);
+            options.limits = config.postgres.clone();
+            (options.inline, options.progress) = (inline, progress);
+            Ok(PostgresStore::open(options).await? as Arc<dyn Store>)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A service on the production store: the same code, the same promises.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+use diptych::prelude::*;
+use diptych::{Database, Place};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+#[derive(Id)]
+struct JarId(String);
+
+#[derive(Clone, Debug, PartialEq, Event)]
+#[event(category = "jar", owner = "kitchen")]
+enum JarEvent {
+    Filled { spoons: i64 },
+    Emptied,
+}
+
+#[derive(Clone, Debug, PartialEq, Command)]
+enum JarCommand {
+    Fill { spoons: i64 },
+    Empty,
+}
+
+#[derive(Clone, Debug, PartialEq, Rejection)]
+enum JarRejection {
+    #[reject("the jar is empty")]
+    JarEmpty,
+}
+
+#[derive(Default, Data)]
+struct Jar {
+    spoons: i64,
+}
+
+impl Decider for Jar {
+    type Command = JarCommand;
+    type Event = JarEvent;
+    type Rejection = JarRejection;
+
+    fn decide(&self, command: JarCommand, _: &Context) -> Result<Vec<JarEvent>, JarRejection> {
+        match command {
+            JarCommand::Fill { spoons } => Ok(vec![JarEvent::Filled { spoons }]),
+            JarCommand::Empty if self.spoons == 0 => Err(JarRejection::JarEmpty),
+            JarCommand::Empty => Ok(vec![JarEvent::Emptied]),
+        }
+    }
+
+    fn evolve(self, event: &JarEvent) -> Self {
+        match event {
+            JarEvent::Filled { spoons } => Self { spoons: self.spoons + spoons },
+            JarEvent::Emptied => Self { spoons: 0 },
+        }
+    }
+}
+
+macro_rules! shelf {
+    ($name:ident, $table:literal $($mode:tt)*) => {
+        /// What is in each jar that is not empty.
+        #[derive(Clone, Debug, PartialEq, ReadModel)]
+        #[read_model(name = $table, revision = 1, owner = "kitchen" $($mode)*)]
+        struct $name {
+            #[key]
+            jar: JarId,
+            #[sort]
+            spoons: i64,
+        }
+
+        impl Projection for $name {
+            type Event = JarEvent;
+
+            fn route(fact: &Fact<JarEvent>) -> Route<Self> {
+                Route::key(fact.id())
+            }
+
+            fn project(row: Option<Self>, fact: &Fact<JarEvent>) -> Option<Self> {
+                match &fact.event {
+                    JarEvent::Filled { spoons } => {
+                        let held = row.map_or(0, |row| row.spoons);
+                        Some(Self { jar: fact.id(), spoons: held + spoons })
+                    }
+                    JarEvent::Emptied => None,
+                }
+            }
+        }
+    };
+}
+
+shelf!(Shelf, "shelf");
+shelf!(InlineShelf, "inline_shelf", inline, contract = "strong");
+shelf!(LazyShelf, "lazy_shelf", on_demand);
+
+/// Spoons that were ever put into a jar.
+#[derive(Clone, Debug, PartialEq, ReadModel)]
+#[read_model(name = "ever", revision = 1, owner = "kitchen")]
+struct Ever {
+    #[key]
+    jar: JarId,
+    spoons: i64,
+}
+
+impl SqlProjection for Ever {
+    type Event = JarEvent;
+
+    fn statements(dialect: Dialect) -> &'static [&'static str] {
+        match dialect {
+            Dialect::Postgres => &["INSERT INTO {table} (tenant_id, jar, spoons) \
+                SELECT tenant_id, key, sum((payload::json ->> 'spoons')::bigint) FROM facts \
+                WHERE type = 'Filled' GROUP BY tenant_id, key \
+                ON CONFLICT (tenant_id, jar) DO UPDATE SET spoons = {table}.spoons + excluded.spoons"],
+            _ => &[],
+        }
+    }
+}
+
+fn service() -> Service {
+    Service::new("kitchen")
+        .decider::<Jar>()
+        .read_model::<Shelf>()
+        .read_model::<InlineShelf>()
+        .read_model::<LazyShelf>()
+        .sql_read_model::<Ever>()
+}
+
+/// A schema of its own in the private server of the test run.
+fn fresh() -> Place {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let url = std::env::var("DIPTYCH_POSTGRES_URL")
+        .unwrap_or_else(|_| panic!("there is no PostgreSQL to test on: run `cargo xtask test`"));
+    let schema = format!("kitchen_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    Place::Postgres(Database { schema, ..Database::at(url) })
+}
+
+async fn give(running: &Running, jar: &str, command: JarCommand) -> Token {
+    let request = Request::by(running.principal()).to(&JarId::new(jar), command);
+    running.commands().handle::<Jar>(request).await.unwrap().token
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+async fn rows<M: ReadModel>(running: &Running, token: Token) -> Vec<M> {
+    let answer = running.queries().find(running.principal(), M::find().at_least(token).wait(LONG)).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.freshness.caught_up_to_requested_position, Some(true), "{:?}", answer.health);
+    answer.value.items
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_mode_follows_over_restarts_and_rebuilds() {
+    let place = fresh();
+    let running = service().open(Config::at(place.clone())).await.unwrap();
+    give(&running, "tea", JarCommand::Fill { spoons: 2 }).await;
+    let token = give(&running, "salt", JarCommand::Fill { spoons: 1 }).await;
+    assert_eq!(rows::<InlineShelf>(&running, token).await.len(), 2);
+    assert_eq!(rows::<Shelf>(&running, token).await.len(), 2);
+    running.projector().drain("lazy_shelf").await.unwrap();
+    assert_eq!(rows::<LazyShelf>(&running, token).await.len(), 2);
+    let request = Request::by(running.principal()).to(&JarId::new("rice"), JarCommand::Empty);
+    let refused = running.commands().handle::<Jar>(request).await.unwrap_err();
+    assert!(matches!(refused, HandleError::Rejected(JarRejection::JarEmpty)), "{refused}");
+    running.stop().await.unwrap();
+
+    let running = service().open(Config::at(place)).await.unwrap();
+    give(&running, "salt", JarCommand::Empty).await;
+    let token = give(&running, "tea", JarCommand::Fill { spoons: 3 }).await;
+    running.projector().drain("lazy_shelf").await.unwrap();
+    let five = JarId::new("tea");
+    assert_eq!(rows::<InlineShelf>(&running, token).await, [InlineShelf { jar: five.clone(), spoons: 5 }]);
+    assert_eq!(rows::<Shelf>(&running, token).await, [Shelf { jar: five.clone(), spoons: 5 }]);
+    assert_eq!(rows::<LazyShelf>(&running, token).await, [LazyShelf { jar: five, spoons: 5 }]);
+    assert_eq!(rows::<Ever>(&running, token).await.len(), 2);
+    for model in ["shelf", "inline_shelf", "lazy_shelf"] {
+        running.projector().reset(model).await.unwrap();
+        running.projector().drain(model).await.unwrap();
+        for report in running.projector().verify(model, 10).await.unwrap() {
+            assert!(report.is_clean() && report.rows_actual == 1, "{report:#?}");
+        }
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_one_process_is_honoured_by_another() {
+    let place = fresh();
+    let one = service().open(Config::at(place.clone())).await.unwrap();
+    let other = service().open(Config { follow: false, ..Config::at(place) }).await.unwrap();
+    for spoons in 1..=10 {
+        let token = give(&other, "tea", JarCommand::Fill { spoons }).await;
+        assert_eq!(rows::<Shelf>(&one, token).await[0].spoons, (1..=spoons).sum::<i64>());
+        assert_eq!(rows::<Shelf>(&other, token).await[0].spoons, (1..=spoons).sum::<i64>());
+    }
+    other.stop().await.unwrap();
+    one.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told_without_its_password() {
+    let place = Place::from_text("postgres://me:secret@127.0.0.1:1/nowhere");
+    let mut config = Config::at(place);
+    config.postgres.connect_timeout = Duration::from_millis(500);
+    let fault = service().open(config).await.err().expect("nobody listens there");
+    assert!(!format!("{fault:?} {fault}").contains("secret"), "{fault:?}");
+}
