@@ -119,6 +119,33 @@ impl Projection for FragileShelf {
     }
 }
 
+/// A model with two mistakes: it cannot take thirteen spoons, and routes a hundred to more rows than it may.
+#[derive(Clone, Debug, PartialEq, ReadModel)]
+#[read_model(name = "greedy_shelf", revision = 1, owner = "kitchen", on_demand)]
+struct GreedyShelf {
+    #[key]
+    jar: JarId,
+    spoons: i64,
+}
+
+impl Projection for GreedyShelf {
+    type Event = JarEvent;
+
+    fn route(fact: &Fact<JarEvent>) -> Route<Self> {
+        match fact.event {
+            JarEvent::Filled { spoons: 100 } => {
+                Route::keys((0..20_000).map(|jar| JarId::new(jar.to_string())))
+            }
+            _ => Route::key(fact.id()),
+        }
+    }
+
+    fn project(row: Option<Self>, fact: &Fact<JarEvent>) -> Option<Self> {
+        assert!(fact.event != JarEvent::Filled { spoons: 13 }, "thirteen spoons");
+        level(row.map(|row| row.spoons), &fact.event).map(|spoons| Self { jar: fact.id(), spoons })
+    }
+}
+
 /// How often each jar was filled, and all of them: one fact makes two rows.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(name = "fill_count", revision = 1, owner = "kitchen")]
@@ -160,6 +187,7 @@ fn service() -> Service {
         .read_model::<InlineShelf>()
         .read_model::<LazyShelf>()
         .read_model::<FragileShelf>()
+        .read_model::<GreedyShelf>()
         .read_model::<FillCount>()
 }
 
@@ -262,6 +290,24 @@ async fn a_fact_that_cannot_be_folded_stops_its_model_alone_and_visibly() {
     let find = FragileShelf::find().at_least(bad.token).wait(LONG);
     let answer = running.queries().find(running.principal(), find).await.unwrap();
     assert_eq!((answer.value.items[0].spoons, answer.health), (14, Health::Live));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failure_does_not_hide_an_earlier_one() {
+    let folder = Folder::new();
+    let mut config = Config { follow: false, ..Config::at(folder.path()) };
+    config.projector.retry_pause_min = Duration::from_millis(1);
+    let running = service().open(config).await.unwrap();
+    for spoons in [1, 2, 13, 3, 100] {
+        fill(&running, "tea", spoons).await;
+    }
+    // The last fact cannot be routed, which shows before any is folded; the third stops the model all the
+    // same.
+    running.projector().drain("greedy_shelf").await.unwrap_err();
+    let (freshness, health) = running.queries().freshness("greedy_shelf").await.unwrap();
+    assert_eq!(freshness.projection_position, Position(2));
+    assert!(matches!(health, Health::Stopped { position: Position(3), .. }), "{health:?}");
     running.stop().await.unwrap();
 }
 
