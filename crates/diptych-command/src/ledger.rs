@@ -2,8 +2,8 @@
 
 use crate::RawCommand;
 use diptych_core::{
-    Actor, CausationId, CommandId, CorrelationId, ExpectedVersion, PolicyVersion, StreamRef, Timestamp,
-    Token, Version,
+    Actor, CausationId, CommandId, CorrelationId, ExpectedVersion, Metadata, PolicyVersion, StreamRef,
+    Timestamp, Token, Version,
 };
 
 /// 128 bits that tell whether two commands under one key ask for the same thing.
@@ -52,6 +52,21 @@ pub struct CommandHeader {
     pub policy: Option<PolicyVersion>,
     /// When it happens, by the server or by the import.
     pub occurred_at: Timestamp,
+}
+
+impl CommandHeader {
+    /// What stands beside each of its events, as text.
+    #[must_use]
+    pub fn metadata(&self) -> String {
+        let metadata = Metadata {
+            actor: self.actor.clone(),
+            command: self.id.clone(),
+            correlation: self.correlation.clone(),
+            causation: self.causation.clone(),
+            policy: self.policy.as_ref().map(|policy| policy.0.clone().into_owned()),
+        };
+        metadata.encode()
+    }
 }
 
 /// What became of a command.

@@ -2,7 +2,7 @@
 
 use diptych_command::{CommandHeader, CommandRecord, Outcome};
 use diptych_core::{
-    Code, CommandId, Epoch, EventName, Fault, Fingerprint, Metadata, NewEvent, Position, RawFact, SharedText,
+    Code, CommandId, Epoch, EventName, Fault, Fingerprint, NewEvent, Position, RawFact, SharedText,
     StreamRef, Tenant, Timestamp, Token, Version,
 };
 use diptych_query::{Block, Categories, Mark};
@@ -102,14 +102,7 @@ impl Log {
         events: Vec<NewEvent>,
         now: Timestamp,
     ) -> Vec<Arc<RawFact>> {
-        let metadata = Metadata {
-            actor: header.actor.clone(),
-            command: header.id.clone(),
-            correlation: header.correlation.clone(),
-            causation: header.causation.clone(),
-            policy: header.policy.as_ref().map(|policy| policy.0.to_string()),
-        };
-        let metadata: SharedText = metadata.encode().into();
+        let metadata: SharedText = header.metadata().into();
         let stream = Arc::new(header.stream.clone());
         let head = self.head().position();
         let numbered = events.into_iter().zip(1..);

@@ -1,7 +1,7 @@
 //! The tables of a group with their checkpoint, and the one definition of how rows are filtered and ordered.
 
 use crate::log::Log;
-use diptych_core::{Code, Fault, Position, Tenant, Timestamp, Value};
+use diptych_core::{Code, Fault, Position, Timestamp, Value};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
 use diptych_query::{
     Checkpoint, ColumnSpec, Condition, Direction, Fold, FoldError, Group, Mark, Operator, RawFind, RowRef,
@@ -206,10 +206,7 @@ struct Place(RowRef);
 
 impl Ord for Place {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_tenant = Tenant::cmp(&self.0.tenant, &other.0.tenant);
-        let mut keys = self.0.key.iter().zip(&other.0.key);
-        let by_key = keys.find_map(|(a, b)| Some(a.portable_cmp(b)).filter(|order| order.is_ne()));
-        by_tenant.then(by_key.unwrap_or(Ordering::Equal))
+        self.0.table_cmp(&other.0)
     }
 }
 

@@ -20,4 +20,4 @@ mod time;
 mod writer;
 
 pub use options::{Notify, PostgresLimits, PostgresOptions};
-pub use store::{PostgresStore, Statistics};
+pub use store::PostgresStore;

@@ -15,7 +15,7 @@ use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore}
 use diptych_core::{
     BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
 };
-use diptych_query::{Block, Categories, Feed, Mark, PageKey};
+use diptych_query::{Block, Categories, Feed, Mark, PageKey, Statistics};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -31,21 +31,6 @@ pub struct PostgresStore {
     pub(crate) models: Models,
     writer: Arc<WriterHandle>,
     listener: Listener,
-}
-
-/// Counts of a store, for an operator.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Statistics {
-    /// How many events the log holds.
-    pub events: u64,
-    /// How many streams have an event.
-    pub streams: u64,
-    /// How many commands the audit knows.
-    pub commands: u64,
-    /// The size of the log's tables and indexes.
-    pub log_bytes: u64,
-    /// The size of the read models' tables and indexes.
-    pub model_bytes: u64,
 }
 
 /// The ways to the database.

@@ -81,3 +81,18 @@ pub trait Feed: Send + Sync + 'static {
     /// Wakes whenever the head moves.
     fn watch(&self) -> watch::Receiver<Position>;
 }
+
+/// Counts of a store, for an operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Statistics {
+    /// How many events the log holds.
+    pub events: u64,
+    /// How many streams have an event.
+    pub streams: u64,
+    /// How many commands the audit knows.
+    pub commands: u64,
+    /// The size of the log with its ledger, in bytes.
+    pub log_bytes: u64,
+    /// The size of the read models, in bytes.
+    pub model_bytes: u64,
+}

@@ -267,16 +267,14 @@ impl Group {
             if kept_by_sql && *mode == Mode::Inline {
                 return Err(GroupError::InlineBySql { model });
             }
-            let earlier = |sibling: &str| models[..index].iter().any(|held| held.schema().name == sibling);
-            if let Some(sibling) = reads.iter().map(|schema| schema.name).find(|name| !earlier(name)) {
-                return Err(GroupError::SiblingMissing { model, sibling });
-            }
-            let by_sql = |sibling: &str| {
-                let found = models[..index].iter().find(|held| held.schema().name == sibling);
-                found.is_some_and(|held| held.statements().is_some())
-            };
-            if let Some(sibling) = reads.iter().map(|schema| schema.name).find(|name| by_sql(name)) {
-                return Err(GroupError::SiblingKeptBySql { model, sibling });
+            for sibling in reads.iter().map(|schema| schema.name) {
+                match models[..index].iter().find(|held| held.schema().name == sibling) {
+                    None => return Err(GroupError::SiblingMissing { model, sibling }),
+                    Some(held) if held.statements().is_some() => {
+                        return Err(GroupError::SiblingKeptBySql { model, sibling });
+                    }
+                    Some(_) => {}
+                }
             }
             if *mode != first {
                 return Err(GroupError::ModesDiffer { group: name, model, mode: *mode, first });

@@ -31,7 +31,7 @@ pub use answer::{Answer, Freshness, Health, Page};
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
 pub use error::QueryError;
-pub use feed::{Block, Categories, Feed, Mark};
+pub use feed::{Block, Categories, Feed, Mark, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{Fold, FoldError, FoldErrorKind};
 pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
@@ -43,9 +43,9 @@ pub use model_store::{
     ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds,
 };
 pub use page::PageKey;
-pub use progress::{Progress, ProgressEntry};
+pub use progress::{Progress, ProgressEntry, Standing};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};
 pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants};
 pub use siblings::{NoCircularReads, Reads, Siblings};
-pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements};
+pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements, statement_texts};

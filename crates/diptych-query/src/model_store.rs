@@ -2,6 +2,7 @@
 
 use crate::{Fold, FoldError, Group, Mark, RawFind, Schema};
 use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,18 @@ pub struct RowRef {
     pub tenant: Tenant,
     /// Its key's values.
     pub key: Vec<Value>,
+}
+
+impl RowRef {
+    /// The order of rows in their table: by tenant, then by key.
+    #[must_use]
+    pub fn table_cmp(&self, other: &Self) -> Ordering {
+        let mut keys = self.key.iter().zip(&other.key);
+        self.tenant.cmp(&other.tenant).then_with(|| {
+            keys.find_map(|(a, b)| Some(a.portable_cmp(b)).filter(|order| order.is_ne()))
+                .unwrap_or(Ordering::Equal)
+        })
+    }
 }
 
 /// A row, or the tombstone of one, as a store keeps it.

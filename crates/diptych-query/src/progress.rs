@@ -1,6 +1,6 @@
 //! How far each group has come and how it is doing, inside this process: what waiting answers listen to.
 
-use crate::{Group, Health};
+use crate::{Group, Health, Stopped};
 use diptych_core::Position;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,17 @@ pub struct ProgressEntry {
     health: Mutex<Health>,
     followed: AtomicBool,
     no_ops: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// Where an inline group stands in the transaction at hand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// At the head: it folds with every command.
+    Live,
+    /// Too far behind: a worker brings it nearer.
+    Behind,
+    /// At a fact it cannot take.
+    Stopped(Stopped),
 }
 
 impl Progress {
@@ -78,6 +89,24 @@ impl ProgressEntry {
     pub fn set_health(&self, health: Health) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
         self.position.send_modify(|_| ());
+    }
+
+    /// Notes where an inline group stands, when that is not what was `told` before. One that was live from
+    /// the beginning is not worth telling.
+    pub fn tell(&self, told: &mut Option<Standing>, standing: &Standing) {
+        if told.as_ref() == Some(standing) {
+            return;
+        }
+        match standing {
+            Standing::Live if told.is_none() => {}
+            Standing::Live => self.set_health(Health::Live),
+            Standing::Behind => self.set_health(Health::CatchingUp),
+            Standing::Stopped(Stopped { position, reason }) => {
+                let (position, reason) = (*position, reason.clone());
+                self.set_health(Health::Stopped { position, reason });
+            }
+        }
+        *told = Some(standing.clone());
     }
 
     /// Whether a worker or a writer of this process moves the group. Otherwise waiting asks the store.

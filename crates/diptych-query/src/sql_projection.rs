@@ -1,8 +1,8 @@
 //! The escape hatch: a read model whose rows a store's own SQL keeps, a few statements for each batch of
 //! facts.
 
-use crate::ReadModel;
-use diptych_core::EventSet;
+use crate::{ReadModel, Schema};
+use diptych_core::{Code, EventSet, Fault};
 
 /// What a read model gives up when SQL keeps its rows. `models show` says it to operators.
 pub const GIVEN_UP: &str = "verification against the log, row guards, row hashes and the digest, siblings, \
@@ -72,6 +72,25 @@ impl Dialect {
             Self::Postgres => "PostgreSQL",
         }
     }
+}
+
+/// The texts of a read model's statements in a store's dialect, with the table's name, as SQL quotes it, in
+/// them.
+///
+/// # Errors
+/// A read model without statements in that dialect.
+pub fn statement_texts(
+    schema: &Schema,
+    statements: Statements,
+    dialect: Dialect,
+    table: &str,
+) -> Result<Vec<String>, Fault> {
+    let texts = statements(dialect);
+    if texts.is_empty() {
+        let message = format!("read model `{}` has no statements for {}", schema.name, dialect.as_str());
+        return Err(Fault::permanent(Code::ServiceInvalid, message));
+    }
+    Ok(texts.iter().map(|text| text.replace("{table}", table)).collect())
 }
 
 /// The statements of a read model that SQL keeps, by the store's dialect.

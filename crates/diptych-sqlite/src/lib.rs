@@ -18,4 +18,4 @@ mod store;
 mod writer;
 
 pub use options::{Durability, SqliteLimits, SqliteOptions};
-pub use store::{SqliteStore, Statistics};
+pub use store::SqliteStore;

@@ -13,7 +13,7 @@ use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore}
 use diptych_core::{
     BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
 };
-use diptych_query::{Block, Categories, Feed, Mark, PageKey};
+use diptych_query::{Block, Categories, Feed, Mark, PageKey, Statistics};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,21 +26,6 @@ pub struct SqliteStore {
     pub(crate) writer: Arc<WriterHandle>,
     pub(crate) attached: RwLock<HashMap<Place, Arc<Attached>>>,
     follower: Follower,
-}
-
-/// Counts of a store, for an operator.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Statistics {
-    /// How many events the log holds.
-    pub events: u64,
-    /// How many streams have an event.
-    pub streams: u64,
-    /// How many commands the audit knows.
-    pub commands: u64,
-    /// The size of `log.db` with its WAL.
-    pub log_bytes: u64,
-    /// The size of the read models' files with their WALs.
-    pub model_bytes: u64,
 }
 
 impl SqliteStore {

@@ -31,7 +31,7 @@ pub use diptych_sqlite as sqlite;
 pub use place::{Database, Place};
 pub use running::Running;
 pub use service::{Config, GroupTables, Service};
-pub use store::{Counts, Store};
+pub use store::Store;
 pub use verb::{Verb, VerbError, VerbFuture};
 
 /// Everything that a service's code names, in one import.

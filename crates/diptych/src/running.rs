@@ -1,14 +1,14 @@
 //! A service that is open: both panels, the hinge and the store, wired together.
 
 use crate::metrics::Metrics;
-use crate::store::{self, Counts, Store};
+use crate::store::{self, Store};
 use crate::{Config, Place, Service};
 use diptych_command::Commands;
 use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
 use diptych_projector::{Projector, ProjectorParts};
-use diptych_query::{Feed, Progress, Queries, QueryParts};
+use diptych_query::{Feed, Progress, Queries, QueryParts, Statistics};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -121,7 +121,7 @@ impl Running {
     /// # Errors
     /// A fault of the store.
     pub async fn operator(&self) -> Result<Operator<'_>, Fault> {
-        let Counts { streams, commands, log_bytes } = self.store.counts().await?;
+        let Statistics { streams, commands, log_bytes, .. } = self.store.statistics().await?;
         Ok(Operator {
             service: self.name(),
             principal: self.principal(),

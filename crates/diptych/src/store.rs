@@ -4,7 +4,7 @@ use crate::{Config, Place};
 use diptych_command::EventStore;
 use diptych_core::{BoxFuture, Clock, Code, Fault};
 use diptych_postgres::{PostgresOptions, PostgresStore};
-use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress};
+use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress, Statistics};
 use diptych_sqlite::{SqliteOptions, SqliteStore};
 use std::sync::Arc;
 
@@ -14,21 +14,10 @@ pub trait Store: EventStore + Feed + ModelStore {
     fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>>;
 
     /// Counts for an operator.
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, Fault>>;
+    fn statistics(&self) -> BoxFuture<'_, Result<Statistics, Fault>>;
 
     /// Commits what waits and lets go of everything.
     fn close(&self) -> BoxFuture<'_, ()>;
-}
-
-/// Counts of a store, for an operator.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Counts {
-    /// How many streams have an event.
-    pub streams: u64,
-    /// How many commands the audit knows.
-    pub commands: u64,
-    /// The size of the log, in bytes.
-    pub log_bytes: u64,
 }
 
 impl Store for SqliteStore {
@@ -36,11 +25,8 @@ impl Store for SqliteStore {
         Box::pin(async move { Self::page_key(self) })
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, Fault>> {
-        Box::pin(async move {
-            let diptych_sqlite::Statistics { streams, commands, log_bytes, .. } = self.statistics().await?;
-            Ok(Counts { streams, commands, log_bytes })
-        })
+    fn statistics(&self) -> BoxFuture<'_, Result<Statistics, Fault>> {
+        Box::pin(Self::statistics(self))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -53,11 +39,8 @@ impl Store for PostgresStore {
         Box::pin(Self::page_key(self))
     }
 
-    fn counts(&self) -> BoxFuture<'_, Result<Counts, Fault>> {
-        Box::pin(async move {
-            let diptych_postgres::Statistics { streams, commands, log_bytes, .. } = self.statistics().await?;
-            Ok(Counts { streams, commands, log_bytes })
-        })
+    fn statistics(&self) -> BoxFuture<'_, Result<Statistics, Fault>> {
+        Box::pin(Self::statistics(self))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

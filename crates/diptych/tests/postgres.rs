@@ -1,58 +1,13 @@
 //! A service on the production store: the same code, the same promises.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod support;
+
 use diptych::prelude::*;
 use diptych::{Database, Place};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-#[derive(Id)]
-struct JarId(String);
-
-#[derive(Clone, Debug, PartialEq, Event)]
-#[event(category = "jar", owner = "kitchen")]
-enum JarEvent {
-    Filled { spoons: i64 },
-    Emptied,
-}
-
-#[derive(Clone, Debug, PartialEq, Command)]
-enum JarCommand {
-    Fill { spoons: i64 },
-    Empty,
-}
-
-#[derive(Clone, Debug, PartialEq, Rejection)]
-enum JarRejection {
-    #[reject("the jar is empty")]
-    JarEmpty,
-}
-
-#[derive(Default, Data)]
-struct Jar {
-    spoons: i64,
-}
-
-impl Decider for Jar {
-    type Command = JarCommand;
-    type Event = JarEvent;
-    type Rejection = JarRejection;
-
-    fn decide(&self, command: JarCommand, _: &Context) -> Result<Vec<JarEvent>, JarRejection> {
-        match command {
-            JarCommand::Fill { spoons } => Ok(vec![JarEvent::Filled { spoons }]),
-            JarCommand::Empty if self.spoons == 0 => Err(JarRejection::JarEmpty),
-            JarCommand::Empty => Ok(vec![JarEvent::Emptied]),
-        }
-    }
-
-    fn evolve(self, event: &JarEvent) -> Self {
-        match event {
-            JarEvent::Filled { spoons } => Self { spoons: self.spoons + spoons },
-            JarEvent::Emptied => Self { spoons: 0 },
-        }
-    }
-}
+use support::jar::{Jar, JarCommand, JarEvent, JarId, JarRejection};
 
 macro_rules! shelf {
     ($name:ident, $table:literal $($mode:tt)*) => {

@@ -9,49 +9,7 @@ use diptych::prelude::*;
 use diptych::query::{GIVEN_UP, Health};
 use std::time::Duration;
 use support::Folder;
-
-#[derive(Id)]
-struct JarId(String);
-
-#[derive(Clone, Debug, PartialEq, Event)]
-#[event(category = "jar", owner = "kitchen")]
-enum JarEvent {
-    Filled { spoons: i64 },
-}
-
-#[derive(Clone, Debug, PartialEq, Command)]
-enum JarCommand {
-    Fill { spoons: i64 },
-}
-
-#[derive(Clone, Debug, PartialEq, Rejection)]
-enum JarRejection {
-    #[reject("nothing was put in")]
-    NothingPutIn,
-}
-
-#[derive(Default, Data)]
-struct Jar {
-    spoons: i64,
-}
-
-impl Decider for Jar {
-    type Command = JarCommand;
-    type Event = JarEvent;
-    type Rejection = JarRejection;
-
-    fn decide(&self, command: JarCommand, _: &Context) -> Result<Vec<JarEvent>, JarRejection> {
-        match command {
-            JarCommand::Fill { spoons: 0 } => Err(JarRejection::NothingPutIn),
-            JarCommand::Fill { spoons } => Ok(vec![JarEvent::Filled { spoons }]),
-        }
-    }
-
-    fn evolve(self, event: &JarEvent) -> Self {
-        let JarEvent::Filled { spoons } = event;
-        Self { spoons: self.spoons + spoons }
-    }
-}
+use support::jar::{Jar, JarCommand, JarEvent, JarId};
 
 macro_rules! sums {
     ($name:ident, $table:literal, $statements:expr) => {

@@ -3,7 +3,6 @@
 
 use super::LogIdentity;
 use super::names::contiguous;
-use crate::Statistics;
 use crate::fault::{OrFault, damaged, unsigned};
 use crate::shared::Shared;
 use crate::time::Stamp;
@@ -11,7 +10,7 @@ use diptych_core::{
     Category, Code, Fault, Fingerprint, Position, RawFact, StreamId, StreamKey, StreamRef, Tenant, Timestamp,
     Token, Version,
 };
-use diptych_query::{Block, Categories, Mark};
+use diptych_query::{Block, Categories, Mark, Statistics};
 use std::sync::Arc;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};

@@ -9,7 +9,7 @@ use crate::fault::{OrFault, damaged};
 use crate::log;
 use crate::shared::{Schema, Shared};
 use diptych_core::{Code, Fault, Position, RawFact, Timestamp};
-use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Health, Mark, ProgressEntry, Stopped};
+use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Mark, ProgressEntry, Standing, Stopped};
 use std::sync::Arc;
 use tokio_postgres::Client;
 
@@ -27,17 +27,6 @@ pub(crate) struct InlineGroup {
     told: Option<Standing>,
     no_ops: Vec<u64>,
     swept: bool,
-}
-
-/// Where a group stands in the transaction at hand.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Standing {
-    /// At the head: it folds with every command.
-    Live,
-    /// Too far behind: a worker brings it nearer.
-    Behind,
-    /// At a fact it cannot take.
-    Stopped(Stopped),
 }
 
 /// Why a fold inside an append failed.
@@ -255,18 +244,6 @@ impl InlineGroup {
         if std::mem::take(&mut self.swept) {
             self.attached.note_sweep(position);
         }
-        if self.told.as_ref() == Some(&self.standing) {
-            return;
-        }
-        match &self.standing {
-            Standing::Live if self.told.is_none() => {}
-            Standing::Live => self.entry.set_health(Health::Live),
-            Standing::Behind => self.entry.set_health(Health::CatchingUp),
-            Standing::Stopped(Stopped { position, reason }) => {
-                let (position, reason) = (*position, reason.clone());
-                self.entry.set_health(Health::Stopped { position, reason });
-            }
-        }
-        self.told = Some(self.standing.clone());
+        self.entry.tell(&mut self.told, &self.standing);
     }
 }

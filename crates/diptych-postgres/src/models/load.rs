@@ -8,7 +8,6 @@ use super::table::Table;
 use crate::fault::{OrFault, unsigned};
 use diptych_core::{Code, Fault, Position, Tenant, Value};
 use diptych_query::{AdvanceError, Fold, FoldError, Matching, RowRef, StoredRow, TableChanges, TableNeeds};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::{Client, Row};
 
@@ -80,16 +79,6 @@ fn step(fold: &mut Fold) -> Result<Step, FoldError> {
         Some(needs) => Ok(Step::Needs(needs)),
         None => Ok(Step::Done(fold.changes()?)),
     }
-}
-
-/// The order of rows in their table, so that neighbours are written together.
-pub(crate) fn in_table_order(a: &RowRef, b: &RowRef) -> Ordering {
-    let by_tenant = a.tenant.cmp(&b.tenant);
-    let mut keys = a.key.iter().zip(&b.key);
-    by_tenant.then_with(|| {
-        keys.find_map(|(a, b)| Some(a.portable_cmp(b)).filter(|order| order.is_ne()))
-            .unwrap_or(Ordering::Equal)
-    })
 }
 
 /// What the tables hold of what is needed, with the index of the table, all asked for at once.

@@ -4,11 +4,10 @@
 use super::load::ROWS_PER_STATEMENT_MAX;
 use super::pipeline::Statement;
 use super::rows::{Cells, Kind, integers};
-use super::sql::Named;
 use super::table::Table;
 use crate::fault::{OrFault, storage};
-use diptych_core::{Code, Fault, Position, RawFact};
-use diptych_query::{AdvanceError, Dialect, FoldError, FoldErrorKind, Schema, Statements};
+use diptych_core::{Code, Fault, RawFact};
+use diptych_query::{AdvanceError, FoldError, FoldErrorKind};
 use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
@@ -24,18 +23,6 @@ const INSERT_FACTS: &str = "INSERT INTO pg_temp.facts (position, tenant_id, cate
     schema_version, recorded_at, occurred_at, metadata, payload) \
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const CLEAR_FACTS: &str = "DELETE FROM pg_temp.facts";
-
-/// The statements of a table, with its name in them.
-pub(crate) fn of(schema: &Schema, table: &Named, statements: Statements) -> Result<Vec<String>, Fault> {
-    let texts = statements(Dialect::Postgres);
-    if texts.is_empty() {
-        let message =
-            format!("read model `{}` has no statements for {}", schema.name, Dialect::Postgres.as_str());
-        return Err(Fault::permanent(Code::ServiceInvalid, message));
-    }
-    let name = table.sql();
-    Ok(texts.iter().map(|text| text.replace("{table}", &name)).collect())
-}
 
 /// Refuses statements that PostgreSQL does not understand, before any fact comes.
 pub(crate) async fn check(client: &Client, tables: &[Table]) -> Result<(), Fault> {
@@ -111,7 +98,7 @@ fn judged(table: &Table, number: usize, error: Error) -> AdvanceError {
     let text = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
     let model = table.schema.name;
     let kind = FoldErrorKind::StatementFailed { model, number, text };
-    FoldError { position: Position::START, event: String::new(), stream: String::new(), kind }.into()
+    FoldError::of_no_fact(kind).into()
 }
 
 /// Whether an error is about what a statement says or meets: data, integrity, syntax, names, limits, or what

@@ -1,12 +1,12 @@
 //! One table of a declaration with its statements, written once.
 
+use super::checkpoint;
 use super::rows::Kind;
 use super::sql::{self, Named};
-use super::{checkpoint, statements};
 use crate::fault::OrFault;
 use crate::shared;
 use diptych_core::{Code, Fault};
-use diptych_query::{AnyModel, Schema};
+use diptych_query::{AnyModel, Dialect, Schema, statement_texts};
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
@@ -86,7 +86,9 @@ impl Table {
     /// The table of a model, with the statements that keep its rows where it has any.
     pub(crate) fn of(model: &dyn AnyModel, name: Named) -> Result<Self, Fault> {
         let schema = model.schema();
-        let kept = model.statements().map(|statements| statements::of(schema, &name, statements));
+        let sql = name.sql();
+        let texts = |statements| statement_texts(schema, statements, Dialect::Postgres, &sql);
+        let kept = model.statements().map(texts);
         Ok(Self { statements: kept.transpose()?, ..Self::new(schema, name)? })
     }
 

@@ -1,6 +1,6 @@
 //! Writing what a fold has changed: rows, tombstones, digest. The caller owns the transaction.
 
-use super::load::{ROWS_PER_STATEMENT_MAX, Tombstones, in_table_order};
+use super::load::{ROWS_PER_STATEMENT_MAX, Tombstones};
 use super::pipeline::{Statement, execute_all};
 use super::rows::{Cells, Kind, column_cells, integers, key_cells};
 use super::table::Table;
@@ -59,7 +59,7 @@ struct Sorted<'c> {
 impl<'c> Sorted<'c> {
     fn of(changes: &'c TableChanges, tombstones: &Tombstones) -> Self {
         let mut rows: Vec<&RowChange> = changes.rows.iter().collect();
-        rows.sort_unstable_by(|a, b| in_table_order(&a.stored.row, &b.stored.row));
+        rows.sort_unstable_by(|a, b| a.stored.row.table_cmp(&b.stored.row));
         let mut sorted = Self::default();
         for change in rows {
             let row = &change.stored.row;

@@ -2,7 +2,7 @@
 //! of SQL.
 
 use diptych_command::{CommandHeader, Commit, Effect, RefusedFor};
-use diptych_core::{Metadata, SharedText, StreamRef, Version};
+use diptych_core::{SharedText, StreamRef, Version};
 use std::sync::Arc;
 
 /// What was asked, in the forms in which it is written. A group that failed is tried again from these.
@@ -33,7 +33,7 @@ impl Prepared {
     pub(super) fn of(commit: Commit) -> Self {
         let Commit { header, effect } = commit;
         let metadata = match &effect {
-            Effect::Append { events, .. } if !events.is_empty() => metadata(&header),
+            Effect::Append { events, .. } if !events.is_empty() => header.metadata(),
             _ => String::new(),
         };
         let effect = match effect {
@@ -60,16 +60,4 @@ impl Prepared {
         };
         events.iter().map(|event| (event.name, event.schema_version))
     }
-}
-
-/// What stands beside each event of a command.
-fn metadata(header: &CommandHeader) -> String {
-    let metadata = Metadata {
-        actor: header.actor.clone(),
-        command: header.id.clone(),
-        correlation: header.correlation.clone(),
-        causation: header.causation.clone(),
-        policy: header.policy.as_ref().map(|policy| policy.0.clone().into_owned()),
-    };
-    metadata.encode()
 }

@@ -80,10 +80,15 @@ impl FoldError {
         Self { position: raw.position, event, stream: raw.stream.to_string(), kind }
     }
 
+    /// No single fact is to blame.
+    #[must_use]
+    pub fn of_no_fact(kind: FoldErrorKind) -> Self {
+        Self { position: Position::START, event: String::new(), stream: String::new(), kind }
+    }
+
     /// No single fact is to blame, but those after a position.
     pub(crate) fn endless(after: Position) -> Self {
-        let kind = FoldErrorKind::EndlessLookUps;
-        Self { position: after.next(), event: String::new(), stream: String::new(), kind }
+        Self { position: after.next(), ..Self::of_no_fact(FoldErrorKind::EndlessLookUps) }
     }
 
     pub(crate) fn undecodable(raw: &RawFact, error: DecodeError) -> Self {

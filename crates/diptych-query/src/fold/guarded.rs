@@ -1,7 +1,7 @@
 //! Running code of the projection's author, which may panic.
 
 use super::{FoldError, FoldErrorKind};
-use diptych_core::{Position, RawFact};
+use diptych_core::RawFact;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -19,9 +19,7 @@ pub(super) fn guarded(
             let kind = FoldErrorKind::Panicked { message };
             Err(match facts(cursor) {
                 Some(raw) => FoldError::at(&raw, kind),
-                None => {
-                    FoldError { position: Position::START, event: String::new(), stream: String::new(), kind }
-                }
+                None => FoldError::of_no_fact(kind),
             })
         }
     }

@@ -487,5 +487,5 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
 /// An error about a row that no single fact is to blame for.
 fn row_error(key: &[Value], kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
     let key = key.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(", ");
-    FoldError { position: Position::START, event: String::new(), stream: String::new(), kind: kind(key) }
+    FoldError::of_no_fact(kind(key))
 }

@@ -2,11 +2,10 @@
 
 use super::names::{Gathered, Names, contiguous};
 use super::schema::LogIdentity;
-use crate::Statistics;
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
 use diptych_core::{Code, Fault, Fingerprint, Position, RawFact, StreamRef, Timestamp, Token, Version};
-use diptych_query::{Block, Categories, Mark};
+use diptych_query::{Block, Categories, Mark, Statistics};
 use rusqlite::{Connection, OptionalExtension};
 use std::sync::Arc;
 

@@ -2,11 +2,11 @@
 
 use super::checkpoint::{COLUMNS, checkpoint_of, existing};
 use super::file::Attached;
-use super::rows::{Binder, key_of, values_of};
+use super::rows::{Binder, key_of, stored_row, values_of};
 use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
-use diptych_core::{Fault, Position, Tenant, Value};
+use diptych_core::{Fault, Tenant, Value};
 use diptych_query::{Found, RawFind, RowRef, ScannedRow};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};
@@ -114,12 +114,8 @@ pub(crate) fn scan(
     while let Some(held) = rows.next()? {
         let tenant = Tenant::from_stored(held.get::<_, String>(0)?);
         let (values, next) = values_of(table.schema, held, 1)?;
-        scanned.push(ScannedRow {
-            row: key_of(table.schema, tenant, &values),
-            values: Some(values),
-            guard: Position(held.get::<_, i64>(next)?.cast_unsigned()),
-            hash: held.get::<_, i64>(next + 1)?.cast_unsigned(),
-        });
+        let row = key_of(table.schema, tenant, &values);
+        scanned.push(stored_row(row, values, held, next)?);
     }
     Ok(scanned)
 }

@@ -1,7 +1,7 @@
 //! Supplying a fold with the rows and tombstones it needs, by prepared look-ups in the order of the key.
 
 use super::Table;
-use super::rows::{Binder, key_of, values_of};
+use super::rows::{Binder, key_of, stored_row, values_of};
 use crate::fault::OrFault;
 use diptych_core::{Position, Value};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
@@ -22,7 +22,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// The indexed columns that the table holds, for whoever asks in the order of the table.
     pub(crate) fn in_order(&self) -> InOrder<'_> {
-        debug_assert!(self.indexed.is_sorted_by(|(a, _), (b, _)| in_table_order(a, b).is_le()));
+        debug_assert!(self.indexed.is_sorted_by(|(a, _), (b, _)| a.table_cmp(b).is_le()));
         InOrder { rest: &self.indexed }
     }
 
@@ -43,7 +43,7 @@ impl<'l> InOrder<'l> {
     /// The indexed columns of a row, which stands after those that were asked for before.
     pub(crate) fn of(&mut self, row: &RowRef) -> Option<&'l [Value]> {
         while let Some(((held, values), rest)) = self.rest.split_first() {
-            match in_table_order(held, row) {
+            match held.table_cmp(row) {
                 Ordering::Less => self.rest = rest,
                 Ordering::Equal => return Some(values),
                 Ordering::Greater => return None,
@@ -74,19 +74,9 @@ pub(crate) fn drive(
         }
     }
     for loaded in &mut loaded {
-        loaded.indexed.sort_unstable_by(|(a, _), (b, _)| in_table_order(a, b));
+        loaded.indexed.sort_unstable_by(|(a, _), (b, _)| a.table_cmp(b));
     }
     Ok(loaded)
-}
-
-/// The order of rows in their table, so that neighbours are read and written together.
-pub(crate) fn in_table_order(a: &RowRef, b: &RowRef) -> Ordering {
-    let by_tenant = a.tenant.cmp(&b.tenant);
-    let mut keys = a.key.iter().zip(&b.key);
-    by_tenant.then_with(|| {
-        keys.find_map(|(a, b)| Some(a.portable_cmp(b)).filter(|order| order.is_ne()))
-            .unwrap_or(Ordering::Equal)
-    })
 }
 
 /// Sorts by row, in table order. Most rows are told apart by the beginning of their key, which is laid beside
@@ -96,9 +86,8 @@ pub(crate) fn sort_in_table_order<T>(rows: Vec<T>, row_of: impl Fn(&T) -> &RowRe
     let one_tenant = rows.iter().all(|row| Some(&row_of(row).tenant) == tenant.as_ref());
     let begin = |row: &RowRef| if one_tenant { row.key.first().map_or(0, beginning) } else { 0 };
     let mut begun: Vec<(u128, T)> = rows.into_iter().map(|row| (begin(row_of(&row)), row)).collect();
-    begun.sort_unstable_by(|(a, row), (b, other)| {
-        a.cmp(b).then_with(|| in_table_order(row_of(row), row_of(other)))
-    });
+    begun
+        .sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row_of(row).table_cmp(row_of(other))));
     begun.into_iter().map(|(_, row)| row).collect()
 }
 
@@ -134,12 +123,7 @@ fn load(
         if let Some(held) = rows.next()? {
             let (values, next) = values_of(table.schema, held, 0)?;
             loaded.hold(table, &row, &values);
-            found.push(StoredRow {
-                row,
-                values: Some(values),
-                guard: Position(held.get::<_, i64>(next)?.cast_unsigned()),
-                hash: held.get::<_, i64>(next + 1)?.cast_unsigned(),
-            });
+            found.push(stored_row(row, values, held, next)?);
             continue;
         }
         drop(rows);
@@ -178,12 +162,7 @@ fn load_matching(
         let (values, next) = values_of(table.schema, held, 0)?;
         let row = key_of(table.schema, wanted.tenant.clone(), &values);
         loaded.hold(table, &row, &values);
-        found.push(StoredRow {
-            row,
-            values: Some(values),
-            guard: Position(held.get::<_, i64>(next)?.cast_unsigned()),
-            hash: held.get::<_, i64>(next + 1)?.cast_unsigned(),
-        });
+        found.push(stored_row(row, values, held, next)?);
     }
     Ok(found)
 }
@@ -202,7 +181,7 @@ mod tests {
         let pairs = keys.iter().flat_map(|key| tenants.iter().map(move |tenant| (tenant, key)));
         let rows: Vec<_> = pairs.map(|(tenant, key)| of(tenant, key)).collect();
         let mut expected = rows.clone();
-        expected.sort_by(in_table_order);
+        expected.sort_by(RowRef::table_cmp);
         assert_eq!(sort_in_table_order(rows, |row| row), expected);
     }
 

@@ -1,7 +1,7 @@
 //! Values in and out of rows and parameters, column by column, without building any text.
 
-use diptych_core::{Currency, Money, Tenant, Timestamp, Value, ValueType};
-use diptych_query::{ColumnSpec, RowRef, Schema};
+use diptych_core::{Currency, Money, Position, Tenant, Timestamp, Value, ValueType};
+use diptych_query::{ColumnSpec, RowRef, Schema, StoredRow};
 use rusqlite::types::{FromSqlError, ToSqlOutput, ValueRef};
 use rusqlite::{Row, Statement};
 
@@ -79,6 +79,18 @@ pub(crate) fn values_of(
         next += if column.value_type == ValueType::Money { 2 } else { 1 };
     }
     Ok((values, next))
+}
+
+/// A row as it is stored: its guard and its hash stand in the columns from `next` on.
+pub(crate) fn stored_row(
+    row: RowRef,
+    values: Vec<Value>,
+    held: &Row<'_>,
+    next: usize,
+) -> rusqlite::Result<StoredRow> {
+    let guard = Position(held.get::<_, i64>(next)?.cast_unsigned());
+    let hash = held.get::<_, i64>(next + 1)?.cast_unsigned();
+    Ok(StoredRow { row, values: Some(values), guard, hash })
 }
 
 /// The key's values among those of a row.

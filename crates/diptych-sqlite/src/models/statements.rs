@@ -1,10 +1,10 @@
 //! Tables whose rows the author's own SQL keeps: a batch of facts becomes a table, and the statements run
 //! over it. The caller owns the transaction.
 
-use super::{Table, sql};
+use super::Table;
 use crate::fault::{OrFault, storage};
-use diptych_core::{Code, Fault, Position, RawFact};
-use diptych_query::{AdvanceError, Dialect, FoldError, FoldErrorKind, Schema, Statements};
+use diptych_core::{Code, Fault, RawFact};
+use diptych_query::{AdvanceError, FoldError, FoldErrorKind};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -18,18 +18,6 @@ const INSERT_FACT: &str = "INSERT INTO temp.facts (position, tenant_id, category
     schema_version, recorded_at, occurred_at, metadata, payload) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 const CLEAR_FACTS: &str = "DELETE FROM temp.facts";
-
-/// The statements of a table, with its name in them.
-pub(crate) fn of(schema: &Schema, table: &str, statements: Statements) -> Result<Vec<String>, Fault> {
-    let texts = statements(Dialect::Sqlite);
-    if texts.is_empty() {
-        let message =
-            format!("read model `{}` has no statements for {}", schema.name, Dialect::Sqlite.as_str());
-        return Err(Fault::permanent(Code::ServiceInvalid, message));
-    }
-    let name = sql::quoted(table);
-    Ok(texts.iter().map(|text| text.replace("{table}", &name)).collect())
-}
 
 /// Refuses statements that SQLite does not understand, before any fact comes.
 pub(crate) fn check(connection: &Connection, tables: &[Table]) -> Result<(), Fault> {
@@ -98,5 +86,5 @@ fn judged(table: &Table, number: usize, error: rusqlite::Error) -> AdvanceError 
     }
     let model = table.schema.name;
     let kind = FoldErrorKind::StatementFailed { model, number, text };
-    FoldError { position: Position::START, event: String::new(), stream: String::new(), kind }.into()
+    FoldError::of_no_fact(kind).into()
 }

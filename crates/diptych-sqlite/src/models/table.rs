@@ -1,10 +1,10 @@
 //! One table of a declaration with its statements, written once and prepared by every connection that uses
 //! them.
 
-use super::{sql, statements};
+use super::sql;
 use crate::models::checkpoint;
 use diptych_core::{Code, Fault, Value};
-use diptych_query::{AnyModel, Schema};
+use diptych_query::{AnyModel, Dialect, Schema, statement_texts};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,7 +94,9 @@ impl Table {
     /// The table of a model, with the statements that keep its rows where it has any.
     pub(crate) fn of(model: &dyn AnyModel, name: String) -> Result<Self, Fault> {
         let schema = model.schema();
-        let kept = model.statements().map(|statements| statements::of(schema, &name, statements));
+        let quoted = sql::quoted(&name);
+        let texts = |statements| statement_texts(schema, statements, Dialect::Sqlite, &quoted);
+        let kept = model.statements().map(texts);
         Ok(Self { statements: kept.transpose()?, ..Self::new(schema, name)? })
     }
 

@@ -11,7 +11,7 @@ use crate::models::Digests;
 use diptych_command::{
     CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, Outcome, RefusedFor,
 };
-use diptych_core::{Fault, Metadata, NewEvent, Position, RawFact, SharedText, StreamRef, Version};
+use diptych_core::{Fault, NewEvent, Position, RawFact, SharedText, StreamRef, Version};
 use diptych_query::Mark;
 use rusqlite::OptionalExtension;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Prepared {
     pub(super) fn of(commit: Commit) -> Self {
         let Commit { header, effect } = commit;
         let metadata = match &effect {
-            Effect::Append { events, .. } if !events.is_empty() => metadata(&header),
+            Effect::Append { events, .. } if !events.is_empty() => header.metadata(),
             _ => String::new(),
         };
         let stream = Arc::new(header.stream.clone());
@@ -285,16 +285,4 @@ impl GroupTx<'_> {
         let record = CommandRecord { header, outcome, version, token, recorded_at: self.now };
         Ok(Committed { record, events, replayed: false })
     }
-}
-
-/// What stands beside each event of a command.
-fn metadata(header: &CommandHeader) -> String {
-    let metadata = Metadata {
-        actor: header.actor.clone(),
-        command: header.id.clone(),
-        correlation: header.correlation.clone(),
-        causation: header.causation.clone(),
-        policy: header.policy.as_ref().map(|policy| policy.0.clone().into_owned()),
-    };
-    metadata.encode()
 }

@@ -7,7 +7,7 @@ use crate::log::{Names, range};
 use crate::models::{Attached, Digests, Table, drive, existing, move_to, open_tables, write};
 use crate::shared::Shared;
 use diptych_core::{Code, Fault, Position, RawFact, Timestamp};
-use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Health, Mark, ProgressEntry, Stopped};
+use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Mark, ProgressEntry, Standing, Stopped};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -24,17 +24,6 @@ pub(crate) struct InlineGroup {
     standing: Standing,
     told: Option<Standing>,
     no_ops: Vec<u64>,
-}
-
-/// Where a group stands in the transaction at hand.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Standing {
-    /// At the head: it folds with every command.
-    Live,
-    /// Too far behind: a worker brings it nearer.
-    Behind,
-    /// At a fact it cannot take.
-    Stopped(Stopped),
 }
 
 /// Why a fold inside a command failed.
@@ -210,19 +199,7 @@ impl InlineGroup {
         if self.is_live() {
             self.entry.advance(position);
         }
-        if self.told.as_ref() == Some(&self.standing) {
-            return;
-        }
-        match &self.standing {
-            Standing::Live if self.told.is_none() => {}
-            Standing::Live => self.entry.set_health(Health::Live),
-            Standing::Behind => self.entry.set_health(Health::CatchingUp),
-            Standing::Stopped(Stopped { position, reason }) => {
-                let (position, reason) = (*position, reason.clone());
-                self.entry.set_health(Health::Stopped { position, reason });
-            }
-        }
-        self.told = Some(self.standing.clone());
+        self.entry.tell(&mut self.told, &self.standing);
     }
 }
 
