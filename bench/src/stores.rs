@@ -44,7 +44,8 @@ impl Drop for Place {
 
 /// Opens the product; `follow` says whether its read model moves by itself.
 pub(crate) async fn open(place: &Place, follow: bool) -> Outcome<Running> {
-    Ok(domain::service().open(Config { follow, ..Config::at(place.product()) }).await?)
+    let roles = if follow { Roles::ALL } else { Roles::ALL.without(Role::Projector) };
+    Ok(domain::service().open(Config { roles, ..Config::at(place.product()) }).await?)
 }
 
 /// Waits until everything in a directory is on the disk.

@@ -1,9 +1,10 @@
 //! Published suites that every store runs: the promise of the ports, said in cases.
 //!
 //! A store implements [`Harness`] in its tests and writes `conformance_suite!(MyHarness::new());`, which
-//! makes one test of every case; [`stateful`] runs random histories against the memory store as oracle;
-//! [`defects`] shows that the suites catch the mistakes they are for. Absent here, on purpose: any store but
-//! the oracle, any wait for time to pass, and any judgement of speed.
+//! makes one test of every case; where processes share the work, `sharing_suite!` adds those of leases.
+//! [`stateful`] runs random histories against the memory store as oracle; [`defects`] shows that the suites
+//! catch the mistakes they are for. Absent here, on purpose: any store but the oracle, any wait for time to
+//! pass but by looking again, and any judgement of speed.
 
 mod cases;
 pub mod defects;

@@ -14,10 +14,8 @@ pub struct Named {
 }
 
 macro_rules! suites {
-    ($($suite:ident { $($case:ident),+ $(,)? })+) => {
-        /// Every case of every suite.
-        #[must_use]
-        pub fn cases() -> Vec<Named> {
+    ($(#[$about:meta])* $list:ident, $macro:ident; $($suite:ident { $($case:ident),+ $(,)? })+) => {
+        fn $list() -> Vec<Named> {
             let mut all = Vec::new();
             $($({
                 fn run(harness: &dyn Harness) -> BoxFuture<'_, Outcome> {
@@ -29,12 +27,11 @@ macro_rules! suites {
             all
         }
 
-        /// Makes one test of every case, each with a harness of its own:
-        /// `conformance_suite!(MyHarness::new());`.
+        $(#[$about])*
         ///
         /// The calling crate needs `tokio` with its macros and its multi-threaded runtime.
         #[macro_export]
-        macro_rules! conformance_suite {
+        macro_rules! $macro {
             ($harness:expr) => {
                 $(mod $suite {
                     $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,7 +46,18 @@ macro_rules! suites {
     };
 }
 
+/// Every case of every suite.
+#[must_use]
+pub fn cases() -> Vec<Named> {
+    let mut all = promises();
+    all.extend(sharing());
+    all
+}
+
 suites! {
+    /// Makes one test of every case that every store promises, each with a harness of its own:
+    /// `conformance_suite!(MyHarness::new());`.
+    promises, conformance_suite;
     identity {
         one_key_in_two_tenants_is_two_streams,
         a_command_id_belongs_to_its_tenant,
@@ -180,6 +188,33 @@ suites! {
         a_stop_is_kept,
         a_reset_clears_the_stop,
         the_time_of_passing_is_kept,
+    }
+    partitions {
+        a_split_model_keeps_the_rows_of_a_whole_one,
+        routes_by_column_reach_every_partition,
+        a_group_stands_where_its_last_partition_does,
+        a_row_stands_where_its_own_partition_does,
+        a_partition_that_stops_shows_in_its_group,
+        a_reset_starts_every_partition_over,
+        other_partitions_need_another_revision,
+    }
+}
+
+suites! {
+    /// Makes one test of every case that a store promises in which processes share the work:
+    /// `sharing_suite!(MyHarness::new());`.
+    sharing, sharing_suite;
+    leases {
+        a_partition_has_one_holder,
+        racing_workers_take_each_partition_once,
+        a_lease_runs_out_and_is_taken_over,
+        what_was_folded_under_an_older_lease_is_refused,
+        a_fold_of_everything_is_refused_where_the_work_is_split,
+        signs_of_life_prolong_a_lease,
+        a_lease_that_nobody_has_followed_is_prolonged_late,
+        a_lease_that_is_given_back_is_free,
+        workers_see_who_else_could,
+        a_partition_goes_on_where_the_one_before_stood,
     }
 }
 

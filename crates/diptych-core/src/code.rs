@@ -58,6 +58,7 @@ codes! {
     NotFreshEnough = "DP0025", "the answer is staler than its contract allows";
     ModelStopped = "DP0026", "the read model has stopped";
     TimedOut = "DP0027", "the request took longer than allowed";
+    OtherRole = "DP0028", "another process of the service answers here";
     Storage = "DP0030", "the store failed";
     StorageFull = "DP0031", "the store has no room left";
     StoreVersion = "DP0032", "the store was written by other software";

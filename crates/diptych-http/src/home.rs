@@ -4,6 +4,7 @@ use crate::app::{App, framed, private};
 use crate::headers;
 use crate::html::{self, escape};
 use crate::json::{Node, Object};
+use crate::wire::Panels;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -67,7 +68,7 @@ pub(crate) async fn standings(app: &App) -> Vec<Standing> {
 
 pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Response {
     let prefix = framed(&request).prefix;
-    let standings = standings(&app).await;
+    let standings = if app.wire.panels.answers_questions() { standings(&app).await } else { Vec::new() };
     let mut response = if headers::wants_html(request.headers()) {
         html::page(&app.wire.service.name, &page(&app, &prefix, &standings))
     } else {
@@ -80,7 +81,7 @@ pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Respo
 
 fn document(app: &App, prefix: &str, standings: &[Standing]) -> Object {
     let service = &app.wire.service;
-    let commands = app.wire.commands.deciders().flat_map(|decider| commands(app, prefix, decider.as_ref()));
+    let commands = deciders(app).flat_map(|decider| commands(app, prefix, decider.as_ref()));
     let models: Vec<_> = standings.iter().map(|standing| standing.object(prefix)).collect();
     let entries: Vec<_> = entries(app).map(|entry| format!("{prefix}{entry}")).collect();
     Object::new()
@@ -109,9 +110,15 @@ fn commands(app: &App, prefix: &str, decider: &dyn AnyDecider) -> Vec<Object> {
     decider.commands().iter().map(object).collect()
 }
 
+/// The deciders whose commands this process takes.
+fn deciders(app: &App) -> impl Iterator<Item = &Arc<dyn AnyDecider>> {
+    app.wire.commands.deciders().filter(|_| app.wire.panels.takes_commands())
+}
+
 /// Addresses of this service only, so that the front page cannot point elsewhere.
 fn entries(app: &App) -> impl Iterator<Item = &String> {
-    app.wire.entries.iter().filter(|entry| entry.starts_with('/') && !entry.starts_with("//"))
+    let shown = app.wire.panels == Panels::Both;
+    app.wire.entries.iter().filter(move |entry| shown && entry.starts_with('/') && !entry.starts_with("//"))
 }
 
 fn page(app: &App, prefix: &str, standings: &[Standing]) -> String {
@@ -131,8 +138,10 @@ fn page(app: &App, prefix: &str, standings: &[Standing]) -> String {
         }
         out.push_str("</ul>\n</section>\n");
     }
-    model_table(&mut out, prefix, standings);
-    for decider in app.wire.commands.deciders() {
+    if !standings.is_empty() {
+        model_table(&mut out, prefix, standings);
+    }
+    for decider in deciders(app) {
         command_table(&mut out, app, prefix, decider.as_ref());
     }
     let prefix = escape(prefix);

@@ -30,4 +30,4 @@ mod words;
 
 pub use pages::error_page;
 pub use router::router;
-pub use wire::{Hosts, HttpLimits, Readiness, ServiceInfo, Wire};
+pub use wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};

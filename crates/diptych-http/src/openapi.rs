@@ -54,13 +54,13 @@ impl Draft {
 /// The document's text.
 pub(crate) fn document(wire: &Wire, names: &Names) -> String {
     let mut draft = Draft::new();
-    for decider in wire.commands.deciders() {
+    for decider in wire.commands.deciders().filter(|_| wire.panels.takes_commands()) {
         commands::describe(&mut draft, decider.as_ref(), names.collection(decider.category()));
     }
-    for (model, _) in wire.queries.models() {
+    for (model, _) in wire.queries.models().filter(|_| wire.panels.answers_questions()) {
         models::describe(&mut draft, model.as_ref(), wire.queries.limits());
     }
-    parts::describe_own(&mut draft);
+    parts::describe_own(&mut draft, wire.panels);
     let service = &wire.service;
     let Draft { paths, mut schemas, tags, mut generator } = draft;
     schemas.extend(generator.take_definitions(true));

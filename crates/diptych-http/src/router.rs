@@ -12,7 +12,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use diptych_command::AnyDecider;
 use diptych_core::{Code, Fault};
 use diptych_query::Schema;
@@ -27,6 +27,7 @@ mod tests;
 /// [`Code::ServiceInvalid`] with every name that clashes with another or with a reserved one.
 pub fn router(wire: Wire) -> Result<Router, Fault> {
     let names = Names::check(&wire)?;
+    let panels = wire.panels;
     let openapi = openapi::document(&wire, &names);
     let app = Arc::new(App { wire, names, openapi });
     let mut router = Router::new();
@@ -37,9 +38,10 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
         router = add_model(router, &app, model.schema());
     }
     let described = Arc::clone(&app);
+    let command_status = if panels.takes_commands() { get(commands::read) } else { elsewhere() };
     let router = router
         .route("/", get(home::read))
-        .route("/commands/{id}", get(commands::read))
+        .route("/commands/{id}", command_status)
         .route("/openapi.json", get(move || openapi_json(Arc::clone(&described))))
         .route("/docs", get(pages::docs))
         .route("/docs/docs.js", get(pages::docs_script))
@@ -59,6 +61,10 @@ type Routes = Router<Arc<App>>;
 fn add_decider(router: Routes, app: &Arc<App>, decider: &Arc<dyn AnyDecider>) -> Routes {
     let category = decider.category();
     let collection = app.names.collection(category).to_owned();
+    if !app.wire.panels.takes_commands() {
+        let below = format!("/{collection}/{{*rest}}");
+        return router.route(&below, elsewhere());
+    }
     let held = Arc::clone(app);
     let latency = Arc::new(app.wire.queries.metrics().latency(format!("{collection}/{{id}}")));
     let read = get(move |path: Result<Path<String>, PathRejection>, headers: HeaderMap| {
@@ -87,6 +93,11 @@ fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema) -> Rou
     }
     let key: String = (0..schema.key.len()).map(|index| format!("/{{key{index}}}")).collect();
     for segment in segments {
+        if !app.wire.panels.answers_questions() {
+            router = router.route(&format!("/{segment}"), elsewhere());
+            router = router.route(&format!("/{segment}{key}"), elsewhere());
+            continue;
+        }
         router = router.route(&format!("/{segment}"), page_route(app, schema));
         router = router.route(&format!("/{segment}{key}"), row_route(app, schema));
     }
@@ -103,6 +114,14 @@ fn row_route(app: &Arc<App>, schema: &'static Schema) -> MethodRouter<Arc<App>> 
     let latency = app.wire.queries.metrics().latency(format!("{}/{{key}}", schema.name));
     let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, latency });
     get(move |request: Request| model::row(Arc::clone(&endpoint), request))
+}
+
+/// The answer at an address of a panel that another process serves.
+fn elsewhere() -> MethodRouter<Arc<App>> {
+    any(|| async {
+        let detail = "this process has another role; send the request to one that serves this address";
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, Code::OtherRole, detail).into_response()
+    })
 }
 
 async fn openapi_json(app: Arc<App>) -> Response {

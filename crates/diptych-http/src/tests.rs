@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::names::Names;
 use crate::openapi;
-use crate::wire::{Hosts, HttpLimits, Readiness, ServiceInfo, Wire};
+use crate::wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};
 use diptych_command::{
     Command, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError, Committed, Conflict,
     Context, Decider, Effect, EventStore, Fields, Outcome, Rejection, RejectionKind, RejectionType,
@@ -323,6 +323,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
         collections: std::collections::BTreeMap::new(),
         entries: vec!["/note-list?sort=-text".to_owned(), "https://example.org/".to_owned()],
         hosts: Hosts::Loopback,
+        panels: Panels::Both,
     };
     (wire, store)
 }

@@ -30,6 +30,36 @@ pub struct Wire {
     pub entries: Vec<String>,
     /// Under which host names the service answers.
     pub hosts: Hosts,
+    /// Which of its panels this process serves.
+    pub panels: Panels,
+}
+
+/// Which panels of a service a process serves. Addresses of the others answer that they are elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Panels {
+    /// Commands and questions.
+    #[default]
+    Both,
+    /// Commands, and aggregates as they are.
+    Left,
+    /// Questions to read models.
+    Right,
+    /// None: the process moves read models and says how it is.
+    Neither,
+}
+
+impl Panels {
+    /// Whether commands are taken here.
+    #[must_use]
+    pub fn takes_commands(self) -> bool {
+        matches!(self, Self::Both | Self::Left)
+    }
+
+    /// Whether questions are answered here.
+    #[must_use]
+    pub fn answers_questions(self) -> bool {
+        matches!(self, Self::Both | Self::Right)
+    }
 }
 
 /// What a service calls itself.

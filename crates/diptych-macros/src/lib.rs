@@ -312,11 +312,13 @@ pub fn data(input: TokenStream) -> TokenStream {
 /// On the struct, `read_model` takes `name`, `revision`, `owner`; `path = "orders-at-a-glance"` for another
 /// address than the name with `-` for `_`; `reads(CustomerName)` for the read models of its group that its
 /// projection looks rows up in; `inline` or `on_demand` (a worker folds
-/// where neither is said); `contract` of `"strong"`, `"eventual"` (unless said otherwise), `"bounded 5s"` or
-/// `"bounded 500ms refuse"`; `tenants = all`; `default_sort = "placed_at desc"`; and for governance
-/// `purpose`, `journey`, `freshness_target`, `correctness_target`, `latency_target`, `signed_off_by`,
-/// `signed_off_on`, `sign_off_cadence`, `runbook`. On a field: `#[key]` (several form a tuple), `#[filter]`,
-/// `#[sort]`, `#[json]` for a structured column, `#[sensitivity(public | internal | personal | restricted)]`,
+/// where neither is said); `partitions = 4` (1 to 64) for rows that several processes fold together, where
+/// neither `inline` nor `reads` is said; `contract` of `"strong"`, `"eventual"` (unless said otherwise),
+/// `"bounded 5s"` or `"bounded 500ms refuse"`; `tenants = all`; `default_sort = "placed_at desc"`; and for
+/// governance `purpose`, `journey`, `freshness_target`, `correctness_target`, `latency_target`,
+/// `signed_off_by`, `signed_off_on`, `sign_off_cadence`, `runbook`. On a field: `#[key]` (several form a
+/// tuple), `#[filter]`, `#[sort]`, `#[json]` for a structured column, `#[sensitivity(public | internal |
+/// personal | restricted)]`,
 /// and `#[column(name = "assigned_team_id", public = "teamId")]`. Every filter gets an index unless one
 /// begins with it.
 ///

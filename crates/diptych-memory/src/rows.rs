@@ -4,8 +4,8 @@ use crate::log::Log;
 use diptych_core::{Code, Fault, Position, Timestamp, Value};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
 use diptych_query::{
-    Checkpoint, ColumnSpec, Condition, Direction, Fold, FoldError, Group, Mark, Operator, RawFind, RowRef,
-    Schema, Stopped, StoredRow, TableChanges, TableNeeds,
+    Checkpoint, ColumnSpec, Condition, Direction, Fence, Fold, FoldError, Group, Mark, Operator, Partition,
+    RawFind, RowRef, Schema, StoredRow, TableChanges, TableNeeds, WorkerId,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -14,10 +14,31 @@ use std::collections::BTreeMap;
 #[derive(Clone)]
 pub(crate) struct GroupRows {
     shapes: Vec<String>,
-    pub(crate) checkpoint: Checkpoint,
+    parts: Vec<Part>,
     tables: Vec<Table>,
+}
+
+/// What a store keeps of one partition.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) checkpoint: Checkpoint,
     /// When the checkpoint came to stand where.
     passed: Vec<(Position, Timestamp)>,
+    /// The last lease.
+    pub(crate) fence: Fence,
+    /// Who holds it, until when.
+    pub(crate) holder: Option<(WorkerId, Timestamp)>,
+}
+
+impl Part {
+    fn new(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, passed: Vec::new(), fence: Fence(0), holder: None }
+    }
+
+    /// Who holds a lease that has not run out.
+    pub(crate) fn held_by(&self, now: Timestamp) -> Option<&WorkerId> {
+        self.holder.as_ref().filter(|(_, until)| now < *until).map(|(worker, _)| worker)
+    }
 }
 
 #[derive(Clone, Default)]
@@ -29,12 +50,39 @@ struct Table {
 
 impl GroupRows {
     pub(crate) fn new(group: &Group, log: &Log, now: Timestamp) -> Self {
+        let part = Part::new(start(log, now));
         Self {
             shapes: shapes(group),
-            checkpoint: start(log, now),
+            parts: vec![part; group.partitions().count()],
             tables: vec![Table::default(); group.models().len()],
-            passed: Vec::new(),
         }
+    }
+
+    pub(crate) fn part(&self, partition: Partition) -> &Part {
+        &self.parts[usize::from(partition.index())]
+    }
+
+    pub(crate) fn part_mut(&mut self, partition: Partition) -> &mut Part {
+        &mut self.parts[usize::from(partition.index())]
+    }
+
+    pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        self.parts.iter_mut()
+    }
+
+    /// The lowest mark of the partitions, with the first fact that stopped one of them.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        let checkpoints = || self.parts.iter().map(|part| &part.checkpoint);
+        let lowest = checkpoints().min_by_key(|checkpoint| checkpoint.mark.position());
+        let stopped = checkpoints().filter_map(|checkpoint| checkpoint.stopped.clone());
+        let mut lowest = lowest.unwrap_or(&self.parts[0].checkpoint).clone();
+        lowest.stopped = stopped.min_by_key(|stopped| stopped.position);
+        lowest
+    }
+
+    /// Refuses a fold of another partition's rows, or of all where the group is split.
+    pub(crate) fn owns(&self, partition: Partition) -> bool {
+        usize::from(partition.of()) == self.parts.len()
     }
 
     /// Refuses another shape under the same revision, and a checkpoint that is not of this log.
@@ -45,10 +93,12 @@ impl GroupRows {
                 format!("read model `{name}` has another shape than revision {revision} was built with");
             return Err(Fault::permanent(Code::ShapeChanged, message));
         }
-        let mark = self.checkpoint.mark;
-        if log.mark(mark.position()).as_ref() != Some(&mark) {
-            let message = format!("the checkpoint `{}` of `{name}` is not an entry of this log", mark.token);
-            return Err(Fault::permanent(Code::LogDiffers, message));
+        for mark in self.parts.iter().map(|part| part.checkpoint.mark) {
+            if log.mark(mark.position()).as_ref() != Some(&mark) {
+                let message =
+                    format!("the checkpoint `{}` of `{name}` is not an entry of this log", mark.token);
+                return Err(Fault::permanent(Code::LogDiffers, message));
+            }
         }
         Ok(())
     }
@@ -74,7 +124,13 @@ impl GroupRows {
     }
 
     /// Writes what a fold changed, and the checkpoint with it. Answers how many rows were written.
-    pub(crate) fn apply(&mut self, changes: Vec<TableChanges>, through: Mark, now: Timestamp) -> usize {
+    pub(crate) fn apply(
+        &mut self,
+        partition: Partition,
+        changes: Vec<TableChanges>,
+        through: Mark,
+        now: Timestamp,
+    ) -> usize {
         let mut written = 0;
         for (table, TableChanges { rows, digest, .. }) in self.tables.iter_mut().zip(changes) {
             written += rows.len();
@@ -88,25 +144,36 @@ impl GroupRows {
                 held.1 = held.1.wrapping_add(sum);
             }
         }
-        self.checkpoint.mark = through;
-        self.checkpoint.updated_at = now;
-        self.passed.push((through.position(), now));
+        let part = self.part_mut(partition);
+        part.checkpoint.mark = through;
+        part.checkpoint.updated_at = now;
+        part.passed.push((through.position(), now));
         written
     }
 
-    pub(crate) fn stop(&mut self, stopped: Option<Stopped>) {
-        self.checkpoint.stopped = stopped;
-    }
-
+    /// When the last of the partitions passed a position.
     pub(crate) fn passed_at(&self, position: Position) -> Option<Timestamp> {
-        let first = self.passed.iter().find(|(reached, _)| *reached >= position);
-        first.map(|(_, at)| *at)
+        let mut last = None;
+        for part in &self.parts {
+            let (_, at) = part.passed.iter().find(|(reached, _)| *reached >= position)?;
+            last = last.max(Some(*at));
+        }
+        last
     }
 
     pub(crate) fn reset(&mut self, log: &Log, now: Timestamp) {
         self.tables = vec![Table::default(); self.tables.len()];
-        self.passed = Vec::new();
-        self.checkpoint = start(log, now);
+        for part in &mut self.parts {
+            part.passed = Vec::new();
+            part.checkpoint = start(log, now);
+        }
+    }
+
+    /// The partition of a row.
+    pub(crate) fn owner(&self, row: &RowRef) -> Partition {
+        let of = u8::try_from(self.parts.len()).unwrap_or(u8::MAX);
+        let mut partitions = Partition::all(of);
+        partitions.find(|partition| partition.owns(&row.tenant, &row.key)).unwrap_or(Partition::WHOLE)
     }
 
     pub(crate) fn get(&self, table: usize, row: &RowRef) -> Option<Vec<Value>> {
@@ -225,7 +292,9 @@ impl PartialEq for Place {
 impl Eq for Place {}
 
 fn shapes(group: &Group) -> Vec<String> {
-    group.models().iter().map(|model| model.shape()).collect()
+    let partitions = group.partitions().count();
+    let models = group.models().iter();
+    models.map(|model| format!("{} in {partitions}", model.shape())).collect()
 }
 
 fn start(log: &Log, now: Timestamp) -> Checkpoint {

@@ -10,8 +10,9 @@ use diptych_core::{
     Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, Categories, Checkpoint, Feed, Fold, FoldError, Found, Group, Health, Mark,
-    ModelStore, Progress, RawFind, RowRef, ScannedRow, Schema, Stopped, TableChanges,
+    AdvanceError, Advanced, Block, Categories, Checkpoint, Feed, Fence, Fold, FoldError, Found, Group,
+    Health, Lease, Mark, ModelStore, Partition, PartitionState, Progress, RawFind, Readiness, RowRef,
+    ScannedRow, Schema, Shares, Stopped, TableChanges, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,11 +33,16 @@ pub struct MemoryStore {
     head: Arc<watch::Sender<Position>>,
 }
 
+/// A group by its name and revision.
+type GroupId = (&'static str, u32);
+
 /// Everything committed.
 #[derive(Clone)]
 struct Held {
     log: Log,
-    groups: BTreeMap<(&'static str, u32), GroupRows>,
+    groups: BTreeMap<GroupId, GroupRows>,
+    /// Who lives, until when, and which groups they would move.
+    workers: BTreeMap<WorkerId, (Timestamp, Vec<GroupId>)>,
 }
 
 impl MemoryStore {
@@ -47,7 +53,7 @@ impl MemoryStore {
     pub fn open(clock: Arc<dyn Clock>, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
         static LOGS: AtomicU64 = AtomicU64::new(0);
         let identity = format!("memory {}", LOGS.fetch_add(1, Ordering::Relaxed));
-        let held = Held { log: Log::new(identity), groups: BTreeMap::new() };
+        let held = Held { log: Log::new(identity), groups: BTreeMap::new(), workers: BTreeMap::new() };
         Self::over(Arc::new(Mutex::new(held)), Arc::default(), clock, inline)
     }
 
@@ -173,7 +179,7 @@ impl MemoryStore {
                 continue;
             }
             let rows = &held.groups[&id(group)];
-            let mut fold = Fold::new(group, &rows.checkpoint);
+            let mut fold = Fold::new(group, &rows.checkpoint());
             let planned = fold.plan_facts(&facts, through);
             let changes = planned.and_then(|()| rows.fold(&mut fold));
             let changes = changes.map_err(|error| CommitError::Fault(inline_failed(group, error)))?;
@@ -182,7 +188,7 @@ impl MemoryStore {
         held.log.append(&facts);
         for (group, changes, no_ops) in staged {
             if let Some(rows) = held.groups.get_mut(&id(group)) {
-                rows.apply(changes, through, now);
+                rows.apply(Partition::WHOLE, changes, through, now);
             }
             let entry = self.progress.entry(group.name());
             entry.count_no_ops(group, &no_ops);
@@ -193,13 +199,14 @@ impl MemoryStore {
 
     /// Brings an inline group to the head, if it is near enough. One that is not is left to a worker.
     fn caught_up(&self, held: &mut Held, group: &Group, now: Timestamp) -> bool {
-        let Held { log, groups } = held;
+        let Held { log, groups, .. } = held;
         let Some(rows) = groups.get_mut(&id(group)) else {
             return false;
         };
         let entry = self.progress.entry(group.name());
-        let (from, head) = (rows.checkpoint.mark.position(), log.head());
-        if rows.checkpoint.stopped.is_some() {
+        let checkpoint = rows.checkpoint();
+        let (from, head) = (checkpoint.mark.position(), log.head());
+        if checkpoint.stopped.is_some() {
             return false;
         }
         if from.lag_to(head.position()) > INLINE_CATCH_UP_EVENTS_MAX {
@@ -207,14 +214,15 @@ impl MemoryStore {
             return false;
         }
         if from < head.position() {
-            let mut fold = Fold::new(group, &rows.checkpoint);
+            let mut fold = Fold::new(group, &checkpoint);
             let planned = fold.plan_facts(log.between(from, head.position()), head);
             match planned.and_then(|()| rows.fold(&mut fold)) {
-                Ok(changes) => drop(rows.apply(changes, head, now)),
+                Ok(changes) => drop(rows.apply(Partition::WHOLE, changes, head, now)),
                 Err(error) => {
                     // The command at hand is not to blame for an older fact.
                     let (position, reason) = (error.position, error.to_string());
-                    rows.stop(Some(Stopped { position, reason: reason.clone() }));
+                    let stopped = Stopped { position, reason: reason.clone() };
+                    rows.part_mut(Partition::WHOLE).checkpoint.stopped = Some(stopped);
                     entry.set_health(Health::Stopped { position, reason });
                     return false;
                 }
@@ -233,18 +241,26 @@ impl MemoryStore {
             return Err(Fault::permanent(Code::ServiceInvalid, message));
         }
         let mut held = self.lock();
-        let Held { log, groups } = &mut *held;
+        let Held { log, groups, .. } = &mut *held;
         let now = self.clock.now();
         let rows = groups.entry(id(group)).or_insert_with(|| GroupRows::new(group, log, now));
         rows.check(group, log)?;
-        Ok(rows.checkpoint.clone())
+        Ok(rows.checkpoint())
     }
 
     fn advance_now(&self, group: &Group, mut fold: Fold) -> Result<Advanced, AdvanceError> {
         let mut held = self.lock();
-        let Held { log, groups } = &mut *held;
+        let Held { log, groups, .. } = &mut *held;
         let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
-        let checkpoint = rows.checkpoint.mark.position();
+        let partition = fold.partition();
+        if !rows.owns(partition) {
+            return Err(not_so_split(group, partition).into());
+        }
+        let part = rows.part(partition);
+        if fold.lease().is_some_and(|lease| lease.fence != part.fence) {
+            return Err(AdvanceError::Fenced);
+        }
+        let checkpoint = part.checkpoint.mark.position();
         if checkpoint != fold.from() {
             return Err(AdvanceError::Moved { checkpoint });
         }
@@ -254,14 +270,50 @@ impl MemoryStore {
             return Err(Fault::permanent(Code::LogDiffers, message).into());
         }
         let changes = rows.fold(&mut fold)?;
-        let written = rows.apply(changes, through, self.clock.now());
-        Ok(Advanced { checkpoint: rows.checkpoint.clone(), rows: written, no_ops: fold.no_ops() })
+        let written = rows.apply(partition, changes, through, self.clock.now());
+        let checkpoint = rows.part(partition).checkpoint.clone();
+        Ok(Advanced { checkpoint, rows: written, no_ops: fold.no_ops() })
+    }
+
+    fn share_now(
+        &self,
+        worker: &WorkerId,
+        groups: &[(Arc<Group>, Readiness)],
+        lasting: Duration,
+    ) -> Result<Vec<Shares>, Fault> {
+        let now = self.clock.now();
+        let until = after(now, lasting);
+        let mut held = self.lock();
+        let Held { groups: stored, workers, .. } = &mut *held;
+        let able = groups.iter().filter(|(_, readiness)| *readiness == Readiness::Able);
+        let able = able.map(|(group, _)| id(group)).collect();
+        workers.insert(worker.clone(), (until, able));
+        workers.retain(|_, (until, _)| now < *until);
+        for part in stored.values_mut().flat_map(GroupRows::parts_mut) {
+            if let Some((holder, held_until)) = &mut part.holder
+                && holder == worker
+            {
+                *held_until = until;
+            }
+        }
+        let shares = groups.iter().map(|(group, _)| {
+            let rows = stored.get(&id(group)).ok_or_else(|| not_attached(group))?;
+            let states = group.partitions().map(|partition| {
+                let part = rows.part(partition);
+                let (checkpoint, holder) = (part.checkpoint.clone(), part.held_by(now).cloned());
+                PartitionState { partition, checkpoint, holder }
+            });
+            let would = workers.iter().filter(|(_, (_, groups))| groups.contains(&id(group)));
+            let workers = would.map(|(worker, _)| worker.clone()).collect();
+            Ok(Shares { workers, partitions: states.collect() })
+        });
+        shares.collect()
     }
 
     /// Looks at or changes one attached group under the lock.
     fn with<T>(&self, group: &Group, act: impl FnOnce(&mut GroupRows, &Log) -> T) -> Result<T, Fault> {
         let mut held = self.lock();
-        let Held { log, groups } = &mut *held;
+        let Held { log, groups, .. } = &mut *held;
         let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
         Ok(act(rows, log))
     }
@@ -338,13 +390,76 @@ impl ModelStore for MemoryStore {
     fn set_stopped<'a>(
         &'a self,
         group: &'a Group,
+        partition: Partition,
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>> {
-        Box::pin(async move { self.with(group, |rows, _| rows.stop(stopped)) })
+        Box::pin(
+            async move { self.with(group, |rows, _| rows.part_mut(partition).checkpoint.stopped = stopped) },
+        )
     }
 
     fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
-        Box::pin(async move { self.with(group, |rows, _| rows.checkpoint.clone()) })
+        Box::pin(async move { self.with(group, |rows, _| rows.checkpoint()) })
+    }
+
+    fn checkpoint_of<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+    ) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        Box::pin(async move { self.with(group, |rows, _| rows.part(partition).checkpoint.clone()) })
+    }
+
+    fn partitions_of(&self, group: &Group) -> Vec<Partition> {
+        group.partitions().collect()
+    }
+
+    fn share<'a>(
+        &'a self,
+        worker: &'a WorkerId,
+        groups: &'a [(Arc<Group>, Readiness)],
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Shares>, Fault>> {
+        Box::pin(async move { self.share_now(worker, groups, lasting) })
+    }
+
+    fn claim<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+        worker: &'a WorkerId,
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Option<Lease>, Fault>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            self.with(group, |rows, _| {
+                let part = rows.part_mut(partition);
+                if part.held_by(now).is_some_and(|holder| holder != worker) {
+                    return None;
+                }
+                part.fence = Fence(part.fence.0 + 1);
+                part.holder = Some((worker.clone(), after(now, lasting)));
+                Some(Lease { partition, fence: part.fence })
+            })
+        })
+    }
+
+    fn release<'a>(&'a self, group: &'a Group, lease: Lease) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            self.with(group, |rows, _| {
+                let part = rows.part_mut(lease.partition);
+                if part.fence == lease.fence {
+                    part.holder = None;
+                }
+            })
+        })
+    }
+
+    fn leave<'a>(&'a self, worker: &'a WorkerId) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            self.lock().workers.remove(worker);
+            Ok(())
+        })
     }
 
     fn find<'a>(
@@ -356,7 +471,7 @@ impl ModelStore for MemoryStore {
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
             let table = table_of(group, schema)?;
-            self.with(group, |rows, _| found(rows, rows.find(table, schema, find)))
+            self.with(group, |rows, _| found(rows.checkpoint(), rows.find(table, schema, find)))
         })
     }
 
@@ -368,7 +483,10 @@ impl ModelStore for MemoryStore {
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
             let table = table_of(group, schema)?;
-            self.with(group, |rows, _| found(rows, rows.get(table, row).into_iter().collect()))
+            self.with(group, |rows, _| {
+                let checkpoint = rows.part(rows.owner(row)).checkpoint.clone();
+                found(checkpoint, rows.get(table, row).into_iter().collect())
+            })
         })
     }
 
@@ -409,7 +527,7 @@ impl ModelStore for MemoryStore {
             let now = self.clock.now();
             let checkpoint = self.with(group, |rows, log| {
                 rows.reset(log, now);
-                rows.checkpoint.clone()
+                rows.checkpoint()
             })?;
             self.progress.entry(group.name()).reset();
             Ok(checkpoint)
@@ -425,11 +543,21 @@ fn replay(record: &CommandRecord, header: &CommandHeader) -> Result<Committed, C
     Ok(Committed { record: record.clone(), events: Vec::new(), replayed: true })
 }
 
-fn found(rows: &GroupRows, values: Vec<Vec<diptych_core::Value>>) -> Found {
-    Found { rows: values, checkpoint: rows.checkpoint.clone(), generation: 1 }
+fn found(checkpoint: Checkpoint, rows: Vec<Vec<diptych_core::Value>>) -> Found {
+    Found { rows, checkpoint, generation: 1 }
 }
 
-fn id(group: &Group) -> (&'static str, u32) {
+fn after(now: Timestamp, lasting: Duration) -> Timestamp {
+    let micros = i64::try_from(lasting.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_stored(now.as_micros().saturating_add(micros))
+}
+
+fn not_so_split(group: &Group, partition: Partition) -> Fault {
+    let message = format!("group `{}` has no partition {partition}: fold under a lease", group.name());
+    Fault::permanent(Code::Internal, message)
+}
+
+fn id(group: &Group) -> GroupId {
     (group.name(), group.revision())
 }
 

@@ -2,7 +2,8 @@
 
 mod harness;
 
-use diptych_conformance::conformance_suite;
+use diptych_conformance::{conformance_suite, sharing_suite};
 use harness::MemoryHarness;
 
 conformance_suite!(MemoryHarness::new());
+sharing_suite!(MemoryHarness::new());

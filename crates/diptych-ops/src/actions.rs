@@ -1,10 +1,12 @@
 //! What an operator can do and look at. Every action answers with a report.
 
-use crate::report::{ColumnReport, ModelReport, ModelStatus, Report, RowsReport, StatusReport};
+use crate::report::{
+    ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
+};
 use diptych_command::Commands;
 use diptych_core::{Fault, Principal, Value};
 use diptych_projector::{DrainError, Projector, VerifyError};
-use diptych_query::{AnyModel, Ask, Group, Mark, Queries, QueryError};
+use diptych_query::{AnyModel, Ask, Group, Mark, PartitionState, Queries, QueryError};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -91,6 +93,16 @@ pub async fn status(operator: &Operator<'_>) -> Result<Report, ActionError> {
     }))
 }
 
+async fn partitions(operator: &Operator<'_>, group: &Arc<Group>) -> Result<Vec<PartitionReport>, Fault> {
+    let states = operator.projector.partitions(group).await?;
+    let report = |state: PartitionState| PartitionReport {
+        partition: state.partition.index(),
+        position: state.checkpoint.mark.position(),
+        worker: state.holder.map(|holder| holder.to_string()),
+    };
+    Ok(states.into_iter().map(report).collect())
+}
+
 /// How every read model is doing.
 ///
 /// # Errors
@@ -153,6 +165,7 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
         categories: model.categories().to_vec(),
         event_types: model.event_types().iter().map(|event| event.name).collect(),
         governance: declared.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+        partitions: partitions(operator, group).await?,
         no_ops: operator.projector.progress().entry(group.name()).no_ops(model.schema().name),
     })))
 }

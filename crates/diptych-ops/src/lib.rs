@@ -12,5 +12,7 @@ pub use actions::{
     ActionError, LogStatus, Operator, drain, list_models, query, show_model, status, verify_models,
 };
 pub use line::{run, verbs};
-pub use report::{ColumnReport, ModelReport, ModelStatus, Output, Report, RowsReport, StatusReport};
+pub use report::{
+    ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
+};
 pub use words::lag_in_words;

@@ -122,6 +122,20 @@ pub struct ModelReport {
     pub governance: Vec<(&'static str, &'static str)>,
     /// How many facts met no row and left none, in this process.
     pub no_ops: u64,
+    /// The partitions of its group, and who moves each.
+    pub partitions: Vec<PartitionReport>,
+}
+
+/// One partition of a model's group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionReport {
+    /// Its number, from 0.
+    pub partition: u8,
+    /// Where it stands.
+    pub position: Position,
+    /// The process that moves it; none when nobody does, or where processes share no work.
+    pub worker: Option<String>,
 }
 
 /// One column.
@@ -276,12 +290,26 @@ fn model_text(model: &ModelReport) -> String {
         ),
         ("shape", model.shape.clone()),
         ("facts that met no row", model.no_ops.to_string()),
+        ("moved by", moved_by(&model.partitions)),
     ];
     let governance = model.governance.iter().map(|(name, value)| (*name, (*value).to_owned()));
     for (name, value) in lists.into_iter().chain(governance).filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "{name}: {value}");
     }
     text.trim_end().to_owned()
+}
+
+/// Who moves the partitions; nothing where processes share no work.
+fn moved_by(partitions: &[PartitionReport]) -> String {
+    if partitions.iter().all(|one| one.worker.is_none()) {
+        return if partitions.len() > 1 { "nobody".to_owned() } else { String::new() };
+    }
+    let of = partitions.len();
+    let words = partitions.iter().map(|PartitionReport { partition, position, worker }| {
+        let worker = worker.as_deref().unwrap_or("nobody");
+        if of == 1 { worker.to_owned() } else { format!("{partition} of {of}: {worker} at {position}") }
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 fn verified_text(report: &VerifyReport) -> String {

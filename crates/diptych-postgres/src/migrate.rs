@@ -1,5 +1,5 @@
-//! The objects of a store's schema, one file each, and the migrations that made them. Text once released
-//! never changes.
+//! The migrations that make a store's schema: the objects of the first one file each, then what changed. Text
+//! once released never changes.
 
 use crate::connection::Opened;
 use crate::fault::{OrFault, damaged, unsigned};
@@ -11,30 +11,33 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 /// The migrations, oldest first; each is the texts it runs.
-const MIGRATIONS: &[&[&str]] = &[&[
-    include_str!("schema/migration.sql"),
-    include_str!("schema/head.sql"),
-    include_str!("schema/tenant.sql"),
-    include_str!("schema/category.sql"),
-    include_str!("schema/actor.sql"),
-    include_str!("schema/command_name.sql"),
-    include_str!("schema/policy.sql"),
-    include_str!("schema/event_type.sql"),
-    include_str!("schema/stream.sql"),
-    include_str!("schema/event.sql"),
-    include_str!("schema/event_stream.sql"),
-    include_str!("schema/command.sql"),
-    include_str!("schema/command_refused.sql"),
-    include_str!("schema/command_key.sql"),
-    include_str!("schema/page_key.sql"),
-    include_str!("schema/generation.sql"),
-    include_str!("schema/checkpoint.sql"),
-    include_str!("schema/checkpoint_history.sql"),
-    include_str!("schema/digest.sql"),
-    include_str!("schema/projection_checkpoint.sql"),
-    include_str!("schema/fact.sql"),
-    include_str!("schema/audit.sql"),
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        include_str!("schema/migration.sql"),
+        include_str!("schema/head.sql"),
+        include_str!("schema/tenant.sql"),
+        include_str!("schema/category.sql"),
+        include_str!("schema/actor.sql"),
+        include_str!("schema/command_name.sql"),
+        include_str!("schema/policy.sql"),
+        include_str!("schema/event_type.sql"),
+        include_str!("schema/stream.sql"),
+        include_str!("schema/event.sql"),
+        include_str!("schema/event_stream.sql"),
+        include_str!("schema/command.sql"),
+        include_str!("schema/command_refused.sql"),
+        include_str!("schema/command_key.sql"),
+        include_str!("schema/page_key.sql"),
+        include_str!("schema/generation.sql"),
+        include_str!("schema/checkpoint.sql"),
+        include_str!("schema/checkpoint_history.sql"),
+        include_str!("schema/digest.sql"),
+        include_str!("schema/projection_checkpoint.sql"),
+        include_str!("schema/fact.sql"),
+        include_str!("schema/audit.sql"),
+    ],
+    &[include_str!("migrations/0002_partitions.sql")],
+];
 
 /// The oldest server whose features are used here, as `server_version_num` counts.
 const SERVER_VERSION_MIN: i32 = 150_000;

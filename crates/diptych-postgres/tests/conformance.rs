@@ -2,7 +2,8 @@
 
 mod harness;
 
-use diptych_conformance::conformance_suite;
+use diptych_conformance::{conformance_suite, sharing_suite};
 use harness::PostgresHarness;
 
 conformance_suite!(PostgresHarness::new());
+sharing_suite!(PostgresHarness::new());

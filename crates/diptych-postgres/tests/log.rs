@@ -64,6 +64,39 @@ async fn a_store_made_by_other_migrations_is_refused() {
     assert_eq!(refused(place.options()).await, Code::StoreVersion);
 }
 
+/// What the first migration knew of checkpoints, made out of what there is now.
+const AS_IT_WAS: &str = "DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
+    ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
+        DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
+        ADD PRIMARY KEY (group_name, revision, generation); \
+    ALTER TABLE diptych.checkpoint_history DROP CONSTRAINT checkpoint_history_pkey, DROP COLUMN partition, \
+        ADD PRIMARY KEY (group_name, revision, generation, move); \
+    CREATE VIEW diptych.projection_checkpoint (projection_name, partition_id, last_position, updated_at) AS \
+        SELECT group_name, 0, position, updated_at FROM diptych.checkpoint; \
+    DELETE FROM diptych.migration WHERE number > 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_together() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    deposit(&store, "c1", "a", 0).await.unwrap();
+    store.close().await;
+    let client = place.connect().await;
+    let held = "INSERT INTO diptych.checkpoint (group_name, revision, generation, shape, position, epoch, \
+        fingerprint, recorded_at, updated_at) SELECT 'old', 1, 1, '', 1, epoch, fingerprint, now(), now() \
+        FROM diptych.head";
+    client.batch_execute(&format!("{AS_IT_WAS}; {held}")).await.unwrap();
+    let openings: Vec<_> = (0..3).map(|_| tokio::spawn(PostgresStore::open(place.options()))).collect();
+    for opening in openings {
+        let store = opening.await.unwrap().unwrap();
+        assert!(deposit(&store, "c1", "a", 0).await.unwrap().replayed);
+    }
+    assert_eq!(texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await, "1\n2");
+    let shown =
+        "SELECT concat_ws(' ', group_name, partition, position, fence, holder) FROM diptych.checkpoint";
+    assert_eq!(texts(&client, shown).await, "old 0 1 0");
+}
+
 #[tokio::test]
 async fn a_schema_of_another_program_is_refused_and_left_alone() {
     let place = Place::new().await;

@@ -20,9 +20,8 @@ pub(crate) struct Planned {
     pub(crate) fold: Fold,
 }
 
-/// Plans a block.
-pub(crate) async fn plan(group: &Group, from: Mark, block: Block) -> Result<Planned, AdvanceError> {
-    let mut fold = Fold::from_mark(group, from);
+/// Plans a block in a fold that starts where the block does.
+pub(crate) async fn plan(mut fold: Fold, from: Mark, block: Block) -> Result<Planned, AdvanceError> {
     if block.facts.len() <= FACTS_IN_PLACE_MAX {
         fold.plan(&block)?;
         return Ok(Planned { from, block, fold });
@@ -39,6 +38,7 @@ pub(crate) async fn plan(group: &Group, from: Mark, block: Block) -> Result<Plan
 pub(crate) async fn plan_next(
     feed: &dyn Feed,
     group: &Group,
+    fold: Fold,
     from: Mark,
     positions_max: usize,
 ) -> Option<Planned> {
@@ -46,7 +46,7 @@ pub(crate) async fn plan_next(
     if block.through.position() == from.position() {
         return None;
     }
-    plan(group, from, block).await.ok()
+    plan(fold, from, block).await.ok()
 }
 
 /// Folds a first block and all that follow it, up to the head or the most rows that may be held.

@@ -1,11 +1,12 @@
-//! One group being followed: read a block, fold it, commit rows and checkpoint, and judge what went wrong.
+//! One partition of a group being followed: read a block, fold it, commit rows and checkpoint, and judge what
+//! went wrong. Who may follow it is decided elsewhere.
 
 use crate::ProjectionMetrics;
 use crate::ahead::{self, Planned};
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, AnyModel, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
-    ModelStore, Progress, ProgressEntry, Stopped,
+    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Stopped,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,13 @@ pub struct ProjectorLimits {
     pub retry_pause_min: Duration,
     /// The longest pause between two tries.
     pub retry_pause_max: Duration,
+    /// How long a lease on a partition lasts beyond the last sign of life of the process that holds it: after
+    /// that, another process takes the partition over.
+    pub lease_duration: Duration,
+    /// How often a process gives a sign of life and looks whether partitions should change hands.
+    pub lease_beat: Duration,
+    /// How often a drain looks whether another process has brought a partition to where it should be.
+    pub foreign_poll: Duration,
 }
 
 impl Default for ProjectorLimits {
@@ -36,6 +44,9 @@ impl Default for ProjectorLimits {
             fold_retries_max: 2,
             retry_pause_min: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(5),
+            lease_duration: Duration::from_secs(5),
+            lease_beat: Duration::from_secs(1),
+            foreign_poll: Duration::from_millis(50),
         }
     }
 }
@@ -49,13 +60,18 @@ pub enum Step {
     CaughtUp,
     /// Infrastructure failed; try again after a pause.
     Retry(Duration),
-    /// A fact stopped the group; an operator must look.
+    /// A fact stopped the partition; an operator must look.
     Stopped,
+    /// Another lease has followed: the partition is somebody else's now.
+    Lost,
 }
 
-/// Follows the log for one group.
+/// Follows the log for one partition of a group.
 pub struct Follower {
     group: Arc<Group>,
+    partition: Partition,
+    /// Under which lease; none where the writer itself keeps others out.
+    lease: Option<Lease>,
     feed: Arc<dyn Feed>,
     store: Arc<dyn ModelStore>,
     clock: Arc<dyn Clock>,
@@ -84,12 +100,19 @@ pub(crate) struct FollowerParts {
 }
 
 impl Follower {
-    pub(crate) fn new(group: Arc<Group>, progress: &Progress, parts: FollowerParts) -> Self {
+    pub(crate) fn new(
+        group: Arc<Group>,
+        partition: Partition,
+        progress: &Progress,
+        parts: FollowerParts,
+    ) -> Self {
         let FollowerParts { feed, store, clock, metrics, limits } = parts;
         let entry = progress.entry(group.name());
         let started_at = clock.now();
         Self {
             group,
+            partition,
+            lease: None,
             feed,
             store,
             clock,
@@ -110,7 +133,19 @@ impl Follower {
         &self.group
     }
 
-    /// Where the group stands, as far as this follower knows.
+    /// Under which lease it follows.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.lease
+    }
+
+    /// Follows under another lease from now on, or under none.
+    pub fn set_lease(&mut self, lease: Option<Lease>) {
+        self.lease = lease;
+        self.forget();
+    }
+
+    /// Where the partition stands, as far as this follower knows.
     #[must_use]
     pub fn position(&self) -> Position {
         self.checkpoint.as_ref().map_or(Position::START, |checkpoint| checkpoint.mark.position())
@@ -129,14 +164,18 @@ impl Follower {
         match self.advance().await {
             Ok(step) => {
                 self.failures = 0;
-                if matches!(self.entry.health(), Health::Retrying { .. }) {
-                    self.entry.set_health(Health::Live);
+                if matches!(self.health(), Health::Retrying { .. }) {
+                    self.set_health(Health::Live);
                 }
                 step
             }
             Err(AdvanceError::Moved { .. }) => {
                 self.checkpoint = None;
                 Step::Advanced
+            }
+            Err(AdvanceError::Fenced) => {
+                self.forget();
+                Step::Lost
             }
             Err(AdvanceError::Fold(error)) => self.judge(error).await,
             Err(AdvanceError::Fault(fault)) => self.pause(&fault),
@@ -159,7 +198,7 @@ impl Follower {
         if fresh && more && !self.group.has_statements() {
             return self.build(&checkpoint, block).await;
         }
-        let planned = ahead::plan(&self.group, checkpoint.mark, block).await?;
+        let planned = ahead::plan(self.fold(checkpoint.mark), checkpoint.mark, block).await?;
         self.apply(&checkpoint, planned).await
     }
 
@@ -169,8 +208,12 @@ impl Follower {
         let (feed, group) = (Arc::clone(&self.feed), Arc::clone(&self.group));
         let (positions_max, through) = (self.limits.batch_positions_max, block.through);
         let more = through.position() < block.head;
+        let lease = self.lease;
         let next = async {
-            if more { ahead::plan_next(&*feed, &group, through, positions_max).await } else { None }
+            if !more {
+                return None;
+            }
+            ahead::plan_next(&*feed, &group, begin(&group, lease, through), through, positions_max).await
         };
         let (advanced, next) = tokio::join!(self.store.advance(&self.group, fold), next);
         let advanced = advanced?;
@@ -178,7 +221,7 @@ impl Follower {
         self.observe_visible(&block);
         self.note(advanced);
         if checkpoint.stopped.is_some() {
-            self.store.set_stopped(&self.group, None).await?;
+            self.store.set_stopped(&self.group, self.partition, None).await?;
             self.checkpoint = None;
         }
         Ok(Step::Advanced)
@@ -188,7 +231,7 @@ impl Follower {
     async fn build(&mut self, checkpoint: &Checkpoint, first: Block) -> Result<Step, AdvanceError> {
         let started = Instant::now();
         let ProjectorLimits { build_block_positions_max, build_rows_max, .. } = self.limits;
-        let fold = Fold::new(&self.group, checkpoint);
+        let fold = self.fold(checkpoint.mark);
         let fold = ahead::fold_through(
             &self.feed,
             &self.group,
@@ -215,22 +258,35 @@ impl Follower {
         if let Some(checkpoint) = &self.checkpoint {
             return Ok(checkpoint.clone());
         }
-        let checkpoint = self.store.checkpoint(&self.group).await?;
-        self.entry.advance(checkpoint.mark.position());
+        let checkpoint = self.store.checkpoint_of(&self.group, self.partition).await?;
+        self.entry.advance_in(self.partition, checkpoint.mark.position());
         self.checkpoint = Some(checkpoint.clone());
         Ok(checkpoint)
     }
 
+    /// A fold that starts at a mark, under the lease at hand.
+    fn fold(&self, mark: Mark) -> Fold {
+        begin(&self.group, self.lease, mark)
+    }
+
+    fn health(&self) -> Health {
+        self.entry.health_in(self.partition)
+    }
+
+    fn set_health(&self, health: Health) {
+        self.entry.set_health_in(self.partition, health);
+    }
+
     fn note(&mut self, advanced: Advanced) {
         // Before whoever waits is woken: an answer must not carry a health that is over.
-        if self.entry.health() != Health::Live {
-            self.entry.set_health(Health::Live);
+        if self.health() != Health::Live {
+            self.set_health(Health::Live);
         }
         self.entry.count_no_ops(&self.group, &advanced.no_ops);
         for (model, count) in self.models().zip(&advanced.no_ops) {
             self.metrics.met_no_row(model.schema().name, *count);
         }
-        self.entry.advance(advanced.checkpoint.mark.position());
+        self.entry.advance_in(self.partition, advanced.checkpoint.mark.position());
         self.checkpoint = Some(advanced.checkpoint);
         self.failing = None;
     }
@@ -238,8 +294,13 @@ impl Follower {
     /// A fact failed: everything before it is applied, it is tried again a bounded number of times, then it
     /// stops the group where everybody can see it.
     async fn judge(&mut self, error: FoldError) -> Step {
-        let Ok(error) = self.apply_up_to(error).await else {
-            return Step::Retry(self.limits.retry_pause_min);
+        let error = match self.apply_up_to(error).await {
+            Ok(error) => error,
+            Err(AdvanceError::Fenced) => {
+                self.forget();
+                return Step::Lost;
+            }
+            Err(_) => return Step::Retry(self.limits.retry_pause_min),
         };
         self.failed(&error.event);
         let tries = match self.failing {
@@ -276,7 +337,7 @@ impl Follower {
         let after = checkpoint.mark.position();
         let count = usize::try_from(after.lag_to(before)).unwrap_or(usize::MAX);
         let block = self.read(after, count.min(self.limits.batch_positions_max)).await?;
-        let mut fold = Fold::new(&self.group, &checkpoint);
+        let mut fold = self.fold(checkpoint.mark);
         fold.plan(&block)?;
         let advanced = self.store.advance(&self.group, fold).await?;
         let failing = self.failing;
@@ -291,10 +352,10 @@ impl Follower {
             if error.position == Position::START { self.position().next() } else { error.position };
         tracing::error!(model = self.group.name(), %position, %reason, "the read model stopped");
         let stopped = Stopped { position, reason: reason.clone() };
-        if let Err(fault) = self.store.set_stopped(&self.group, Some(stopped)).await {
+        if let Err(fault) = self.store.set_stopped(&self.group, self.partition, Some(stopped)).await {
             tracing::error!(%fault, "the reason could not be written down");
         }
-        self.entry.set_health(match error.code() {
+        self.set_health(match error.code() {
             Code::OlderCode => Health::OlderCode { position, reason },
             _ => Health::Stopped { position, reason },
         });
@@ -306,7 +367,7 @@ impl Follower {
         let pause = self.backoff(self.failures);
         tracing::warn!(model = self.group.name(), %fault, ?pause, "the read model could not advance");
         self.failed("");
-        self.entry.set_health(Health::Retrying { reason: fault.to_string() });
+        self.set_health(Health::Retrying { reason: fault.to_string() });
         Step::Retry(pause)
     }
 
@@ -335,5 +396,12 @@ impl Follower {
 
     fn models(&self) -> impl Iterator<Item = &Arc<dyn AnyModel>> {
         self.group.models().iter()
+    }
+}
+
+fn begin(group: &Group, lease: Option<Lease>, mark: Mark) -> Fold {
+    match lease {
+        Some(lease) => Fold::under(group, lease, mark),
+        None => Fold::from_mark(group, mark),
     }
 }

@@ -5,9 +5,12 @@
 
 mod ahead;
 mod follower;
+mod keeper;
 mod metrics;
 mod projector;
+mod shares;
 mod verify;
+mod worker;
 
 pub use follower::{Follower, ProjectorLimits, Step};
 pub use metrics::ProjectionMetrics;

@@ -1,18 +1,25 @@
-//! The workers of a process: one task for each group that follows the log, and `drain` for those that wait
-//! to be asked.
+//! What a process moves: its share of the groups that follow the log, and `drain` for those that wait to be
+//! asked.
 
 use crate::follower::{Follower, FollowerParts, ProjectorLimits, Step};
+use crate::keeper::{GivenUp, Keeper, KeeperParts, Kept};
+use crate::worker::{Part, work_inline};
 use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
-use diptych_query::{Feed, Group, Health, Lag, Mode, ModelStore, Progress, ProgressEntry, Schema};
+use diptych_query::{
+    Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, PartitionState, Progress, ProgressEntry,
+    Readiness, Schema, Stopped, WorkerId,
+};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 
 /// What a [`Projector`] is made of.
 pub struct ProjectorParts {
+    /// What this process is called among those that share the work.
+    pub worker: WorkerId,
     /// The log.
     pub feed: Arc<dyn Feed>,
     /// Where rows live.
@@ -21,7 +28,7 @@ pub struct ProjectorParts {
     pub clock: Arc<dyn Clock>,
     /// Where progress is told.
     pub progress: Arc<Progress>,
-    /// The groups.
+    /// The groups, attached.
     pub groups: Vec<Arc<Group>>,
     /// The limits.
     pub limits: ProjectorLimits,
@@ -29,21 +36,23 @@ pub struct ProjectorParts {
 
 /// The hinge of a running process.
 pub struct Projector {
+    worker: WorkerId,
     parts: FollowerParts,
     progress: Arc<Progress>,
     followed: BTreeMap<&'static str, Followed>,
+    given_up: GivenUp,
+    /// Has the keeper look at once.
+    nudge: Arc<Notify>,
     stop: watch::Sender<bool>,
-    workers: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// One group with its follower; the lock keeps a worker and a drain from folding the same facts.
+/// One group with what moves its partitions.
 #[derive(Clone)]
 struct Followed {
     group: Arc<Group>,
     entry: Arc<ProgressEntry>,
-    follower: Arc<Mutex<Follower>>,
-    /// Wakes the worker when there is something to do that the log does not tell: a reset, a mended model.
-    nudge: Arc<Notify>,
+    parts: Vec<Part>,
 }
 
 /// What a drain did.
@@ -97,23 +106,28 @@ impl Projector {
     /// Prepares a projector; nothing moves before [`Projector::start`] or [`Projector::drain`].
     #[must_use]
     pub fn new(parts: ProjectorParts) -> Self {
-        let ProjectorParts { feed, store, clock, progress, groups, limits } = parts;
+        let ProjectorParts { worker, feed, store, clock, progress, groups, limits } = parts;
         let parts = FollowerParts { feed, store, clock, metrics: ProjectionMetrics::default(), limits };
         let followed = groups.into_iter().map(|group| {
-            let follower = Follower::new(Arc::clone(&group), &progress, parts.clone());
             let entry = progress.entry(group.name());
-            (
-                group.name(),
-                Followed { entry, follower: Arc::new(Mutex::new(follower)), group, nudge: Arc::default() },
-            )
+            let own = parts.store.partitions_of(&group).into_iter().map(|partition| {
+                let follower = Follower::new(Arc::clone(&group), partition, &progress, parts.clone());
+                let (entry, follower) = (Arc::clone(&entry), Arc::new(Mutex::new(follower)));
+                Part { partition, entry, follower, nudge: Arc::default() }
+            });
+            let own = own.collect();
+            (group.name(), Followed { group, entry, parts: own })
         });
         let followed = followed.collect();
         Self {
+            worker,
             followed,
             parts,
             progress,
+            given_up: GivenUp::default(),
+            nudge: Arc::default(),
             stop: watch::Sender::new(false),
-            workers: std::sync::Mutex::default(),
+            tasks: std::sync::Mutex::default(),
         }
     }
 
@@ -129,62 +143,144 @@ impl Projector {
         &self.progress
     }
 
-    /// Starts a worker for each group that follows the log by itself.
+    /// Starts to take a share of the groups that follow the log by themselves. What this process moves and
+    /// what others do is settled by leases; inline groups, which every writer moves, are caught up with here.
     pub fn start(&self) {
-        let mut workers = self.workers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for followed in self.followed.values().filter(|followed| followed.group.mode() != Mode::OnDemand) {
-            followed.entry.set_followed(true);
-            let head = self.parts.feed.watch();
-            workers.push(tokio::spawn(follow(followed.clone(), head, self.stop.subscribe())));
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = Vec::new();
+        for Followed { group, parts, .. } in self.followed.values() {
+            match group.mode() {
+                Mode::OnDemand => {}
+                Mode::Asynchronous => {
+                    // Until the keeper has looked: what stopped in another life is about to be tried again.
+                    parts.iter().for_each(|part| part.entry.set_followed_in(part.partition, true));
+                    kept.push(Kept { group: Arc::clone(group), parts: parts.clone() });
+                }
+                Mode::Inline => tasks.extend(parts.iter().map(|part| {
+                    let head = self.parts.feed.watch();
+                    tokio::spawn(work_inline(part.clone(), head, self.stop.subscribe()))
+                })),
+            }
         }
+        let keeper = Keeper::new(KeeperParts {
+            worker: self.worker.clone(),
+            feed: Arc::clone(&self.parts.feed),
+            store: Arc::clone(&self.parts.store),
+            limits: self.parts.limits.clone(),
+            kept,
+            given_up: self.given_up.clone(),
+            nudge: Arc::clone(&self.nudge),
+        });
+        tasks.push(tokio::spawn(keeper.run(self.stop.subscribe())));
     }
 
-    /// Lets every worker finish its transaction and stops.
+    /// Lets every worker finish its transaction, gives the leases back, and stops.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
-        let workers = {
-            let mut held = self.workers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let tasks = {
+            let mut held = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *held)
         };
-        for worker in workers {
-            if let Err(error) = worker.await {
+        for task in tasks {
+            if let Err(error) = task.await {
                 tracing::error!(%error, "a projection worker ended badly");
             }
         }
-        self.followed.values().for_each(|followed| followed.entry.set_followed(false));
     }
 
-    /// Folds everything that the log holds by now into a group.
+    /// Sees to it that everything that the log holds by now is in a group: folds it here, or waits for the
+    /// process that holds the lease.
     ///
     /// # Errors
     /// An unknown name, a fact that stops the group, or a fault.
     pub async fn drain(&self, name: &str) -> Result<Drained, DrainError> {
         let followed = self.followed(name)?;
         let head = self.parts.feed.head().await?.position();
-        let mut follower = followed.follower.lock().await;
-        // Somebody may have moved the checkpoint since this process last looked.
-        follower.forget();
-        self.parts.store.set_stopped(&followed.group, None).await?;
+        self.given_up.forget(&followed.group);
+        for part in &followed.parts {
+            self.parts.store.set_stopped(&followed.group, part.partition, None).await?;
+        }
         let from = self.parts.store.checkpoint(&followed.group).await?.mark.position();
+        let mut through = None;
+        for part in &followed.parts {
+            let reached = self.drain_part(followed, part, head).await?;
+            through = Some(through.map_or(reached, |lowest: Position| lowest.min(reached)));
+            part.nudge.notify_one();
+        }
+        self.nudge.notify_one();
+        Ok(Drained { from, through: through.unwrap_or(from).max(from) })
+    }
+
+    /// Brings one partition to a position: by the worker's lease, under one of its own, or by whoever has it.
+    async fn drain_part(
+        &self,
+        followed: &Followed,
+        part: &Part,
+        head: Position,
+    ) -> Result<Position, DrainError> {
+        let FollowerParts { store, limits, .. } = &self.parts;
+        let Followed { group, .. } = followed;
+        // A name of its own: a drain that is cut short must not leave a lease that this process keeps alive.
+        let drain = WorkerId::new(format!("{}:drain", self.worker));
+        loop {
+            let mut follower = part.follower.lock().await;
+            let mut borrowed = None;
+            if group.mode() == Mode::Inline || follower.lease().is_some() {
+                // Somebody may have moved the checkpoint since this process last looked.
+                follower.forget();
+            } else {
+                borrowed = store.claim(group, part.partition, &drain, limits.lease_duration).await?;
+                follower.set_lease(borrowed);
+            }
+            if borrowed.is_none() && group.mode() != Mode::Inline && follower.lease().is_none() {
+                drop(follower);
+                let Checkpoint { mark, stopped, .. } = store.checkpoint_of(group, part.partition).await?;
+                if mark.position() >= head {
+                    return Ok(mark.position());
+                }
+                if let Some(Stopped { position, reason }) = stopped {
+                    return Err(DrainError::Stopped { health: Health::Stopped { position, reason } });
+                }
+                tokio::time::sleep(limits.foreign_poll).await;
+                continue;
+            }
+            let drained = self.drain_under(&mut follower, &followed.entry, head).await;
+            if let Some(lease) = borrowed {
+                follower.set_lease(None);
+                store.release(group, lease).await?;
+            }
+            if let Some(reached) = drained? {
+                return Ok(reached);
+            }
+        }
+    }
+
+    /// Steps until a position is reached. Answers none when the lease was lost.
+    async fn drain_under(
+        &self,
+        follower: &mut Follower,
+        entry: &ProgressEntry,
+        head: Position,
+    ) -> Result<Option<Position>, DrainError> {
         let mut failures = 0;
-        while follower.position() < head {
+        loop {
             match follower.step().await {
                 Step::Advanced => failures = 0,
-                Step::CaughtUp => break,
-                Step::Stopped => {
-                    return Err(DrainError::Stopped { health: followed.entry.health() });
-                }
+                Step::CaughtUp => return Ok(Some(follower.position())),
+                Step::Lost => return Ok(None),
+                Step::Stopped => return Err(DrainError::Stopped { health: entry.health() }),
                 Step::Retry(pause) => {
                     failures += 1;
                     if failures > self.parts.limits.fold_retries_max + 1 {
-                        return Err(DrainError::Stopped { health: followed.entry.health() });
+                        return Err(DrainError::Stopped { health: entry.health() });
                     }
                     tokio::time::sleep(pause).await;
                 }
             }
+            if follower.position() >= head && failures == 0 {
+                return Ok(Some(follower.position()));
+            }
         }
-        followed.nudge.notify_one();
-        Ok(Drained { from, through: follower.position().max(from) })
     }
 
     /// Empties a group and lets it build again from the start of the log.
@@ -192,15 +288,21 @@ impl Projector {
     /// # Errors
     /// An unknown name or a fault.
     pub async fn reset(&self, name: &str) -> Result<(), DrainError> {
-        let followed = self.followed(name)?;
-        let mut follower = followed.follower.lock().await;
-        let checkpoint = self.parts.store.reset(&followed.group).await?;
-        follower.forget();
-        followed.entry.reset();
+        let Followed { group, entry, parts } = self.followed(name)?;
+        let mut followers = Vec::new();
+        for part in parts {
+            followers.push(part.follower.lock().await);
+        }
+        let checkpoint = self.parts.store.reset(group).await?;
+        followers.iter_mut().for_each(|follower| follower.forget());
+        self.given_up.forget(group);
+        entry.reset();
         // A store may have caught an inline group up at once.
-        followed.entry.advance(checkpoint.mark.position());
-        followed.entry.set_health(Health::Live);
-        followed.nudge.notify_one();
+        entry.advance(checkpoint.mark.position());
+        entry.set_health(Health::Live);
+        drop(followers);
+        parts.iter().for_each(|part| part.nudge.notify_one());
+        self.nudge.notify_one();
         Ok(())
     }
 
@@ -229,6 +331,18 @@ impl Projector {
         Ok(())
     }
 
+    /// The partitions of a group, where they stand, and which process moves each.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn partitions(&self, group: &Arc<Group>) -> Result<Vec<PartitionState>, Fault> {
+        // Under a name of its own, so that looking says nothing of what this process can do.
+        let looker = WorkerId::new(format!("{}:look", self.worker));
+        let asked = [(Arc::clone(group), Readiness::Unable)];
+        let shares = self.parts.store.share(&looker, &asked, self.parts.limits.lease_duration).await?;
+        Ok(shares.into_iter().flat_map(|shares| shares.partitions).collect())
+    }
+
     /// How many rows a model has.
     ///
     /// # Errors
@@ -239,36 +353,5 @@ impl Projector {
 
     fn followed(&self, name: &str) -> Result<&Followed, DrainError> {
         self.followed.get(name).ok_or_else(|| DrainError::Unknown { name: name.to_owned() })
-    }
-}
-
-/// The loop of one worker: step until caught up, then sleep until the writer wakes it.
-async fn follow(followed: Followed, mut head: watch::Receiver<Position>, mut stop: watch::Receiver<bool>) {
-    while !*stop.borrow() {
-        head.borrow_and_update();
-        let step = followed.follower.lock().await.step().await;
-        match step {
-            Step::Advanced => {}
-            Step::CaughtUp => {
-                tokio::select! {
-                    changed = head.changed() => if changed.is_err() { return },
-                    () = followed.nudge.notified() => {}
-                    _ = stop.changed() => {}
-                }
-            }
-            Step::Retry(pause) => {
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    _ = stop.changed() => {}
-                }
-            }
-            // Only an operator, or a restart with other code, moves a stopped model.
-            Step::Stopped => {
-                tokio::select! {
-                    () = followed.nudge.notified() => {}
-                    _ = stop.changed() => {}
-                }
-            }
-        }
     }
 }

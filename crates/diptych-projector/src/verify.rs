@@ -3,7 +3,8 @@
 use diptych_core::{Fault, Position, Tenant, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
-    Feed, Fold, FoldError, Group, ModelStore, RowRef, ScannedRow, Schema, StoredRow, TableChanges,
+    BucketDigest, Feed, Fold, FoldError, Group, Mark, ModelStore, Partition, RowRef, ScannedRow, Schema,
+    StoredRow, TableChanges,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -44,6 +45,21 @@ impl VerifyReport {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differing_rows == 0 && self.digest_matches != Some(false)
+    }
+
+    /// Adds what was found in another partition.
+    fn add(&mut self, other: Self) {
+        self.position = self.position.min(other.position);
+        self.facts = self.facts.max(other.facts);
+        self.rows_expected += other.rows_expected;
+        self.rows_actual += other.rows_actual;
+        self.digest_matches = match (self.digest_matches, other.digest_matches) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        };
+        self.differing_rows += other.differing_rows;
+        self.differences.extend(other.differences);
     }
 }
 
@@ -102,8 +118,9 @@ impl From<FoldError> for VerifyError {
     }
 }
 
-/// Counts and compares every row of a group with a fresh fold of the log. The group may move meanwhile: a row
-/// that seems to differ is read again with its checkpoint, and the fold is taken to exactly there.
+/// Counts and compares every row of a group with a fresh fold of the log, partition by partition. The group
+/// may move meanwhile: a row that seems to differ is read again with its checkpoint, and the fold is taken to
+/// exactly there.
 ///
 /// # Errors
 /// A fact that cannot be folded, or a fault.
@@ -115,8 +132,27 @@ pub async fn verify(
 ) -> Result<Vec<VerifyReport>, VerifyError> {
     let start = feed.mark(Position::START).await?;
     let start = start.ok_or_else(|| Fault::permanent(diptych_core::Code::Storage, "the log has no start"))?;
-    let mut expected = Expected::new(group, Fold::from_mark(group, start));
-    expected.fold_to(feed, store.checkpoint(group).await?.mark.position()).await?;
+    let mut reports: Vec<VerifyReport> = Vec::new();
+    for partition in store.partitions_of(group) {
+        let of_partition = verify_partition(feed, store, group, (partition, start)).await?;
+        if reports.is_empty() {
+            reports = of_partition;
+        } else {
+            reports.iter_mut().zip(of_partition).for_each(|(report, more)| report.add(more));
+        }
+    }
+    reports.iter_mut().for_each(|report| report.differences.truncate(differences_max));
+    Ok(reports)
+}
+
+async fn verify_partition(
+    feed: &dyn Feed,
+    store: &dyn ModelStore,
+    group: &Group,
+    (partition, start): (Partition, Mark),
+) -> Result<Vec<VerifyReport>, VerifyError> {
+    let mut expected = Expected::new(group, Fold::in_partition(group, partition, start));
+    expected.fold_to(feed, store.checkpoint_of(group, partition).await?.mark.position()).await?;
     let mut reports = Vec::new();
     for (table, model) in group.models().iter().enumerate() {
         let schema = model.schema();
@@ -124,11 +160,14 @@ pub async fn verify(
             reports.push(unverifiable(store, group, schema, expected.position).await?);
             continue;
         }
-        let before = store.checkpoint(group).await?;
-        let (mut suspects, rows_actual, digest) = scan(store, group, schema, &expected.tables[table]).await?;
+        let before = store.checkpoint_of(group, partition).await?;
+        let scanned = scan(store, group, schema, partition, &expected.tables[table]).await?;
+        let Scanned { mut suspects, rows: rows_actual, digest } = scanned;
         let kept = store.digest(group, schema).await?;
-        let kept: Vec<_> = kept.into_iter().filter(|(_, rows, sum)| (*rows, *sum) != (0, 0)).collect();
-        let after = store.checkpoint(group).await?;
+        let own =
+            |(bucket, rows, sum): &BucketDigest| partition.owns_bucket(*bucket) && (*rows, *sum) != (0, 0);
+        let kept: Vec<_> = kept.into_iter().filter(own).collect();
+        let after = store.checkpoint_of(group, partition).await?;
         let still = before == after;
         let mut differing = HashSet::new();
         let mut differences = Vec::new();
@@ -144,7 +183,6 @@ pub async fn verify(
                 differences.extend(columns);
             }
         }
-        differences.truncate(differences_max);
         reports.push(VerifyReport {
             model: schema.name,
             position: expected.position,
@@ -225,13 +263,21 @@ impl<'a> Expected<'a> {
 
 type Digest = BTreeMap<u8, (i64, u128)>;
 
-/// Scans a table: the rows that are not as expected, how many there are, and the digest of them all.
+/// What a scan of a table found of one partition.
+struct Scanned {
+    /// The rows that are not as expected.
+    suspects: Vec<RowRef>,
+    rows: usize,
+    digest: Vec<BucketDigest>,
+}
+
 async fn scan(
     store: &dyn ModelStore,
     group: &Group,
     schema: &'static Schema,
+    partition: Partition,
     expected: &HashMap<RowRef, Vec<Value>>,
-) -> Result<(Vec<RowRef>, usize, Vec<(u8, i64, u128)>), Fault> {
+) -> Result<Scanned, Fault> {
     let mut suspects = Vec::new();
     let mut seen = HashSet::new();
     let mut digest = Digest::new();
@@ -241,8 +287,12 @@ async fn scan(
         let full = rows.len() == SCAN_ROWS_MAX;
         after = rows.last().map(|row| row.row.clone());
         for StoredRow { row, values, .. } in rows {
+            let bucket = bucket_of(&row.tenant, &row.key);
+            if !partition.owns_bucket(bucket) {
+                continue;
+            }
             let values = values.unwrap_or_default();
-            let (count, sum) = digest.entry(bucket_of(&row.tenant, &row.key)).or_default();
+            let (count, sum) = digest.entry(bucket).or_default();
             *count += 1;
             *sum = sum.wrapping_add(row_digest(&row.tenant, &values));
             if expected.get(&row) != Some(&values) {
@@ -256,7 +306,7 @@ async fn scan(
     }
     suspects.extend(expected.keys().filter(|row| !seen.contains(*row)).cloned());
     let digest = digest.into_iter().map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect();
-    Ok((suspects, seen.len(), digest))
+    Ok(Scanned { suspects, rows: seen.len(), digest })
 }
 
 /// The columns in which two versions of a row differ.

@@ -2,7 +2,8 @@
 
 use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable};
 use crate::{
-    Categories, Dialect, FoldError, JoinedProjection, Mode, ReadModel, Schema, SqlProjection, Statements,
+    Categories, Dialect, FoldError, JoinedProjection, Mode, PARTITIONS_MAX, Partition, ReadModel, Schema,
+    SqlProjection, Statements,
 };
 use diptych_core::{DecodeError, EventSet, EventType, Fact, RawFact, Timestamp, Value};
 use schemars::SchemaGenerator;
@@ -174,6 +175,7 @@ pub struct Group {
     name: &'static str,
     revision: u32,
     mode: Mode,
+    partitions: u8,
     models: Vec<Arc<dyn AnyModel>>,
     categories: Categories,
 }
@@ -206,6 +208,24 @@ pub enum GroupError {
         /// The table.
         model: &'static str,
     },
+    /// A split table is inline, kept by SQL, or part of look-ups, which need every row in one place.
+    CannotSplit {
+        /// The table.
+        model: &'static str,
+        /// Why, in a few words.
+        reason: &'static str,
+    },
+    /// Two tables are split differently.
+    PartitionsDiffer {
+        /// The group.
+        group: &'static str,
+        /// A table.
+        model: &'static str,
+        /// Into how many it is split.
+        partitions: u8,
+        /// Into how many the first table is.
+        first: u8,
+    },
     /// Two tables move at different moments.
     ModesDiffer {
         /// The group.
@@ -233,6 +253,14 @@ impl fmt::Display for GroupError {
             Self::InlineBySql { model } => {
                 write!(out, "read model `{model}` cannot be inline: its rows are kept by SQL")
             }
+            Self::CannotSplit { model, reason } => {
+                write!(out, "read model `{model}` cannot have more than one partition: {reason}")
+            }
+            Self::PartitionsDiffer { group, model, partitions, first } => write!(
+                out,
+                "read model `{model}` has {partitions} partitions, but group `{group}` moves as one and its \
+                 first has {first}"
+            ),
             Self::ModesDiffer { group, model, mode, first } => write!(
                 out,
                 "read model `{model}` is {}, but group `{group}` moves as one and its first is {}",
@@ -249,21 +277,30 @@ impl Group {
     /// A read model by itself.
     #[must_use]
     pub fn of_one(model: Arc<dyn AnyModel>) -> Self {
-        let schema = model.schema();
-        Self::joined(schema.name, schema.mode, vec![model])
+        let Schema { name, mode, partitions, .. } = *model.schema();
+        Self::joined(name, mode, partitions, vec![model])
     }
 
     /// Read models that move together, in the order in which they fold.
     ///
     /// # Errors
-    /// No read model, a sibling that does not come first, or modes that differ.
+    /// No read model, a sibling that does not come first, modes or partitions that differ, or a split that
+    /// cannot be.
     pub fn new(name: &'static str, models: Vec<Arc<dyn AnyModel>>) -> Result<Self, GroupError> {
-        let Some(first) = models.first().map(|model| model.schema().mode) else {
+        let Some(Schema { mode: first, partitions, .. }) = models.first().map(|model| model.schema()) else {
             return Err(GroupError::Empty { group: name });
         };
+        let (first, partitions) = (*first, *partitions);
         for (index, model) in models.iter().enumerate() {
             let kept_by_sql = model.statements().is_some();
-            let Schema { name: model, mode, reads, .. } = model.schema();
+            if let Some(reason) = unsplittable(&**model) {
+                return Err(GroupError::CannotSplit { model: model.schema().name, reason });
+            }
+            let Schema { name: model, mode, reads, partitions: own, .. } = model.schema();
+            if *own != partitions {
+                let (partitions, first) = (*own, partitions);
+                return Err(GroupError::PartitionsDiffer { group: name, model, partitions, first });
+            }
             if kept_by_sql && *mode == Mode::Inline {
                 return Err(GroupError::InlineBySql { model });
             }
@@ -280,25 +317,27 @@ impl Group {
                 return Err(GroupError::ModesDiffer { group: name, model, mode: *mode, first });
             }
         }
-        Ok(Self::joined(name, first, models))
+        Ok(Self::joined(name, first, partitions, models))
     }
 
-    fn joined(name: &'static str, mode: Mode, models: Vec<Arc<dyn AnyModel>>) -> Self {
+    fn joined(name: &'static str, mode: Mode, partitions: u8, models: Vec<Arc<dyn AnyModel>>) -> Self {
         // A revision that is raised anywhere raises the sum, so the tables are built again together.
         let revision = models.iter().map(|model| model.schema().revision).sum();
         let mut categories: Vec<_> = models.iter().flat_map(|model| model.categories()).copied().collect();
         categories.sort_unstable();
         categories.dedup();
-        Self { name, revision, mode, models, categories: Categories::Only(categories) }
+        let categories = Categories::Only(categories);
+        Self { name, revision, mode, partitions: partitions.clamp(1, PARTITIONS_MAX), models, categories }
     }
 
-    /// Empty working sets of its tables; `fresh` when the stored tables are known to be empty.
+    /// Empty working sets of its tables for the rows of a partition; `fresh` when the store is known to hold
+    /// none of them.
     #[must_use]
-    pub fn tables(&self, fresh: bool) -> Vec<Box<dyn TableFold>> {
+    pub fn tables(&self, partition: Partition, fresh: bool) -> Vec<Box<dyn TableFold>> {
         let tables = self.models.iter().enumerate().map(|(index, model)| {
             let name = model.schema().name;
             let mut later = self.models[index + 1..].iter().flat_map(|model| model.schema().reads);
-            model.table(TableUse { fresh, read: later.any(|schema| schema.name == name) })
+            model.table(TableUse { partition, fresh, read: later.any(|schema| schema.name == name) })
         });
         tables.collect()
     }
@@ -321,6 +360,11 @@ impl Group {
         self.mode
     }
 
+    /// Its partitions, where a store shares them among processes.
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> + Clone + use<> {
+        Partition::all(self.partitions)
+    }
+
     /// Its tables, in the order in which they fold.
     #[must_use]
     pub fn models(&self) -> &[Arc<dyn AnyModel>] {
@@ -337,6 +381,19 @@ impl Group {
     #[must_use]
     pub fn categories(&self) -> &Categories {
         &self.categories
+    }
+}
+
+/// Why a model that wants more than one partition cannot have them.
+fn unsplittable(model: &dyn AnyModel) -> Option<&'static str> {
+    let Schema { mode, reads, partitions, .. } = model.schema();
+    match () {
+        () if *partitions == 1 => None,
+        () if *partitions == 0 || *partitions > PARTITIONS_MAX => Some("1 to 64 are possible"),
+        () if *mode == Mode::Inline => Some("it is inline, so the writer folds it"),
+        () if model.statements().is_some() => Some("its rows are kept by SQL"),
+        () if !reads.is_empty() => Some("it looks rows up in siblings"),
+        () => None,
     }
 }
 

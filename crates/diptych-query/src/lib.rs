@@ -16,6 +16,7 @@ mod metrics;
 mod model;
 mod model_store;
 mod page;
+mod partition;
 mod progress;
 mod projection;
 mod queries;
@@ -43,6 +44,7 @@ pub use model_store::{
     ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds,
 };
 pub use page::PageKey;
+pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
 pub use progress::{Progress, ProgressEntry, Standing};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};

@@ -1,6 +1,9 @@
 //! The port to where rows live. Rows, guards, digest and checkpoint move in one transaction, or not at all.
 
-use crate::{Fold, FoldError, Group, Mark, RawFind, Schema};
+use crate::{
+    Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, RawFind, Readiness, Schema, Shares,
+    WorkerId,
+};
 use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -133,6 +136,8 @@ pub enum AdvanceError {
         /// Where it is.
         checkpoint: Position,
     },
+    /// Another lease has followed the one that the fold began under.
+    Fenced,
     /// Infrastructure failed.
     Fault(Fault),
 }
@@ -168,21 +173,88 @@ pub type ScannedRow = StoredRow;
 /// INVARIANT: a row is never visible without the checkpoint that covers it, nor the other way round.
 pub trait ModelStore: Send + Sync + 'static {
     /// Opens a group's tables, or makes them. Refuses tables of another shape under the same revision.
+    /// Answers as [`ModelStore::checkpoint`] does.
     fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
 
     /// Applies a planned fold in one transaction: supplies what it needs, runs it, writes what it changes,
-    /// and moves the checkpoint to where it ends.
+    /// and moves the checkpoint of its partition to where it ends.
+    ///
+    /// INVARIANT: a fold under a lease that another one has followed changes nothing.
     fn advance<'a>(&'a self, group: &'a Group, fold: Fold) -> BoxFuture<'a, Result<Advanced, AdvanceError>>;
 
-    /// Writes down why a group stopped, or that it no longer is.
+    /// Writes down why a partition stopped, or that it no longer is.
     fn set_stopped<'a>(
         &'a self,
         group: &'a Group,
+        partition: Partition,
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Where a group stands.
+    /// Where a group stands: the lowest mark of its partitions, with the first fact that stopped one of them.
     fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
+
+    /// Where a partition of a group stands.
+    fn checkpoint_of<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+    ) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        let _ = partition;
+        self.checkpoint(group)
+    }
+
+    /// Notes for as long as `lasting` that a worker lives and which of these groups it can move, and prolongs
+    /// the leases that it holds, also those that have run out if no other has followed. Answers, group by
+    /// group, who can and who does.
+    ///
+    /// A store that shares no work between processes answers that nobody does.
+    fn share<'a>(
+        &'a self,
+        worker: &'a WorkerId,
+        groups: &'a [(Arc<Group>, Readiness)],
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Shares>, Fault>> {
+        let _ = lasting;
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(groups.len());
+            for (group, _) in groups {
+                let checkpoint = self.checkpoint(group).await?;
+                let state = PartitionState { partition: Partition::WHOLE, checkpoint, holder: None };
+                all.push(Shares { workers: vec![worker.clone()], partitions: vec![state] });
+            }
+            Ok(all)
+        })
+    }
+
+    /// The partitions that a group has here: those that were declared, or one where the store shares no work.
+    fn partitions_of(&self, group: &Group) -> Vec<Partition> {
+        let _ = group;
+        vec![Partition::WHOLE]
+    }
+
+    /// Takes the lease on a partition, unless another worker's has not run out; a worker takes its own again.
+    fn claim<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+        worker: &'a WorkerId,
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Option<Lease>, Fault>> {
+        let _ = (group, partition, worker, lasting);
+        Box::pin(async { Ok(Some(Lease::UNSHARED)) })
+    }
+
+    /// Gives a lease back, if no other has followed it.
+    fn release<'a>(&'a self, group: &'a Group, lease: Lease) -> BoxFuture<'a, Result<(), Fault>> {
+        let _ = (group, lease);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Notes that a worker will move nothing any more. Its leases were given back before.
+    fn leave<'a>(&'a self, worker: &'a WorkerId) -> BoxFuture<'a, Result<(), Fault>> {
+        let _ = worker;
+        Box::pin(async { Ok(()) })
+    }
 
     /// Rows of one tenant, filtered, in order, with the checkpoint of the same snapshot. The schema is one
     /// of the group's.
@@ -194,7 +266,7 @@ pub trait ModelStore: Send + Sync + 'static {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Found, Fault>>;
 
-    /// The row of one key, with the checkpoint of the same snapshot.
+    /// The row of one key, with the checkpoint of its partition in the same snapshot.
     fn get<'a>(
         &'a self,
         group: &'a Group,
@@ -232,13 +304,13 @@ pub trait ModelStore: Send + Sync + 'static {
         })
     }
 
-    /// When the group's checkpoint first stood at or beyond a position, as far back as is kept.
+    /// When every partition of a group first stood at or beyond a position, as far back as is kept.
     fn passed_at<'a>(
         &'a self,
         group: &'a Group,
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>>;
 
-    /// Empties the group's tables and sets its checkpoint to the start.
+    /// Empties the group's tables and sets the checkpoint of every partition to the start.
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
 }

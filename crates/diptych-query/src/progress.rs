@@ -1,10 +1,9 @@
 //! How far each group has come and how it is doing, inside this process: what waiting answers listen to.
 
-use crate::{Group, Health, Stopped};
+use crate::{Group, Health, Partition, Stopped};
 use diptych_core::Position;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// One entry for each group. The hinge writes, the right panel listens.
@@ -15,10 +14,20 @@ pub struct Progress {
 
 /// What is known of one group.
 pub struct ProgressEntry {
+    /// Everything up to here is in the rows.
     position: watch::Sender<Position>,
-    health: Mutex<Health>,
-    followed: AtomicBool,
+    /// What this process knows of each partition; of a group that is not split there is one.
+    parts: Mutex<Vec<Part>>,
     no_ops: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// What is known of one partition.
+#[derive(Clone, Default)]
+struct Part {
+    position: Position,
+    health: Health,
+    /// Whether a worker or a writer of this process moves it.
+    followed: bool,
 }
 
 /// Where an inline group stands in the transaction at hand.
@@ -50,8 +59,7 @@ impl Default for ProgressEntry {
     fn default() -> Self {
         Self {
             position: watch::Sender::new(Position::START),
-            health: Mutex::default(),
-            followed: AtomicBool::new(false),
+            parts: Mutex::new(vec![Part::default()]),
             no_ops: Mutex::default(),
         }
     }
@@ -68,8 +76,24 @@ impl ProgressEntry {
         });
     }
 
+    /// Notes how far a partition has come. The group has come as far as the last of them, which is known
+    /// here only while this process moves them all.
+    pub fn advance_in(&self, partition: Partition, position: Position) {
+        if partition == Partition::WHOLE {
+            return self.advance(position);
+        }
+        let lowest = {
+            let mut parts = self.parts();
+            let part = part_of(&mut parts, partition);
+            part.position = position.max(part.position);
+            parts.iter().map(|part| if part.followed { part.position } else { Position::START }).min()
+        };
+        self.advance(lowest.unwrap_or(Position::START));
+    }
+
     /// Notes that the rows start over.
     pub fn reset(&self) {
+        self.parts().iter_mut().for_each(|part| part.position = Position::START);
         self.position.send_replace(Position::START);
     }
 
@@ -79,16 +103,38 @@ impl ProgressEntry {
         self.position.subscribe()
     }
 
-    /// How the group is doing.
+    /// How the group is doing: as the first partition that is not live.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let parts = self.parts();
+        parts
+            .iter()
+            .map(|part| &part.health)
+            .find(|health| **health != Health::Live)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Notes how the group is doing, and wakes whoever waits, so that nobody waits for a stopped model.
     pub fn set_health(&self, health: Health) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+        self.parts().iter_mut().for_each(|part| part.health = health.clone());
         self.position.send_modify(|_| ());
+    }
+
+    /// Notes how a partition is doing, and wakes whoever waits.
+    pub fn set_health_in(&self, partition: Partition, health: Health) {
+        part_of(&mut self.parts(), partition).health = health;
+        self.position.send_modify(|_| ());
+    }
+
+    /// How a partition is doing.
+    #[must_use]
+    pub fn health_in(&self, partition: Partition) -> Health {
+        part_of(&mut self.parts(), partition).health.clone()
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes where an inline group stands, when that is not what was `told` before. One that was live from
@@ -109,15 +155,24 @@ impl ProgressEntry {
         *told = Some(standing.clone());
     }
 
-    /// Whether a worker or a writer of this process moves the group. Otherwise waiting asks the store.
+    /// Whether workers or a writer of this process move the whole group. Otherwise waiting asks the store.
     #[must_use]
     pub fn is_followed(&self) -> bool {
-        self.followed.load(Ordering::Relaxed)
+        self.parts().iter().all(|part| part.followed)
     }
 
     /// Notes that this process moves the group, or does not.
     pub fn set_followed(&self, followed: bool) {
-        self.followed.store(followed, Ordering::Relaxed);
+        self.set_followed_in(Partition::WHOLE, followed);
+    }
+
+    /// Notes that this process moves a partition, or does not, and wakes whoever waits for it by the wrong
+    /// means now.
+    pub fn set_followed_in(&self, partition: Partition, followed: bool) {
+        let was = std::mem::replace(&mut part_of(&mut self.parts(), partition).followed, followed);
+        if was != followed {
+            self.position.send_modify(|_| ());
+        }
     }
 
     /// How many facts met no row of a model and left none, in this process.
@@ -133,5 +188,46 @@ impl ProgressEntry {
         for (model, more) in group.models().iter().zip(more).filter(|(_, more)| **more > 0) {
             *counts.entry(model.schema().name).or_default() += more;
         }
+    }
+}
+
+/// What is known of a partition; the first to be named tells into how many the group is split here.
+fn part_of(parts: &mut Vec<Part>, partition: Partition) -> &mut Part {
+    if parts.len() < usize::from(partition.of()) {
+        parts.resize(usize::from(partition.of()), Part::default());
+    }
+    &mut parts[usize::from(partition.index())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_has_come_as_far_as_the_last_partition_that_is_moved_here() {
+        let entry = ProgressEntry::default();
+        let parts: Vec<_> = Partition::all(2).collect();
+        let check = |expected: u64| assert_eq!(*entry.watch().borrow(), Position(expected));
+        entry.set_followed_in(parts[0], true);
+        entry.advance_in(parts[0], Position(9));
+        check(0);
+        assert!(!entry.is_followed(), "the other partition is moved elsewhere");
+        entry.set_followed_in(parts[1], true);
+        entry.advance_in(parts[1], Position(4));
+        check(4);
+        assert!(entry.is_followed());
+        entry.advance_in(parts[1], Position(12));
+        check(9);
+    }
+
+    #[test]
+    fn a_group_is_as_well_as_its_worst_partition() {
+        let entry = ProgressEntry::default();
+        let parts: Vec<_> = Partition::all(2).collect();
+        let retrying = Health::Retrying { reason: "no room".to_owned() };
+        entry.set_health_in(parts[1], retrying.clone());
+        assert_eq!((entry.health(), entry.health_in(parts[0])), (retrying, Health::Live));
+        entry.set_health_in(parts[1], Health::Live);
+        assert_eq!(entry.health(), Health::Live);
     }
 }

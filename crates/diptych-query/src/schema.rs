@@ -4,7 +4,7 @@ use crate::{Contract, Direction};
 use diptych_core::ValueType;
 
 /// A read model's declaration, written by `#[derive(ReadModel)]`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Schema {
     /// Its name: the table's, and the address's with `-` for `_` unless declared.
     pub name: &'static str,
@@ -28,6 +28,8 @@ pub struct Schema {
     pub reads: &'static [&'static Schema],
     /// When facts are folded.
     pub mode: Mode,
+    /// Into how many partitions its rows are split where a store shares them among processes; 1 is not split.
+    pub partitions: u8,
     /// What its answers promise.
     pub contract: Contract,
     /// Whose rows it holds.
@@ -125,7 +127,7 @@ pub enum Sensitivity {
 }
 
 /// Who answers for a read model, why it exists and what it promises to people. Empty where not declared.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Governance {
     /// Who answers for it.
     pub owner: &'static str,

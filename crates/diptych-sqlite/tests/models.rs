@@ -10,8 +10,8 @@ use diptych_command::{CommitError, EventStore};
 use diptych_core::{Code, Position, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
-    AdvanceError, Condition, Cursor, Direction, Feed, Fold, Group, Health, ModelStore, Operator, RawFind,
-    RowRef, Stopped,
+    AdvanceError, Condition, Cursor, Direction, Feed, Fold, Group, Health, ModelStore, Operator, Partition,
+    RawFind, RowRef, Stopped,
 };
 use diptych_sqlite::SqliteStore;
 use rusqlite::Connection;
@@ -254,7 +254,7 @@ async fn an_edited_row_is_noticed_when_the_fold_meets_it() {
     fold.plan(&block).unwrap();
     assert!(matches!(store.advance(&model, fold).await, Err(AdvanceError::Fold(_))));
     let stopped = Stopped { position: Position(2), reason: "edited".to_owned() };
-    store.set_stopped(&model, Some(stopped.clone())).await.unwrap();
+    store.set_stopped(&model, Partition::WHOLE, Some(stopped.clone())).await.unwrap();
     assert_eq!(store.checkpoint(&model).await.unwrap().stopped, Some(stopped));
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 use crate::serve::{listen, stop_signal};
-use crate::{Config, Place, Service, Verb, VerbError};
+use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_core::Principal;
 use diptych_ops::Output;
@@ -64,7 +64,7 @@ fn command_line(service: &Service) -> Command {
         .about(service.about.clone())
         .version(service.version.clone())
         .args([store, reader, listen, tenant, actor, json])
-        .subcommand(Command::new("serve").about("Serve the HTTP interface").arg(listen_argument()));
+        .subcommand(serve_command());
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
     }
@@ -74,20 +74,27 @@ fn command_line(service: &Service) -> Command {
     line
 }
 
-fn listen_argument() -> Arg {
-    Arg::new("listen")
+fn serve_command() -> Command {
+    let listen = Arg::new("listen")
         .long("listen")
         .value_name("ADDRESS")
         .help("Where to listen; this machine only, until authentication is configured")
         .default_value("127.0.0.1:8080")
-        .value_parser(value_parser!(SocketAddr))
+        .value_parser(value_parser!(SocketAddr));
+    let roles = Arg::new("roles")
+        .long("roles")
+        .value_name("ROLES")
+        .help("What this process does of the service: `command`, `query`, `projector`, joined by commas")
+        .default_value("command,query,projector")
+        .value_parser(value_parser!(Roles));
+    Command::new("serve").about("Serve the HTTP interface").args([listen, roles])
 }
 
 async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
     let config = config(arguments)?;
     match arguments.subcommand() {
         None => {
-            let default = Command::new("serve").arg(listen_argument()).get_matches_from(["serve"]);
+            let default = serve_command().get_matches_from(["serve"]);
             let first = service.before_serving.clone();
             serve(&service, config, &default, first).await
         }
@@ -127,7 +134,8 @@ async fn serve(
     let address = *arguments.get_one::<SocketAddr>("listen").expect("the argument has a default");
     // Taken before anything long begins, so that a taken address is known at once.
     let listener = listen(address).await?;
-    let running = service.open(config).await?;
+    let roles = *arguments.get_one::<Roles>("roles").expect("the argument has a default");
+    let running = service.open(Config { roles, ..config }).await?;
     let stop = stop_signal();
     tokio::pin!(stop);
     if let Some(verb) = first {
@@ -142,7 +150,8 @@ async fn serve(
         }
     }
     let address = listener.local_addr()?;
-    eprintln!("{} is at http://{address}  (interface: http://{address}/docs)", running.name());
+    let part = if roles == Roles::ALL { String::new() } else { format!(" ({roles})") };
+    eprintln!("{}{part} is at http://{address}  (interface: http://{address}/docs)", running.name());
     running.serve_on(listener, stop_signal()).await?;
     eprintln!("finishing what has begun");
     running.stop().await?;
@@ -171,7 +180,7 @@ async fn operate(
     arguments: &ArgMatches,
 ) -> Result<ExitCode, VerbError> {
     // The operator looks and drains; following the log is for a process that serves.
-    let running = service.open(Config { follow: false, ..config }).await?;
+    let running = service.open(Config { roles: Roles::ALL.without(Role::Projector), ..config }).await?;
     let output = if arguments.get_flag("json") { Output::Json } else { Output::Human };
     let operator = running.operator().await?;
     let report = diptych_ops::run(&operator, name, arguments).await?;

@@ -11,6 +11,7 @@ mod command_line;
 mod metrics;
 mod place;
 mod problems;
+mod roles;
 mod running;
 mod serve;
 mod service;
@@ -29,6 +30,7 @@ pub use diptych_projector as projector;
 pub use diptych_query as query;
 pub use diptych_sqlite as sqlite;
 pub use place::{Database, Place};
+pub use roles::{Role, Roles};
 pub use running::Running;
 pub use service::{Config, GroupTables, Service};
 pub use store::Store;
@@ -36,7 +38,7 @@ pub use verb::{Verb, VerbError, VerbFuture};
 
 /// Everything that a service's code names, in one import.
 pub mod prelude {
-    pub use crate::{Config, Running, Service};
+    pub use crate::{Config, Role, Roles, Running, Service};
     pub use diptych_command::{Command, Context, Decider, HandleError, Receipt, Rejection, Request};
     pub use diptych_core::{
         Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, Tenant, Timestamp, Token,

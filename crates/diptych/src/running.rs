@@ -2,13 +2,13 @@
 
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
-use crate::{Config, Place, Service};
+use crate::{Config, Place, Role, Service};
 use diptych_command::Commands;
 use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
 use diptych_projector::{Projector, ProjectorParts};
-use diptych_query::{Feed, Progress, Queries, QueryParts, Statistics};
+use diptych_query::{Feed, Progress, Queries, QueryParts, Statistics, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -63,6 +63,7 @@ impl Running {
             limits: config.queries.clone(),
         }));
         let projector = Arc::new(Projector::new(ProjectorParts {
+            worker: worker_id(),
             feed: Arc::clone(&store) as _,
             store: Arc::clone(&store) as _,
             clock: Arc::clone(&service.clock),
@@ -70,7 +71,7 @@ impl Running {
             groups,
             limits: config.projector.clone(),
         }));
-        if config.follow {
+        if config.roles.contains(Role::Projector) {
             projector.start();
         }
         let metrics = Arc::new(Metrics::new(&commands, &queries, &projector));
@@ -172,6 +173,7 @@ impl Running {
             collections: self.service.collections.clone(),
             entries: self.service.links.clone(),
             hosts: Hosts::Loopback,
+            panels: self.config.roles.panels(),
         })
     }
 
@@ -186,6 +188,14 @@ impl Running {
         self.store.close().await;
         Ok(())
     }
+}
+
+/// A name that no other process has, and that tells an operator where this one is.
+fn worker_id() -> WorkerId {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = Some(host.trim()).filter(|host| !host.is_empty()).unwrap_or("host");
+    let unique = uuid::Uuid::now_v7().simple().to_string();
+    WorkerId::new(format!("{host}:{}:{}", std::process::id(), &unique[unique.len() - 8..]))
 }
 
 /// Frees idempotency keys past their retention, now and then, for as long as the service runs.

@@ -1,7 +1,7 @@
 //! Putting a service together: its deciders, its read models, what it is called.
 
 use crate::problems::problems;
-use crate::{Place, Running, SystemClock, Verb};
+use crate::{Place, Roles, Running, SystemClock, Verb};
 use diptych_command::{AnyDecider, CommandLimits, Decider};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
@@ -96,8 +96,8 @@ pub struct Config {
     pub durability: Durability,
     /// How long an idempotency key is kept.
     pub idempotency_retention: Duration,
-    /// Whether this process moves the read models.
-    pub follow: bool,
+    /// What this process does of the service.
+    pub roles: Roles,
     /// Limits of handling commands.
     pub commands: CommandLimits,
     /// Limits of asking.
@@ -124,7 +124,7 @@ impl Config {
             principal: Principal::new("main", "local").expect("both are valid names"),
             durability: Durability::Full,
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
-            follow: true,
+            roles: Roles::ALL,
             commands: CommandLimits::default(),
             queries: QueryLimits::default(),
             projector: ProjectorLimits::default(),

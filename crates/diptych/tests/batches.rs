@@ -107,7 +107,7 @@ impl Projection for FragileTotal {
 
 /// Limits so small that a hundred facts take many blocks and many transactions.
 async fn open(folder: &Folder, build_rows_max: usize) -> Running {
-    let mut config = Config { follow: false, ..Config::at(folder.path()) };
+    let mut config = Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(folder.path()) };
     config.projector.batch_positions_max = 7;
     config.projector.build_block_positions_max = 5;
     config.projector.build_rows_max = build_rows_max;

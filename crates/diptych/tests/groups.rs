@@ -336,7 +336,10 @@ async fn verification_covers_every_table_and_names_an_edited_sibling() {
     story(&running).await;
     running.stop().await.unwrap();
 
-    let looking = service().open(Config { follow: false, ..Config::at(folder.path()) }).await.unwrap();
+    let looking = service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(folder.path()) })
+        .await
+        .unwrap();
     let report = verify_models(&looking.operator().await.unwrap(), None).await.unwrap();
     assert!(report.is_clean(), "{}", report.render(Output::Human));
     let text = report.render(Output::Human);

@@ -168,7 +168,10 @@ async fn an_asynchronous_row_is_there_when_its_token_is_waited_for() {
 #[tokio::test]
 async fn an_inline_row_is_there_with_the_answer() {
     let folder = Folder::new();
-    let running = service().open(Config { follow: false, ..Config::at(folder.path()) }).await.unwrap();
+    let running = service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(folder.path()) })
+        .await
+        .unwrap();
     for spoons in 1..20 {
         let receipt = fill(&running, "tea", spoons).await;
         let row = running
@@ -185,7 +188,7 @@ async fn an_inline_row_is_there_with_the_answer() {
 #[tokio::test]
 async fn a_strong_model_that_lags_gives_no_answer() {
     let folder = Folder::new();
-    let mut config = Config { follow: false, ..Config::at(folder.path()) };
+    let mut config = Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(folder.path()) };
     config.queries.query_max = Duration::from_millis(10);
     let running = service().open(config).await.unwrap();
     fill(&running, "tea", 1).await;
@@ -200,7 +203,10 @@ async fn a_strong_model_that_lags_gives_no_answer() {
 #[tokio::test]
 async fn an_older_answer_says_how_far_behind_it_is() {
     let folder = Folder::new();
-    let running = service().open(Config { follow: false, ..Config::at(folder.path()) }).await.unwrap();
+    let running = service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(folder.path()) })
+        .await
+        .unwrap();
     let receipt = fill(&running, "tea", 1).await;
     let find = Shelf::find().at_least(receipt.token);
     let answer = running.queries().find(running.principal(), find).await.unwrap();
@@ -232,7 +238,10 @@ async fn a_fact_that_cannot_be_folded_stops_its_model_alone_and_visibly() {
     running.stop().await.unwrap();
 
     // A process that follows nothing still sees why.
-    let looking = service().open(Config { follow: false, ..config.clone() }).await.unwrap();
+    let looking = service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..config.clone() })
+        .await
+        .unwrap();
     let (_, health) = looking.queries().freshness("fragile_shelf").await.unwrap();
     assert!(matches!(health, Health::Stopped { position: Position(2), .. }), "{health:?}");
     looking.stop().await.unwrap();
@@ -249,7 +258,7 @@ async fn a_fact_that_cannot_be_folded_stops_its_model_alone_and_visibly() {
 #[tokio::test]
 async fn a_failure_does_not_hide_an_earlier_one() {
     let folder = Folder::new();
-    let mut config = Config { follow: false, ..Config::at(folder.path()) };
+    let mut config = Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(folder.path()) };
     config.projector.retry_pause_min = Duration::from_millis(1);
     let running = service().open(config).await.unwrap();
     for spoons in [1, 2, 13, 3, 100] {

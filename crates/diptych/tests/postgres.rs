@@ -138,7 +138,10 @@ async fn every_mode_follows_over_restarts_and_rebuilds() {
 async fn a_token_of_one_process_is_honoured_by_another() {
     let place = fresh();
     let one = service().open(Config::at(place.clone())).await.unwrap();
-    let other = service().open(Config { follow: false, ..Config::at(place) }).await.unwrap();
+    let other = service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(place) })
+        .await
+        .unwrap();
     for spoons in 1..=10 {
         let token = give(&other, "tea", JarCommand::Fill { spoons }).await;
         assert_eq!(rows::<Shelf>(&one, token).await[0].spoons, (1..=spoons).sum::<i64>());

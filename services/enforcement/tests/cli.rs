@@ -52,7 +52,10 @@ async fn verified(store: &Path) {
 async fn an_interrupted_scenario_goes_on_where_it_was() {
     let folder = Folder::new("interrupted");
     let store = folder.store();
-    let running = enforcement::service().open(Config { follow: false, ..Config::at(&store) }).await.unwrap();
+    let running = enforcement::service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(&store) })
+        .await
+        .unwrap();
     let register = PartyCommand::Register { display_name: "Acme Trading Ltd".to_owned() };
     let request = Request::by(running.principal()).to(&PartyId::new("PARTY-4711"), register);
     running.commands().handle::<Party>(request).await.unwrap();

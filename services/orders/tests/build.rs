@@ -100,5 +100,8 @@ async fn standing(store: &Path) -> u64 {
 }
 
 async fn open(store: &Path) -> Running {
-    orders::service().open(Config { follow: false, ..Config::at(store) }).await.unwrap()
+    orders::service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(store) })
+        .await
+        .unwrap()
 }

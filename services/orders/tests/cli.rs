@@ -27,7 +27,10 @@ const MODELS: [&str; 4] =
 /// Three orders, of which the last is paid: seven events. No model but the inline one has moved.
 async fn three_orders(folder: &Folder) -> PathBuf {
     let store = folder.store();
-    let running = orders::service().open(Config { follow: false, ..Config::at(&store) }).await.unwrap();
+    let running = orders::service()
+        .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(&store) })
+        .await
+        .unwrap();
     for order in ["1", "2", "3"] {
         give(&running, order, place()).await;
     }

@@ -306,7 +306,7 @@ impl History {
 
     /// Checks the log, the attempts of the last round and some earlier ones, and the read models.
     async fn check_store(&mut self, store: &Path, earlier: Vec<usize>, drain: bool) {
-        let config = Config { follow: false, ..Config::at(store) };
+        let config = Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(store) };
         let running = orders::service().open(config).await.unwrap();
         let facts = whole_log(&running).await;
         self.events = facts.len() as u64;

@@ -155,7 +155,8 @@ async fn all<M: Projection>(running: &Running) -> Vec<M> {
 
 /// Nothing here depends on a loss of power, so no commit waits for the disk.
 async fn open(folder: &Folder, follow: bool) -> Running {
-    let config = Config { durability: Durability::Normal, follow, ..Config::at(folder.store()) };
+    let roles = if follow { Roles::ALL } else { Roles::ALL.without(Role::Projector) };
+    let config = Config { durability: Durability::Normal, roles, ..Config::at(folder.store()) };
     orders::service().open(config).await.unwrap()
 }
 

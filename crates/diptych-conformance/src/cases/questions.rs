@@ -107,7 +107,7 @@ pub(crate) async fn a_stopped_model_says_so(harness: &dyn Harness) -> Outcome {
     let token = on(&stores, "a", &[deposited(1)?]).await?.record.token;
     let (position, reason) = (Position(2), "it broke".to_owned());
     let stopped = Stopped { position, reason: reason.clone() };
-    stores.models.set_stopped(&total, Some(stopped)).await?;
+    stores.models.set_stopped(&total, diptych_query::Partition::WHOLE, Some(stopped)).await?;
     let (queries, ann) = (queries(&stores, &total), principal(MAIN)?);
     let answer = queries.ask(&ann, "total", &Ask::default()).await?;
     ensure_eq!(answer.health, Health::Stopped { position, reason }, "the health of a stopped model");

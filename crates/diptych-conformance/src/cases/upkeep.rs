@@ -6,7 +6,7 @@ use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{OpenAccount, Total, group};
 use crate::{Harness, Outcome, Stores};
 use diptych_core::{Clock, Position, Timestamp, Value};
-use diptych_query::{Group, RowRef, Stopped};
+use diptych_query::{Group, Partition, RowRef, Stopped};
 use std::time::Duration;
 
 /// A reset empties rows, tombstones, digest and checkpoint, of that group alone; folding again restores them.
@@ -58,7 +58,7 @@ pub(crate) async fn a_stop_is_kept(harness: &dyn Harness) -> Outcome {
     on(&stores, "a", &[opened("ann"), deposited(1)?]).await?;
     let reached = build(&stores, &total, 1).await?;
     let stopped = Stopped { position: Position(3), reason: "`x` cannot be read (DP0036)".to_owned() };
-    stores.models.set_stopped(&total, Some(stopped.clone())).await?;
+    stores.models.set_stopped(&total, Partition::WHOLE, Some(stopped.clone())).await?;
     for life in 0..3 {
         let got = get(&stores, &total, "all").await?;
         ensure_eq!(got.checkpoint.stopped, Some(stopped.clone()), "why it stopped, in life {life}");
@@ -73,7 +73,7 @@ pub(crate) async fn a_stop_is_kept(harness: &dyn Harness) -> Outcome {
         let held = stores.models.attach(&total).await?;
         ensure_eq!(held.stopped, Some(stopped.clone()), "why it stopped, when attached");
     }
-    stores.models.set_stopped(&total, None).await?;
+    stores.models.set_stopped(&total, Partition::WHOLE, None).await?;
     ensure_eq!(stores.models.checkpoint(&total).await?.stopped, None, "after it was started again");
     Ok(())
 }
@@ -85,7 +85,7 @@ pub(crate) async fn a_reset_clears_the_stop(harness: &dyn Harness) -> Outcome {
     on(&stores, "a", &[opened("ann")]).await?;
     build(&stores, &total, 1).await?;
     let (position, reason) = (Position(1), "bad".to_owned());
-    stores.models.set_stopped(&total, Some(Stopped { position, reason })).await?;
+    stores.models.set_stopped(&total, Partition::WHOLE, Some(Stopped { position, reason })).await?;
     ensure_eq!(stores.models.reset(&total).await?.stopped, None, "what the reset answers");
     ensure_eq!(stores.models.checkpoint(&total).await?.stopped, None, "the checkpoint after a reset");
     Ok(())

@@ -4,7 +4,7 @@
 use super::Defect;
 use diptych_core::{DecodeError, EventType, Position, RawFact, Timestamp, Value};
 use diptych_query::fold::{Decoded, Earlier, Ran, TableFold, TableUse};
-use diptych_query::{AnyModel, FoldError, RowRef, Schema, StoredRow, TableChanges, TableNeeds};
+use diptych_query::{AnyModel, FoldError, Partition, RowRef, Schema, StoredRow, TableChanges, TableNeeds};
 use schemars::SchemaGenerator;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -42,7 +42,9 @@ impl AnyModel for BrokenModel {
     fn table(&self, purpose: TableUse) -> Box<dyn TableFold> {
         // Without history, whoever looks a row up finds it as the whole batch has left it.
         let read = purpose.read && self.defect != Defect::SiblingsAtBatchEnd;
-        let inner = self.inner.table(TableUse { read, ..purpose });
+        let forgotten = self.defect == Defect::PartitionsForgotten;
+        let partition = if forgotten { Partition::WHOLE } else { purpose.partition };
+        let inner = self.inner.table(TableUse { read, partition, ..purpose });
         let taken = Arc::clone(&self.taken);
         Box::new(BrokenTable { inner, defect: self.defect, taken, facts: BTreeMap::new() })
     }

@@ -44,11 +44,15 @@ pub enum Defect {
     PagesSkipTies,
     /// Rows without a value come first.
     NoValueFirst,
+    /// Every partition folds the rows of all.
+    PartitionsForgotten,
+    /// A lease is given to whoever asks, the same to all.
+    LeasesShared,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -63,7 +67,15 @@ impl Defect {
         Self::TenantForgotten,
         Self::PagesSkipTies,
         Self::NoValueFirst,
+        Self::PartitionsForgotten,
+        Self::LeasesShared,
     ];
+
+    /// Whether only a store in which processes share the work can have it.
+    #[must_use]
+    pub fn is_of_sharing(self) -> bool {
+        matches!(self, Self::PartitionsForgotten | Self::LeasesShared)
+    }
 
     /// The cases, by suite and name, each of which must fail over it.
     #[must_use]
@@ -109,6 +121,15 @@ impl Defect {
             Self::NoValueFirst => {
                 &[("values", "no_value_sorts_last_both_ways"), ("values", "sorting_is_portable")]
             }
+            Self::PartitionsForgotten => &[
+                ("partitions", "a_row_stands_where_its_own_partition_does"),
+                ("leases", "a_partition_goes_on_where_the_one_before_stood"),
+            ],
+            Self::LeasesShared => &[
+                ("leases", "a_partition_has_one_holder"),
+                ("leases", "racing_workers_take_each_partition_once"),
+                ("leases", "what_was_folded_under_an_older_lease_is_refused"),
+            ],
         }
     }
 
@@ -188,6 +209,7 @@ impl<H: Harness> Harness for Defective<H> {
             | Defect::TombstonesLost
             | Defect::GuardedByFacts
             | Defect::SiblingsAtBatchEnd
+            | Defect::PartitionsForgotten
             | Defect::BatchIndexMissing => Arc::new(fold::BrokenModel::new(model, self.defect)),
             _ => model,
         }

@@ -8,11 +8,12 @@ use diptych_core::{
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found, Group,
-    Mark, ModelStore, Operator, RawFind, RowRef, ScannedRow, Schema, Stopped,
+    Lease, Mark, ModelStore, Operator, Partition, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares,
+    Stopped, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -30,6 +31,8 @@ pub(super) struct Broken {
     /// Whether the process before died, and which groups have lost their rows to it.
     crashed: bool,
     lost: Mutex<BTreeSet<&'static str>>,
+    /// The leases that are given to everybody.
+    leases: Mutex<BTreeMap<(&'static str, Partition), Lease>>,
 }
 
 impl Broken {
@@ -42,7 +45,12 @@ impl Broken {
             asked: AtomicU32::new(0),
             crashed,
             lost: Mutex::default(),
+            leases: Mutex::default(),
         }
+    }
+
+    fn leases(&self) -> MutexGuard<'_, BTreeMap<(&'static str, Partition), Lease>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fact(&self, fact: &Arc<RawFact>) -> Arc<RawFact> {
@@ -269,9 +277,60 @@ impl ModelStore for Broken {
     fn set_stopped<'a>(
         &'a self,
         group: &'a Group,
+        partition: Partition,
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>> {
-        self.inner.models.set_stopped(group, stopped)
+        self.inner.models.set_stopped(group, partition, stopped)
+    }
+
+    fn checkpoint_of<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+    ) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        self.inner.models.checkpoint_of(group, partition)
+    }
+
+    fn partitions_of(&self, group: &Group) -> Vec<Partition> {
+        self.inner.models.partitions_of(group)
+    }
+
+    fn share<'a>(
+        &'a self,
+        worker: &'a WorkerId,
+        groups: &'a [(Arc<Group>, Readiness)],
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Shares>, Fault>> {
+        self.inner.models.share(worker, groups, lasting)
+    }
+
+    fn claim<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+        worker: &'a WorkerId,
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Option<Lease>, Fault>> {
+        Box::pin(async move {
+            if self.defect != Defect::LeasesShared {
+                return self.inner.models.claim(group, partition, worker, lasting).await;
+            }
+            let key = (group.name(), partition);
+            if let Some(lease) = self.leases().get(&key) {
+                return Ok(Some(*lease));
+            }
+            let lease = self.inner.models.claim(group, partition, worker, lasting).await?;
+            self.leases().extend(lease.map(|lease| (key, lease)));
+            Ok(lease)
+        })
+    }
+
+    fn release<'a>(&'a self, group: &'a Group, lease: Lease) -> BoxFuture<'a, Result<(), Fault>> {
+        self.inner.models.release(group, lease)
+    }
+
+    fn leave<'a>(&'a self, worker: &'a WorkerId) -> BoxFuture<'a, Result<(), Fault>> {
+        self.inner.models.leave(worker)
     }
 
     fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {

@@ -1,10 +1,11 @@
 //! What every service's document has in common: problems, freshness, headers, the toolkit's own addresses.
 
 use super::{Draft, answers, path_parameter, reference};
+use crate::wire::Panels;
 use serde_json::{Map, Value, json};
 
 /// Describes the addresses that do not depend on declarations and speak JSON.
-pub(super) fn describe_own(draft: &mut Draft) {
+pub(super) fn describe_own(draft: &mut Draft, panels: Panels) {
     draft.tags.push(json!({ "name": "service", "description": "The service itself" }));
     let told = |description: &str, schema: Value| {
         let content = json!({ "application/json": { "schema": schema } });
@@ -19,7 +20,9 @@ pub(super) fn describe_own(draft: &mut Draft) {
             told("The outcome", reference("diptych.CommandOutcome")), &[400, 403, 404, 500, 503]
         ),
     });
-    draft.operation("/commands/{id}", "get", command);
+    if panels.takes_commands() {
+        draft.operation("/commands/{id}", "get", command);
+    }
     let home = json!({
         "operationId": "service.home",
         "summary": "What this service is, with the lag of every read model",

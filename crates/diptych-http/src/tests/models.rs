@@ -7,8 +7,9 @@ use diptych_core::{
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, ColumnSpec, ComputedSpec, Contract, Feed, Fold,
-    Found, Governance, Group, Mark, Mode, ModelStore, PageKey, Progress, Projection, Queries, QueryLimits,
-    QueryParts, RawFind, ReadModel, Route, RowRef, ScannedRow, Schema, Sensitivity, Stopped, Tenants, erase,
+    Found, Governance, Group, Mark, Mode, ModelStore, PageKey, Partition, Progress, Projection, Queries,
+    QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, ScannedRow, Schema, Sensitivity, Stopped,
+    Tenants, erase,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ const fn declaration(name: &'static str) -> Schema {
         computed: &COMPUTED,
         reads: &[],
         mode: Mode::Asynchronous,
+        partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
         governance: Governance::NONE,
@@ -207,7 +209,12 @@ impl ModelStore for Store {
         now(Err(Fault::permanent(Code::Internal, "these tests do not ask for it").into()))
     }
 
-    fn set_stopped<'a>(&'a self, _: &'a Group, _: Option<Stopped>) -> BoxFuture<'a, Result<(), Fault>> {
+    fn set_stopped<'a>(
+        &'a self,
+        _: &'a Group,
+        _: Partition,
+        _: Option<Stopped>,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
         unasked()
     }
 

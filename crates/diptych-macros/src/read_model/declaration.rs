@@ -5,7 +5,7 @@ use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{DeriveInput, Error, Expr, LitStr, Path, Result, Token, Type};
+use syn::{DeriveInput, Error, Expr, LitInt, LitStr, Path, Result, Token, Type};
 
 /// What `#[read_model(...)]` says.
 pub(super) struct Declaration {
@@ -18,6 +18,8 @@ pub(super) struct Declaration {
     pub(super) contract: Contract,
     /// The read models that the projection looks rows up in.
     pub(super) reads: Vec<Path>,
+    /// Into how many partitions its rows are split.
+    pub(super) partitions: u8,
     /// The variant of `Tenants`.
     pub(super) tenants: &'static str,
     pub(super) default_sort: Option<Sorted>,
@@ -47,8 +49,11 @@ pub(super) struct Computed {
 }
 
 const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, default_sort, reads, \
-purpose, journey, freshness_target, correctness_target, latency_target, signed_off_by, signed_off_on, \
-sign_off_cadence, runbook";
+partitions, purpose, journey, freshness_target, correctness_target, latency_target, signed_off_by, \
+signed_off_on, sign_off_cadence, runbook";
+
+/// As the query crate has it: a partition owns at least one bucket of the digest.
+const PARTITIONS_MAX: u8 = 64;
 
 const GOVERNANCE: [&str; 10] = [
     "owner",
@@ -69,7 +74,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     let mut mode = "Asynchronous";
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
-    let mut reads = Vec::new();
+    let (mut reads, mut partitions) = (Vec::new(), None);
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
             "name" => name = Some(model_name(&attributes::text(entry)?)?),
@@ -86,6 +91,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
                 reads.push(sibling.path);
                 Ok(())
             })?,
+            "partitions" => partitions = Some(partition_count(&attributes::value(entry)?)?),
             "default_sort" => default_sort = Some(attributes::text(entry)?.parse::<Sorted>()?),
             text if GOVERNANCE.contains(&text) => {
                 let ident = Ident::new(text, Span::call_site());
@@ -102,6 +108,15 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     if !governance.iter().any(|(field, _)| field == "owner") {
         return Err(missing("owner"));
     }
+    let undivided = match (mode, reads.is_empty()) {
+        ("Inline", _) => Some("an inline read model"),
+        (_, false) => Some("a read model that looks rows up in others"),
+        _ => None,
+    };
+    if let (Some((_, number)), Some(what)) = (partitions.as_ref().filter(|(count, _)| *count > 1), undivided)
+    {
+        return Err(Error::new(number.span(), format!("{what} has one partition: its rows move together")));
+    }
     Ok(Declaration {
         name: name.ok_or_else(|| missing("name"))?,
         path,
@@ -109,6 +124,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         mode,
         contract,
         reads,
+        partitions: partitions.map_or(1, |(count, _)| count),
         tenants,
         default_sort,
         governance,
@@ -184,6 +200,13 @@ fn path_name(text: &LitStr) -> Result<String> {
         let message =
             "the path of a read model is kebab-case ASCII without `/`, such as `decision-work-queue`";
         Err(Error::new(text.span(), message))
+    }
+}
+
+fn partition_count(number: &LitInt) -> Result<(u8, LitInt)> {
+    match number.base10_parse() {
+        Ok(count @ 1..=PARTITIONS_MAX) => Ok((count, number.clone())),
+        _ => Err(Error::new(number.span(), format!("a read model has 1 to {PARTITIONS_MAX} partitions"))),
     }
 }
 

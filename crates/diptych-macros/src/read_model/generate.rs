@@ -115,6 +115,7 @@ impl Model<'_> {
         });
         let mode = Ident::new(self.declaration.mode, Span::call_site());
         let tenants = Ident::new(self.declaration.tenants, Span::call_site());
+        let partitions = self.declaration.partitions;
         let contract = contract(&self.declaration.contract);
         let governance = self.declaration.governance.iter().map(|(field, text)| quote!(#field: #text));
         let reads = self.declaration.reads.iter().map(|sibling| {
@@ -136,6 +137,7 @@ impl Model<'_> {
                 computed: &[#(#computed),*],
                 reads: &[#(#reads),*],
                 mode: ::diptych::__private::query::Mode::#mode,
+                partitions: #partitions,
                 contract: #contract,
                 tenants: ::diptych::__private::query::Tenants::#tenants,
                 governance: ::diptych::__private::query::Governance {

@@ -1,14 +1,15 @@
 //! Moving a group: rows, tombstones, digest, history and checkpoint in one transaction, or not at all.
 
 use super::attach::{Attached, fits};
+use super::checkpoint::Place;
 use super::load::{Driven, drive};
 use super::statements;
 use super::write::{BULK_ROWS_MIN, WriteError, write};
 use crate::PostgresLimits;
 use crate::fault::OrFault;
 use crate::shared::Shared;
-use diptych_core::{Fault, Position, Timestamp};
-use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Group, Mode, Stopped};
+use diptych_core::{Code, Fault, Position, Timestamp};
+use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Group, Mode, Partition, Stopped};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
@@ -37,13 +38,19 @@ pub(crate) async fn advance(
     attached: &Attached,
     fold: Fold,
 ) -> Result<Advanced, AdvanceError> {
-    let (now, through) = (shared.clock.now(), fold.through());
+    let (now, from, through) = (shared.clock.now(), fold.from(), fold.through());
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let (advanced, swept) = apply(transaction.client(), shared, attached, fold, now).await?;
     transaction.commit().await.or_fault()?;
     if swept {
         attached.note_sweep(through.position());
+    }
+    if attached.is_split() && from == Position::START && advanced.rows >= BULK_ROWS_MIN {
+        // Inside of the transaction, two partitions that build at a time would wait for each other.
+        for table in &attached.tables {
+            table.analyze(&writer).await?;
+        }
     }
     Ok(advanced)
 }
@@ -56,8 +63,9 @@ async fn apply(
     fold: Fold,
     now: Timestamp,
 ) -> Result<(Advanced, bool), AdvanceError> {
-    let (schema, place, through) = (&shared.schema, attached.place, fold.through());
+    let (schema, through) = (&shared.schema, fold.through());
     let (from, fresh) = (fold.from(), fold.is_fresh());
+    let place = place_of(attached, &fold)?;
     let settings = settings(&shared.limits, attached.mode);
     let (set, before, fit) = tokio::join!(
         biased;
@@ -66,7 +74,10 @@ async fn apply(
         fits(client, shared, place, through),
     );
     set.or_fault()?;
-    let before = before?;
+    let (before, fence) = before?;
+    if fold.lease().is_some_and(|lease| lease.fence != fence) {
+        return Err(AdvanceError::Fenced);
+    }
     let standing = before.mark.position();
     if standing != from {
         return Err(AdvanceError::Moved { checkpoint: standing });
@@ -90,29 +101,40 @@ async fn apply(
     moved?;
     if standing == Position::START && through.position() > standing {
         attached.create_indexes(client).await?;
-        if rows >= BULK_ROWS_MIN {
+        if rows >= BULK_ROWS_MIN && !attached.is_split() {
             for table in &attached.tables {
                 table.analyze(client).await?;
             }
         }
     }
     let window_events = shared.limits.tombstone_window_events;
-    let swept = attached.sweep(client, through.position(), window_events).await?;
+    let swept = attached.sweep(client, schema, through.position(), window_events).await?;
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
     Ok((Advanced { checkpoint, rows, no_ops: fold.no_ops() }, swept))
 }
 
-/// Writes down why a group stopped, or that it no longer is.
+/// The place that a fold moves. Rows that have several owners are never moved all at once.
+fn place_of(attached: &Attached, fold: &Fold) -> Result<Place, Fault> {
+    if attached.partitions.contains(&fold.partition()) {
+        return Ok(attached.place.of(fold.partition()));
+    }
+    let (group, partition) = (attached.place.group, fold.partition());
+    let message = format!("read model `{group}` has no partition {partition}: fold under a lease");
+    Err(Fault::permanent(Code::Internal, message))
+}
+
+/// Writes down why a partition stopped, or that it no longer is.
 pub(crate) async fn set_stopped(
     shared: &Shared,
     attached: &Attached,
+    partition: Partition,
     stopped: Option<&Stopped>,
 ) -> Result<(), Fault> {
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let client = transaction.client();
     client.batch_execute(&settings(&shared.limits, attached.mode)).await.or_fault()?;
-    attached.place.stop(client, &shared.schema, stopped).await?;
+    attached.place.of(partition).stop(client, &shared.schema, stopped).await?;
     transaction.commit().await.or_fault()
 }
 
@@ -128,19 +150,25 @@ pub(crate) async fn reset(shared: &Shared, attached: &Attached) -> Result<Checkp
 }
 
 async fn empty(client: &Client, shared: &Shared, attached: &Attached, now: Timestamp) -> Result<(), Fault> {
-    let (schema, place) = (&shared.schema, attached.place);
+    let schema = &shared.schema;
+    let places: Vec<_> = attached.partitions.iter().map(|partition| attached.place.of(*partition)).collect();
     // Removing many rows takes as long as it takes.
     let settings = settings(&shared.limits, attached.mode) + "; SET LOCAL statement_timeout = 0";
     client.batch_execute(&settings).await.or_fault()?;
-    place.lock(client, schema).await?;
+    for place in &places {
+        place.lock(client, schema).await?;
+    }
     for table in &attached.tables {
         table.empty(client).await?;
     }
     let names: Vec<&str> = attached.tables.iter().map(|table| table.name.name.as_str()).collect();
     client.execute_typed(&schema.sql(CLEAR_DIGESTS), &[(&names, Type::TEXT_ARRAY)]).await.or_fault()?;
-    place.forget(client, schema).await?;
-    place.stop(client, schema, None).await?;
-    place.move_to(client, schema, shared.start(), now).await
+    for place in places {
+        place.forget(client, schema).await?;
+        place.stop(client, schema, None).await?;
+        place.move_to(client, schema, shared.start(), now).await?;
+    }
+    Ok(())
 }
 
 /// Opens a group's tables in a transaction of their own.

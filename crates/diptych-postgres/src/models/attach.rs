@@ -1,6 +1,6 @@
 //! Opening a group's tables: made where there are none, refused where they do not fit.
 
-use super::checkpoint::Place;
+use super::checkpoint::{Place, existing};
 use super::sql::Named;
 use super::table::Table;
 use super::{registry, statements};
@@ -8,7 +8,7 @@ use crate::fault::OrFault;
 use crate::log;
 use crate::shared::{Schema, Shared};
 use diptych_core::{Code, Fault, Position, Timestamp};
-use diptych_query::{Group, Mark, Mode};
+use diptych_query::{Checkpoint, Group, Mark, Mode, Partition, RowRef};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -19,7 +19,9 @@ const LOCK_REGISTRY: &str =
 
 /// A group whose tables are open.
 pub(crate) struct Attached {
+    /// The first partition of its build, and the only one unless it is split.
     pub(crate) place: Place,
+    pub(crate) partitions: Vec<Partition>,
     pub(crate) mode: Mode,
     pub(crate) tables: Vec<Table>,
     /// What its tables were made from.
@@ -46,6 +48,8 @@ impl Attached {
             Table::of(&**model, name)
         });
         let tables: Vec<Table> = tables.collect::<Result<_, _>>()?;
+        let partitions: Vec<_> = group.partitions().collect();
+        let is_split = partitions.len() > 1;
         match place.shape(client, schema).await? {
             Some(held) if held == shape => {}
             Some(_) => return Err(reshaped(place)),
@@ -54,12 +58,20 @@ impl Attached {
                     table.create(client).await?;
                     table.show(client, schema).await?;
                 }
-                place.begin(client, schema, &shape, start, now).await?;
+                for partition in group.partitions() {
+                    place.of(partition).begin(client, schema, &shape, start, now).await?;
+                }
+                // Partitions fill a table at different times, so it has no moment at which it is filled.
+                if is_split {
+                    for table in &tables {
+                        table.create_indexes(client).await?;
+                    }
+                }
             }
         }
         statements::check(client, &tables).await?;
         registry::note_built(client, schema, place, group.mode(), &shape).await?;
-        Ok(Self { place, mode: group.mode(), tables, shape, swept: AtomicU64::new(0) })
+        Ok(Self { place, partitions, mode: group.mode(), tables, shape, swept: AtomicU64::new(0) })
     }
 
     /// The table of a declaration.
@@ -71,13 +83,36 @@ impl Attached {
         })
     }
 
+    /// Whether its rows have more than one owner.
+    pub(crate) fn is_split(&self) -> bool {
+        self.partitions.len() > 1
+    }
+
+    /// Where a group stands: the lowest of its partitions.
+    pub(crate) async fn checkpoint(&self, client: &Client, schema: &Schema) -> Result<Checkpoint, Fault> {
+        if self.is_split() {
+            self.place.lowest(client, schema).await
+        } else {
+            existing(client, schema, self.place).await
+        }
+    }
+
+    /// The place of the partition that owns a row.
+    pub(crate) fn owner(&self, row: &RowRef) -> Place {
+        let mut owners = self.partitions.iter().filter(|partition| partition.owns(&row.tenant, &row.key));
+        owners.next().map_or(self.place, |partition| self.place.of(*partition))
+    }
+
     /// The generation as answers name it.
     pub(crate) fn generation(&self) -> u32 {
         self.place.generation.cast_unsigned()
     }
 
-    /// Makes the indexes of every table, with the first rows.
+    /// Makes the indexes of every table, with the first rows, where they do not come with the table.
     pub(crate) async fn create_indexes(&self, client: &Client) -> Result<(), Fault> {
+        if self.is_split() {
+            return Ok(());
+        }
         for table in &self.tables {
             table.create_indexes(client).await?;
         }
@@ -88,12 +123,19 @@ impl Attached {
     pub(crate) async fn sweep(
         &self,
         client: &Client,
+        schema: &Schema,
         position: Position,
         window_events: u64,
     ) -> Result<bool, Fault> {
         let last = self.swept.load(Ordering::Relaxed);
         let due = position.0 > window_events && position.0.saturating_sub(last) >= (window_events / 8).max(1);
         if due {
+            // The tombstones of all partitions are in one table, and one that lags needs its own for longer.
+            let position = if self.is_split() {
+                position.min(self.place.lowest(client, schema).await?.mark.position())
+            } else {
+                position
+            };
             let through = position.0.saturating_sub(window_events).cast_signed();
             for table in &self.tables {
                 let bound: [_; 1] = [(&through as _, Type::INT8)];
@@ -111,7 +153,11 @@ impl Attached {
 
 /// What decides the shape of a group's tables.
 pub(crate) fn shape_of(group: &Group) -> String {
-    let shapes: Vec<_> = group.models().iter().map(|model| model.shape()).collect();
+    let mut shapes: Vec<_> = group.models().iter().map(|model| model.shape()).collect();
+    let partitions = group.partitions().count();
+    if partitions > 1 {
+        shapes.push(format!("in {partitions}"));
+    }
     shapes.join(" ")
 }
 

@@ -5,7 +5,7 @@ use crate::fault::{OrFault, damaged};
 use crate::shared::Schema;
 use crate::time::Stamp;
 use diptych_core::{Epoch, Fault, Fingerprint, Position, Timestamp, Token};
-use diptych_query::{Checkpoint, Mark, Stopped};
+use diptych_query::{Checkpoint, Fence, Mark, Partition, Stopped};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
@@ -17,48 +17,65 @@ pub(crate) const COLUMNS: &str = "checkpoint.position, checkpoint.epoch, checkpo
 pub(crate) const COLUMNS_COUNT: usize = 7;
 
 const SELECT: &str = "SELECT position, epoch, fingerprint, recorded_at, updated_at, stopped_position, \
-    stopped_reason FROM diptych.checkpoint WHERE group_name = $1 AND revision = $2 AND generation = $3";
+    stopped_reason FROM diptych.checkpoint \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
 const SELECT_LOCKED: &str = "SELECT position, epoch, fingerprint, recorded_at, updated_at, stopped_position, \
-    stopped_reason FROM diptych.checkpoint WHERE group_name = $1 AND revision = $2 AND generation = $3 \
-    FOR UPDATE";
-const SELECT_SHAPE: &str =
-    "SELECT shape FROM diptych.checkpoint WHERE group_name = $1 AND revision = $2 AND generation = $3";
-const INSERT: &str = "INSERT INTO diptych.checkpoint (group_name, revision, generation, \
+    stopped_reason, fence FROM diptych.checkpoint \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 FOR UPDATE";
+/// The lowest mark of a build's partitions, with the first fact that stopped one of them.
+const SELECT_LOWEST: &str = "SELECT lowest.position, lowest.epoch, lowest.fingerprint, lowest.recorded_at, \
+    lowest.updated_at, stopped.stopped_position, stopped.stopped_reason FROM ( \
+        SELECT * FROM diptych.checkpoint WHERE group_name = $1 AND revision = $2 AND generation = $3 \
+        ORDER BY position, partition LIMIT 1 \
+    ) AS lowest LEFT JOIN ( \
+        SELECT stopped_position, stopped_reason FROM diptych.checkpoint \
+        WHERE group_name = $1 AND revision = $2 AND generation = $3 AND stopped_position IS NOT NULL \
+        ORDER BY stopped_position LIMIT 1 \
+    ) AS stopped ON TRUE";
+const SELECT_SHAPE: &str = "SELECT shape FROM diptych.checkpoint \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
+const INSERT: &str = "INSERT INTO diptych.checkpoint (group_name, revision, generation, partition, \
     position, epoch, fingerprint, recorded_at, updated_at, shape) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const MOVE: &str = "UPDATE diptych.checkpoint \
-    SET position = $4, epoch = $5, fingerprint = $6, recorded_at = $7, updated_at = $8 \
-    WHERE group_name = $1 AND revision = $2 AND generation = $3";
+    SET position = $5, epoch = $6, fingerprint = $7, recorded_at = $8, updated_at = $9 \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
 /// The move, its line in the history, and the end of the history, in one.
 const MOVE_AND_REMEMBER: &str = "WITH moved AS ( \
         UPDATE diptych.checkpoint \
-        SET position = $4, epoch = $5, fingerprint = $6, recorded_at = $7, updated_at = $8, \
+        SET position = $5, epoch = $6, fingerprint = $7, recorded_at = $8, updated_at = $9, \
         moves = moves + 1 \
-        WHERE group_name = $1 AND revision = $2 AND generation = $3 RETURNING moves \
+        WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 RETURNING moves \
     ), swept AS ( \
-        DELETE FROM diptych.checkpoint_history WHERE group_name = $1 AND revision = $2 AND generation = $3 \
-        AND move <= (SELECT moves - $10 FROM moved) \
+        DELETE FROM diptych.checkpoint_history \
+        WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 \
+        AND move <= (SELECT moves - $11 FROM moved) \
     ) \
-    INSERT INTO diptych.checkpoint_history (group_name, revision, generation, move, after, position, at) \
-    SELECT $1, $2, $3, moves, $9, $4, $8 FROM moved";
-const SET_STOPPED: &str = "UPDATE diptych.checkpoint SET stopped_position = $4, stopped_reason = $5 \
-    WHERE group_name = $1 AND revision = $2 AND generation = $3";
+    INSERT INTO diptych.checkpoint_history \
+    (group_name, revision, generation, partition, move, after, position, at) \
+    SELECT $1, $2, $3, $4, moves, $10, $5, $9 FROM moved";
+const SET_STOPPED: &str = "UPDATE diptych.checkpoint SET stopped_position = $5, stopped_reason = $6 \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
 const SELECT_PASSED: &str = "SELECT at FROM diptych.checkpoint_history \
-    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND after < $4 AND position >= $4 \
-    ORDER BY move LIMIT 1";
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 \
+    AND after < $5 AND position >= $5     ORDER BY move LIMIT 1";
 const SELECT_HISTORY_START: &str = "SELECT move, after FROM diptych.checkpoint_history \
-    WHERE group_name = $1 AND revision = $2 AND generation = $3 ORDER BY move LIMIT 1";
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 ORDER BY move LIMIT 1";
 const CLEAR_HISTORY: &str = "WITH counted AS ( \
-        UPDATE diptych.checkpoint SET moves = 0 WHERE group_name = $1 AND revision = $2 AND generation = $3 \
+        UPDATE diptych.checkpoint SET moves = 0 \
+        WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 \
     ) \
-    DELETE FROM diptych.checkpoint_history WHERE group_name = $1 AND revision = $2 AND generation = $3";
+    DELETE FROM diptych.checkpoint_history \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
 
-/// Which checkpoint: that of one build of a revision of a group.
+/// Which checkpoint: that of a partition of one build of a revision of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Place {
     pub(crate) group: &'static str,
     pub(crate) revision: i32,
     pub(crate) generation: i32,
+    /// Its number among the partitions of the build.
+    pub(crate) partition: i16,
 }
 
 /// When a position was passed, as far as the history tells.
@@ -103,8 +120,19 @@ impl MarkCells {
 
 impl Place {
     /// The parameters that every statement here begins with.
-    pub(crate) fn typed(&self) -> [Typed<'_>; 3] {
+    pub(crate) fn typed(&self) -> [Typed<'_>; 4] {
+        let [group, revision, generation] = self.build();
+        [group, revision, generation, (&self.partition, Type::INT2)]
+    }
+
+    /// The parameters that tell the build.
+    pub(crate) fn build(&self) -> [Typed<'_>; 3] {
         [(&self.group, Type::TEXT), (&self.revision, Type::INT4), (&self.generation, Type::INT4)]
+    }
+
+    /// The place of another partition of the same build.
+    pub(crate) fn of(self, partition: Partition) -> Self {
+        Self { partition: i16::from(partition.index()), ..self }
     }
 
     /// The checkpoint, if the group was ever attached.
@@ -113,10 +141,19 @@ impl Place {
         held.map(|row| checkpoint_of(&row, 0)).transpose()
     }
 
-    /// The checkpoint of an attached group, held until the transaction ends: nobody else moves it.
-    pub(crate) async fn lock(self, client: &Client, schema: &Schema) -> Result<Checkpoint, Fault> {
-        let held = client.query_typed_opt(&schema.sql(SELECT_LOCKED), &self.typed()).await.or_fault()?;
+    /// The lowest checkpoint of the build's partitions, with the first fact that stopped one of them.
+    pub(crate) async fn lowest(self, client: &Client, schema: &Schema) -> Result<Checkpoint, Fault> {
+        let held = client.query_typed_opt(&schema.sql(SELECT_LOWEST), &self.build()).await.or_fault()?;
         checkpoint_of(&held.ok_or_else(|| self.lost())?, 0)
+    }
+
+    /// The checkpoint of an attached group, held until the transaction ends: nobody else moves it, and no
+    /// lease follows the one whose fence comes with it.
+    pub(crate) async fn lock(self, client: &Client, schema: &Schema) -> Result<(Checkpoint, Fence), Fault> {
+        let held = client.query_typed_opt(&schema.sql(SELECT_LOCKED), &self.typed()).await.or_fault()?;
+        let held = held.ok_or_else(|| self.lost())?;
+        let fence = crate::fault::unsigned(&held, COLUMNS_COUNT)?;
+        Ok((checkpoint_of(&held, 0)?, Fence(fence)))
     }
 
     /// The shape its tables were made with.
@@ -135,12 +172,13 @@ impl Place {
         now: Timestamp,
     ) -> Result<(), Fault> {
         let (cells, now) = (MarkCells::of(mark), Stamp(now));
-        let [group, revision, generation] = self.typed();
+        let [group, revision, generation, partition] = self.typed();
         let [position, epoch, fingerprint, recorded_at] = cells.typed();
         let row = [
             group,
             revision,
             generation,
+            partition,
             position,
             epoch,
             fingerprint,
@@ -200,8 +238,8 @@ impl Place {
         let position = stopped.map(|stopped| stopped.position.0.cast_signed());
         // A text of PostgreSQL's holds no NUL, and a panic's message may.
         let reason = stopped.map(|stopped| stopped.reason.replace('\0', "\u{fffd}"));
-        let [group, revision, generation] = self.typed();
-        let row = [group, revision, generation, (&position, Type::INT8), (&reason, Type::TEXT)];
+        let [group, revision, generation, partition] = self.typed();
+        let row = [group, revision, generation, partition, (&position, Type::INT8), (&reason, Type::TEXT)];
         let stopped = client.execute_typed(&schema.sql(SET_STOPPED), &row).await.or_fault()?;
         self.one(stopped)
     }
@@ -214,8 +252,8 @@ impl Place {
         position: Position,
     ) -> Result<Passed, Fault> {
         let position = position.0.cast_signed();
-        let [group, revision, generation] = self.typed();
-        let asked = [group, revision, generation, (&position as _, Type::INT8)];
+        let [group, revision, generation, partition] = self.typed();
+        let asked = [group, revision, generation, partition, (&position as _, Type::INT8)];
         let held = client.query_typed_opt(&schema.sql(SELECT_PASSED), &asked).await.or_fault()?;
         if let Some(row) = held {
             return Ok(Passed::At(time_at(&row, 0)?));

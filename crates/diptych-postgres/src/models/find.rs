@@ -38,7 +38,7 @@ pub(crate) async fn find(
     let (began, checkpoint, found, ended) = tokio::join!(
         biased;
         client.batch_execute(&begin),
-        existing(client, schema, attached.place),
+        attached.checkpoint(client, schema),
         together(parts.iter().map(|part| run(client, part))),
         client.batch_execute("COMMIT"),
     );
@@ -74,15 +74,16 @@ pub(crate) async fn get(
     table: &Table,
     row: &RowRef,
 ) -> Result<Found, Fault> {
+    let place = attached.owner(row);
     if !row.key.iter().all(is_storable) {
-        let checkpoint = existing(client, schema, attached.place).await?;
+        let checkpoint = existing(client, schema, place).await?;
         return Ok(Found { rows: Vec::new(), checkpoint, generation: attached.generation() });
     }
     let key = key_parameters(table, row);
-    let mut parameters: Vec<Typed<'_>> = attached.place.typed().to_vec();
+    let mut parameters: Vec<Typed<'_>> = place.typed().to_vec();
     parameters.extend(key.iter().map(Parameter::typed));
     let held = client.query_typed_opt(&table.select_with_checkpoint, &parameters).await.or_fault()?;
-    let held = held.ok_or_else(|| attached.place.lost())?;
+    let held = held.ok_or_else(|| place.lost())?;
     let tenant: Option<&str> = held.try_get(COLUMNS_COUNT).or_fault()?;
     let rows = match tenant {
         Some(_) => vec![values_of(table.schema, &held, COLUMNS_COUNT + 1)?.0],

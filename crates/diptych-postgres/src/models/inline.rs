@@ -90,7 +90,7 @@ impl InlineGroup {
                 return Ok(());
             }
         }
-        let checkpoint = place.lock(client, schema).await?;
+        let (checkpoint, _) = place.lock(client, schema).await?;
         self.standing = match self.judged(shared, &checkpoint, head) {
             Some(standing) => standing,
             None if checkpoint.mark.position() == head.position() => Standing::Live,
@@ -187,7 +187,7 @@ impl InlineGroup {
             }
         }
         let window_events = shared.limits.tombstone_window_events;
-        let swept = attached.sweep(client, through.position(), window_events).await;
+        let swept = attached.sweep(client, &shared.schema, through.position(), window_events).await;
         self.swept = swept.map_err(InlineFailure::Store)?;
         Ok(())
     }

@@ -5,6 +5,7 @@ mod attach;
 mod checkpoint;
 mod find;
 mod inline;
+mod lease;
 mod load;
 mod pipeline;
 mod question;

@@ -33,10 +33,11 @@ pub(crate) async fn serving(
     let asked: [_; 2] = [(&name as _, Type::TEXT), (&revision as _, Type::INT4)];
     let held = client.query_typed_opt(&schema.sql(SELECT_SERVING), &asked).await.or_fault()?;
     if let Some(row) = held {
-        return Ok(Place { group: name, revision, generation: row.try_get(0).or_fault()? });
+        let generation = row.try_get(0).or_fault()?;
+        return Ok(Place { group: name, revision, generation, partition: 0 });
     }
-    let place = Place { group: name, revision, generation: FIRST };
-    let [group_name, revision, generation] = place.typed();
+    let place = Place { group: name, revision, generation: FIRST, partition: 0 };
+    let [group_name, revision, generation] = place.build();
     let (mode, created_at) = (group.mode().as_str(), Stamp(now));
     let row = [
         group_name,
@@ -59,7 +60,7 @@ pub(crate) async fn note_built(
     shape: &str,
 ) -> Result<(), Fault> {
     let mode = mode.as_str();
-    let [group, revision, generation] = place.typed();
+    let [group, revision, generation] = place.build();
     let row = [group, revision, generation, (&mode, Type::TEXT), (&shape, Type::TEXT)];
     client.execute_typed(&schema.sql(NOTE_BUILT), &row).await.or_fault()?;
     Ok(())

@@ -380,11 +380,12 @@ pub(crate) fn scan(table: &Named, schema: &Schema, after: bool) -> String {
 /// revision, generation, tenant, key. Columns: the checkpoint's, tenant, declaration.
 pub(crate) fn select_with_checkpoint(table: &Named, schema: &Schema, checkpoint: &str) -> String {
     let columns: Vec<_> = all_columns(schema).iter().map(|column| format!("held.{column}")).collect();
-    let keys = key_columns(schema).into_iter().zip(4..);
+    let keys = key_columns(schema).into_iter().zip(5..);
     let equal: Vec<_> = keys.map(|(column, number)| format!("held.{column} = ${number}")).collect();
     format!(
         "SELECT {checkpoint}, held.\"tenant_id\", {} FROM {}.checkpoint LEFT JOIN {} AS held ON {} \
-         WHERE checkpoint.group_name = $1 AND checkpoint.revision = $2 AND checkpoint.generation = $3",
+         WHERE checkpoint.group_name = $1 AND checkpoint.revision = $2 AND checkpoint.generation = $3 \
+         AND checkpoint.partition = $4",
         columns.join(", "),
         table.schema,
         table.sql(),

@@ -3,13 +3,13 @@
 use super::advance::{advance, attach, reset, set_stopped};
 use super::attach::{Attached, fits, shape_of};
 use super::checkpoint::{Passed, existing};
-use super::{InlineGroup, find};
+use super::{InlineGroup, find, lease};
 use crate::PostgresStore;
 use crate::log;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, BucketDigest, Checkpoint, Fold, Found, Group, Mode, ModelStore, RawFind, RowRef,
-    ScannedRow, Schema, Stopped,
+    AdvanceError, Advanced, BucketDigest, Checkpoint, Fold, Found, Group, Lease, Mode, ModelStore, Partition,
+    RawFind, Readiness, RowRef, ScannedRow, Schema, Shares, Stopped, WorkerId,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -69,9 +69,12 @@ impl ModelStore for PostgresStore {
                 return Err(Fault::permanent(Code::ShapeChanged, message));
             }
             let reader = self.shared.reader().await?;
-            let checkpoint = existing(&reader, &self.shared.schema, attached.place).await?;
-            fits(&reader, &self.shared, attached.place, checkpoint.mark).await?;
-            Ok(checkpoint)
+            for partition in &attached.partitions {
+                let place = attached.place.of(*partition);
+                let checkpoint = existing(&reader, &self.shared.schema, place).await?;
+                fits(&reader, &self.shared, place, checkpoint.mark).await?;
+            }
+            attached.checkpoint(&reader, &self.shared.schema).await
         })
     }
 
@@ -87,11 +90,12 @@ impl ModelStore for PostgresStore {
     fn set_stopped<'a>(
         &'a self,
         group: &'a Group,
+        partition: Partition,
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
             let attached = self.models.get(group)?;
-            set_stopped(&self.shared, &attached, stopped.as_ref()).await?;
+            set_stopped(&self.shared, &attached, partition, stopped.as_ref()).await?;
             self.tell_writer(&attached).await;
             Ok(())
         })
@@ -101,8 +105,62 @@ impl ModelStore for PostgresStore {
         Box::pin(async move {
             let attached = self.models.get(group)?;
             let reader = self.shared.reader().await?;
-            existing(&reader, &self.shared.schema, attached.place).await
+            attached.checkpoint(&reader, &self.shared.schema).await
         })
+    }
+
+    fn checkpoint_of<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+    ) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        Box::pin(async move {
+            let attached = self.models.get(group)?;
+            let reader = self.shared.reader().await?;
+            existing(&reader, &self.shared.schema, attached.place.of(partition)).await
+        })
+    }
+
+    fn partitions_of(&self, group: &Group) -> Vec<Partition> {
+        group.partitions().collect()
+    }
+
+    fn share<'a>(
+        &'a self,
+        worker: &'a WorkerId,
+        groups: &'a [(Arc<Group>, Readiness)],
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Shares>, Fault>> {
+        Box::pin(async move {
+            let attached = groups.iter().map(|(group, readiness)| Ok((self.models.get(group)?, *readiness)));
+            let attached = attached.collect::<Result<Vec<_>, Fault>>()?;
+            lease::share(&self.shared, worker, &attached, lasting).await
+        })
+    }
+
+    fn claim<'a>(
+        &'a self,
+        group: &'a Group,
+        partition: Partition,
+        worker: &'a WorkerId,
+        lasting: Duration,
+    ) -> BoxFuture<'a, Result<Option<Lease>, Fault>> {
+        Box::pin(async move {
+            let place = self.models.get(group)?.place.of(partition);
+            let writer = self.shared.models().await?;
+            lease::claim(&writer, &self.shared, place, partition, worker, lasting).await
+        })
+    }
+
+    fn release<'a>(&'a self, group: &'a Group, lease: Lease) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            let place = self.models.get(group)?.place.of(lease.partition);
+            lease::release(&*self.shared.models().await?, &self.shared, place, lease).await
+        })
+    }
+
+    fn leave<'a>(&'a self, worker: &'a WorkerId) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move { lease::leave(&*self.shared.models().await?, &self.shared, worker).await })
     }
 
     fn find<'a>(
@@ -208,19 +266,27 @@ impl PostgresStore {
         let attached = self.models.get(group)?;
         let reader = self.shared.reader().await?;
         let schema = &self.shared.schema;
-        let checkpoint = existing(&reader, schema, attached.place).await?;
+        let checkpoint = attached.checkpoint(&reader, schema).await?;
         if checkpoint.mark.position() < position {
             return Ok(None);
         }
-        match attached.place.passed(&reader, schema, position).await? {
-            Passed::At(at) => Ok(Some(at)),
-            // An inline group moves with the event itself, and keeps no history of that.
-            Passed::WithTheEvent if attached.mode == Mode::Inline => {
-                let mark = log::mark_at(&reader, &self.shared, position).await?;
-                Ok(mark.map(|mark| mark.recorded_at))
+        let mut last = None;
+        for partition in &attached.partitions {
+            let passed = match attached.place.of(*partition).passed(&reader, schema, position).await? {
+                Passed::At(at) => Some(at),
+                // An inline group moves with the event itself, and keeps no history of that.
+                Passed::WithTheEvent if attached.mode == Mode::Inline => {
+                    let mark = log::mark_at(&reader, &self.shared, position).await?;
+                    mark.map(|mark| mark.recorded_at)
+                }
+                Passed::WithTheEvent | Passed::Forgotten => None,
+            };
+            match passed {
+                Some(at) => last = last.max(Some(at)),
+                None => return Ok(None),
             }
-            Passed::WithTheEvent | Passed::Forgotten => Ok(None),
         }
+        Ok(last)
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) const fn schema(name: &'static str, columns: &'static [ColumnSpec], m
         computed: &[],
         reads: &[],
         mode,
+        partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
         governance: Governance::NONE,

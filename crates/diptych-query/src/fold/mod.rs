@@ -26,7 +26,7 @@ pub use error::{FoldError, FoldErrorKind};
 pub use slots::TableUse;
 pub use table::{Ran, TableFold, TypedTable};
 
-use crate::{Block, Checkpoint, Group, Mark, StoredRow, TableChanges, TableNeeds};
+use crate::{Block, Checkpoint, Group, Lease, Mark, Partition, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -41,6 +41,9 @@ pub const LOOK_UP_ROUNDS_MAX: usize = 100;
 /// A fold under way over the tables of one group.
 pub struct Fold {
     tables: Vec<Box<dyn TableFold>>,
+    partition: Partition,
+    /// Under which lease; none where nobody else can be at work.
+    lease: Option<Lease>,
     fresh: bool,
     from: Position,
     through: Mark,
@@ -61,18 +64,37 @@ impl Fold {
     /// Starts at a mark.
     #[must_use]
     pub fn from_mark(group: &Group, mark: Mark) -> Self {
-        Self::begin(group, mark, mark.position() == Position::START)
+        Self::begin(group, Partition::WHOLE, mark, mark.position() == Position::START)
+    }
+
+    /// Starts at a mark with the rows of one partition, to be looked at: no store takes it.
+    #[must_use]
+    pub fn in_partition(group: &Group, partition: Partition, mark: Mark) -> Self {
+        Self::begin(group, partition, mark, mark.position() == Position::START)
+    }
+
+    /// Starts at a mark with the rows of a leased partition. A store takes it only while no other lease has
+    /// followed.
+    #[must_use]
+    pub fn under(group: &Group, lease: Lease, mark: Mark) -> Self {
+        Self { lease: Some(lease), ..Self::in_partition(group, lease.partition, mark) }
     }
 
     /// Starts at a mark over tables that may hold rows all the same, as when facts are delivered again.
     #[must_use]
     pub fn redelivery(group: &Group, mark: Mark) -> Self {
-        Self::begin(group, mark, false)
+        Self::begin(group, Partition::WHOLE, mark, false)
     }
 
-    fn begin(group: &Group, mark: Mark, fresh: bool) -> Self {
-        let from = mark.position();
-        Self { tables: group.tables(fresh), fresh, from, through: mark, facts: 0, folded: 0, rounds: 0 }
+    /// The same under a lease.
+    #[must_use]
+    pub fn redelivery_under(group: &Group, lease: Lease, mark: Mark) -> Self {
+        Self { lease: Some(lease), ..Self::begin(group, lease.partition, mark, false) }
+    }
+
+    fn begin(group: &Group, partition: Partition, mark: Mark, fresh: bool) -> Self {
+        let (tables, from) = (group.tables(partition, fresh), mark.position());
+        Self { tables, partition, lease: None, fresh, from, through: mark, facts: 0, folded: 0, rounds: 0 }
     }
 
     /// Decodes and routes a block that follows what was planned before.
@@ -108,6 +130,18 @@ impl Fold {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.fresh
+    }
+
+    /// Whose rows it holds.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// Under which lease, if under any.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.lease
     }
 
     /// Where the group's checkpoint must stand before.

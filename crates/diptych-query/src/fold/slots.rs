@@ -1,16 +1,18 @@
 //! The rows of one table in memory: found by key or by an indexed column, with what they were before.
 
 use super::earlier::Looked;
-use crate::{ReadModel, RowRef};
+use crate::{Partition, ReadModel, RowRef};
 use diptych_core::{Position, Tenant, Value};
 use std::collections::{BTreeSet, HashMap};
 
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// What a table is to a fold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TableUse {
-    /// The stored table is known to be empty: nothing is ever asked of the store.
+    /// Whose rows are folded; those of others are passed over.
+    pub partition: Partition,
+    /// The store is known to hold none of its rows: nothing is ever asked of it.
     pub fresh: bool,
     /// Later tables look rows up in it, as they stood at each fact.
     pub read: bool,
@@ -78,6 +80,17 @@ impl<M: ReadModel> Slots<M> {
     /// The slot of a key that is in memory.
     pub(super) fn known(&self, tenant: &Tenant, key: &M::Key) -> Option<usize> {
         self.by_key.get(tenant).and_then(|keys| keys.get(key)).copied()
+    }
+
+    /// Whether the rows of a key are folded here.
+    pub(super) fn owns(&self, tenant: &Tenant, key: &M::Key) -> bool {
+        let partition = self.purpose.partition;
+        partition.of() == 1 || partition.owns(tenant, &M::key_values(key))
+    }
+
+    /// The slot of a key, if its row is folded here.
+    pub(super) fn own(&mut self, tenant: &Tenant, key: M::Key) -> Option<usize> {
+        if self.owns(tenant, &key) { Some(self.of(tenant, key)) } else { None }
     }
 
     /// The slot of a key; a new one is asked of the store unless there is nothing to ask.

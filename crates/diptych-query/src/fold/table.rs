@@ -156,17 +156,21 @@ impl<M: JoinedProjection> TypedTable<M> {
         let tenant = fact.tenant();
         Ok(Some(match route {
             Route::None => return Ok(None),
-            Route::Key(key) => Touched::One(self.rows.of(tenant, key)),
+            Route::Key(key) => match self.rows.own(tenant, key) {
+                Some(slot) => Touched::One(slot),
+                None => return Ok(None),
+            },
             Route::Keys(keys) => {
                 few(fact, keys.len())?;
-                let mut slots: Vec<_> = keys.into_iter().map(|key| self.rows.of(tenant, key)).collect();
+                let mut slots: Vec<_> =
+                    keys.into_iter().filter_map(|key| self.rows.own(tenant, key)).collect();
                 slots.sort_unstable();
                 slots.dedup();
                 Touched::Many(slots)
             }
             Route::Starting(rows) => {
                 few(fact, rows.len())?;
-                let slots = rows.into_iter().map(|row| (self.rows.of(tenant, row.key()), row));
+                let slots = rows.into_iter().filter_map(|row| Some((self.rows.own(tenant, row.key())?, row)));
                 let mut slots: Vec<_> = slots.collect();
                 slots.sort_by_key(|(slot, _)| *slot);
                 slots.dedup_by_key(|(slot, _)| *slot);
@@ -406,9 +410,10 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
             let StoredRow { row: RowRef { tenant, key }, values, guard, hash } = stored;
             let unreadable = |error| row_error(&key, |key| FoldErrorKind::RowUnreadable { key, error });
             let typed = M::key_from_values(&key).map_err(unreadable)?;
-            // A row found by a column is often not known by its key yet.
+            // A row found by a column is often not known by its key yet, and may be another partition's.
             let slot = match self.rows.known(&tenant, &typed) {
                 Some(slot) => slot,
+                None if !self.rows.owns(&tenant, &typed) => continue,
                 None => self.rows.add(&tenant, typed),
             };
             let (mut row, mut held) = (None, None);

@@ -140,6 +140,7 @@ const fn table(name: &'static str, columns: &'static [ColumnSpec]) -> Schema {
         computed: &[],
         reads: &[],
         mode: Mode::Asynchronous,
+        partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
         governance: Governance::NONE,

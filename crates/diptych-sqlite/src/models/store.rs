@@ -10,8 +10,8 @@ use crate::store::{blocking, fits};
 use crate::writer::Writer;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, Checkpoint, Fold, Found, Group, Mode, ModelStore, RawFind, RowRef, ScannedRow,
-    Schema, Stopped,
+    AdvanceError, Advanced, Checkpoint, Fold, Found, Group, Mode, ModelStore, Partition, RawFind, RowRef,
+    ScannedRow, Schema, Stopped,
 };
 use rusqlite::Connection;
 use std::sync::{Arc, PoisonError};
@@ -63,6 +63,7 @@ impl ModelStore for SqliteStore {
     fn set_stopped<'a>(
         &'a self,
         group: &'a Group,
+        _: Partition,
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {

@@ -130,6 +130,7 @@ const fn schema(name: &'static str, columns: &'static [ColumnSpec], mode: Mode) 
         path: "",
         reads: &[],
         mode,
+        partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
         governance: Governance::NONE,

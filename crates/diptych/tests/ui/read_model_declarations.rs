@@ -73,4 +73,18 @@ struct Undeclared {
     order: String,
 }
 
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales", inline, partitions = 4)]
+struct SplitInline {
+    #[key]
+    order: String,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales", partitions = 65)]
+struct SplitTooOften {
+    #[key]
+    order: String,
+}
+
 fn main() {}

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::decisions::NOW;
+use diptych::prelude::{Role, Roles};
 use serde_json::json;
 
 /// The queue with everything in it that has been written so far.
@@ -76,7 +77,7 @@ async fn filters_sorts_and_pages_go_together() {
 
 #[tokio::test]
 async fn a_wait_that_ends_too_early_says_so() {
-    let client = Client::configured(|config| config.follow = false).await;
+    let client = Client::configured(|config| config.roles = Roles::ALL.without(Role::Projector)).await;
     let drafted = client.draft("D1", 6).await;
     let behind = client.get(&seen(&drafted.token()), &[("prefer", "wait=0")]).await;
     assert_eq!(behind.status, 200);

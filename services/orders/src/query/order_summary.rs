@@ -10,6 +10,7 @@ use diptych::prelude::*;
     revision = 1,
     owner = "sales",
     contract = "bounded 5s",
+    partitions = 2,
     default_sort = "placed_at desc",
     purpose = "list a customer's orders, newest first, without loading any of them",
     journey = "a customer opens the list of orders after placing or cancelling one",

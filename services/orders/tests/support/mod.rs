@@ -6,6 +6,7 @@
 pub(crate) mod figures;
 pub(crate) mod folder;
 pub(crate) mod http;
+pub(crate) mod postgres;
 pub(crate) mod server;
 pub(crate) mod told;
 

@@ -26,7 +26,13 @@ impl Server {
 
     /// The same, on behalf of an actor.
     pub(crate) async fn start_as(store: &Path, actor: &str) -> Self {
-        let mut command = binary(store, &["serve", "--listen", "127.0.0.1:0", "--actor", actor]);
+        Self::start_with(store, &["--actor", actor]).await
+    }
+
+    /// The same, with arguments of its own.
+    pub(crate) async fn start_with(store: &Path, arguments: &[&str]) -> Self {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let mut command = binary(store, &arguments);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
@@ -49,9 +55,19 @@ impl Server {
 
     /// Asks the process to stop (`SIGTERM`).
     pub(crate) async fn terminate(&self) {
-        let pid = self.child.id().expect("the server runs").to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        self.signal("TERM").await;
+    }
+
+    /// Sends the process a signal.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.process().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().await.unwrap();
         assert!(status.success());
+    }
+
+    /// The number that the system knows the process by.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id().expect("the server runs")
     }
 
     /// Waits for the end of the process; its exit status and what it said after it was ready.

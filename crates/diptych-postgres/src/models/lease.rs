@@ -1,0 +1,166 @@
+//! Leases on partitions, kept beside their checkpoints, and the workers that live. Time is the database's
+//! own: the clocks of processes may differ.
+//!
+//! A checkpoint's row that another transaction holds is passed over: its partition is being moved, so its
+//! lease is in use, whatever its time says.
+
+use super::attach::Attached;
+use super::checkpoint::{COLUMNS, COLUMNS_COUNT, Place, checkpoint_of};
+use super::rows::Typed;
+use crate::fault::{OrFault, damaged, unsigned};
+use crate::shared::Shared;
+use diptych_core::Fault;
+use diptych_query::{Fence, Lease, Partition, PartitionState, Readiness, Shares, WorkerId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+/// A sign of life that is lost with the server is given again in a moment.
+const SETTINGS: &str = "SET LOCAL synchronous_commit = off";
+const ENTER: &str = "INSERT INTO diptych.worker (name, group_name, revision, until) \
+    SELECT $1, group_name, revision, clock_timestamp() + make_interval(secs => $4) \
+    FROM unnest($2, $3) AS able (group_name, revision) ORDER BY 2, 3 \
+    ON CONFLICT (name, group_name, revision) DO UPDATE SET until = excluded.until";
+/// Those whose time is over, and the groups that this worker can no longer move.
+const CLEAR: &str = "DELETE FROM diptych.worker WHERE (name, group_name, revision) IN ( \
+        SELECT name, group_name, revision FROM diptych.worker \
+        WHERE until <= clock_timestamp() OR (name = $1 AND NOT EXISTS ( \
+            SELECT 1 FROM unnest($2, $3) AS able (group_name, revision) \
+            WHERE able.group_name = worker.group_name AND able.revision = worker.revision)) \
+        FOR UPDATE SKIP LOCKED)";
+const PROLONG: &str = "UPDATE diptych.checkpoint \
+    SET held_until = clock_timestamp() + make_interval(secs => $2) \
+    WHERE (group_name, revision, generation, partition) IN ( \
+        SELECT group_name, revision, generation, partition FROM diptych.checkpoint WHERE holder = $1 \
+        FOR UPDATE SKIP LOCKED)";
+const SELECT_WORKERS: &str = "SELECT group_name, revision, name FROM diptych.worker \
+    WHERE until > clock_timestamp() ORDER BY name";
+const CLAIM: &str = "UPDATE diptych.checkpoint \
+    SET holder = $5, held_until = clock_timestamp() + make_interval(secs => $6), fence = fence + 1 \
+    WHERE (group_name, revision, generation, partition) IN ( \
+        SELECT group_name, revision, generation, partition FROM diptych.checkpoint \
+        WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 \
+        AND (holder IS NULL OR holder = $5 OR held_until <= clock_timestamp()) \
+        FOR UPDATE SKIP LOCKED) \
+    RETURNING fence";
+const RELEASE: &str = "UPDATE diptych.checkpoint SET holder = NULL, held_until = NULL \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 AND fence = $5";
+const LEAVE: &str = "DELETE FROM diptych.worker WHERE name = $1";
+
+/// Every partition of some builds, with whoever holds it.
+fn select_states() -> String {
+    format!(
+        "SELECT {COLUMNS}, checkpoint.group_name, checkpoint.revision, checkpoint.partition, \
+         CASE WHEN checkpoint.held_until > clock_timestamp() THEN checkpoint.holder END \
+         FROM diptych.checkpoint JOIN unnest($1, $2, $3) AS asked (group_name, revision, generation) \
+         USING (group_name, revision, generation) ORDER BY checkpoint.partition"
+    )
+}
+
+/// A sign of life, and what it finds.
+pub(crate) async fn share(
+    shared: &Shared,
+    worker: &WorkerId,
+    groups: &[(Arc<Attached>, Readiness)],
+    lasting: Duration,
+) -> Result<Vec<Shares>, Fault> {
+    let (name, lasting) = (worker.as_str(), lasting.as_secs_f64());
+    let places = || groups.iter().map(|(attached, readiness)| (attached.place, *readiness));
+    let able = || places().filter(|(_, readiness)| *readiness == Readiness::Able).map(|(place, _)| place);
+    let (able_names, able_revisions) = names(able());
+    let (asked_names, asked_revisions) = names(places().map(|(place, _)| place));
+    let asked_generations: Vec<i32> = places().map(|(place, _)| place.generation).collect();
+    let worker: Typed<'_> = (&name, Type::TEXT);
+    let seconds: Typed<'_> = (&lasting, Type::FLOAT8);
+    let able_names: Typed<'_> = (&able_names, Type::TEXT_ARRAY);
+    let able_revisions: Typed<'_> = (&able_revisions, Type::INT4_ARRAY);
+    let mut connection = shared.models().await?;
+    let transaction = connection.transaction().await.or_fault()?;
+    let client = transaction.client();
+    let settings = format!("{SETTINGS}; SET LOCAL lock_timeout = {}", shared.limits.lock_timeout.as_millis());
+    client.batch_execute(&settings).await.or_fault()?;
+    let entering = [worker.clone(), able_names.clone(), able_revisions.clone(), seconds.clone()];
+    client.execute_typed(&shared.sql(ENTER), &entering).await.or_fault()?;
+    let clearing = [worker.clone(), able_names, able_revisions];
+    client.execute_typed(&shared.sql(CLEAR), &clearing).await.or_fault()?;
+    client.execute_typed(&shared.sql(PROLONG), &[worker, seconds]).await.or_fault()?;
+    let asked: [Typed<'_>; 3] = [
+        (&asked_names, Type::TEXT_ARRAY),
+        (&asked_revisions, Type::INT4_ARRAY),
+        (&asked_generations, Type::INT4_ARRAY),
+    ];
+    let states = client.query_typed(&shared.sql(&select_states()), &asked).await.or_fault()?;
+    let workers = client.query_typed(&shared.sql(SELECT_WORKERS), &[]).await.or_fault()?;
+    transaction.commit().await.or_fault()?;
+    groups.iter().map(|(attached, _)| shares_of(attached, &states, &workers)).collect()
+}
+
+fn names(places: impl Iterator<Item = Place>) -> (Vec<&'static str>, Vec<i32>) {
+    places.map(|place| (place.group, place.revision)).unzip()
+}
+
+/// What was found of one group.
+fn shares_of(attached: &Attached, states: &[Row], workers: &[Row]) -> Result<Shares, Fault> {
+    let is_of = |row: &Row, from: usize| -> Result<bool, Fault> {
+        let (name, revision): (&str, i32) =
+            (row.try_get(from).or_fault()?, row.try_get(from + 1).or_fault()?);
+        Ok((name, revision) == (attached.place.group, attached.place.revision))
+    };
+    let mut shares = Shares { workers: Vec::new(), partitions: Vec::new() };
+    for row in workers {
+        if is_of(row, 0)? {
+            shares.workers.push(WorkerId::new(row.try_get::<_, String>(2).or_fault()?));
+        }
+    }
+    for row in states {
+        if !is_of(row, COLUMNS_COUNT)? {
+            continue;
+        }
+        let number: i16 = row.try_get(COLUMNS_COUNT + 2).or_fault()?;
+        let partition = usize::try_from(number).ok().and_then(|number| attached.partitions.get(number));
+        let partition =
+            *partition.ok_or_else(|| damaged("a checkpoint is of a partition that is not there"))?;
+        let holder: Option<String> = row.try_get(COLUMNS_COUNT + 3).or_fault()?;
+        let (checkpoint, holder) = (checkpoint_of(row, 0)?, holder.map(WorkerId::new));
+        shares.partitions.push(PartitionState { partition, checkpoint, holder });
+    }
+    Ok(shares)
+}
+
+/// Takes a lease that is free, over, or the worker's own.
+pub(crate) async fn claim(
+    client: &Client,
+    shared: &Shared,
+    place: Place,
+    partition: Partition,
+    worker: &WorkerId,
+    lasting: Duration,
+) -> Result<Option<Lease>, Fault> {
+    let (name, seconds) = (worker.as_str(), lasting.as_secs_f64());
+    let mut row = place.typed().to_vec();
+    row.extend([(&name as _, Type::TEXT), (&seconds as _, Type::FLOAT8)]);
+    let claimed = client.query_typed_opt(&shared.sql(CLAIM), &row).await.or_fault()?;
+    claimed.map(|row| Ok(Lease { partition, fence: Fence(unsigned(&row, 0)?) })).transpose()
+}
+
+/// Gives a lease back, unless another one has followed it.
+pub(crate) async fn release(
+    client: &Client,
+    shared: &Shared,
+    place: Place,
+    lease: Lease,
+) -> Result<(), Fault> {
+    let fence = lease.fence.0.cast_signed();
+    let mut row = place.typed().to_vec();
+    row.push((&fence, Type::INT8));
+    client.execute_typed(&shared.sql(RELEASE), &row).await.or_fault()?;
+    Ok(())
+}
+
+/// Forgets a worker.
+pub(crate) async fn leave(client: &Client, shared: &Shared, worker: &WorkerId) -> Result<(), Fault> {
+    let name = worker.as_str();
+    client.execute_typed(&shared.sql(LEAVE), &[(&name, Type::TEXT)]).await.or_fault()?;
+    Ok(())
+}
