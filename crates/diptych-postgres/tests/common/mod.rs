@@ -54,6 +54,16 @@ impl Place {
         Self { url: format!("{host}/{name}"), clock: Arc::new(Hands(AtomicI64::new(1_700_000_000_000_000))) }
     }
 
+    /// The way there through a pooler in transaction mode.
+    pub fn pooled_url(&self) -> String {
+        let pooler = std::env::var("DIPTYCH_PGBOUNCER_URL").unwrap_or_else(|_| {
+            panic!("DIPTYCH_PGBOUNCER_URL names no pooler: run `cargo xtask test`, which starts one")
+        });
+        let (host, _) = pooler.rsplit_once('/').unwrap();
+        let (_, name) = self.url.rsplit_once('/').unwrap();
+        format!("{host}/{name}")
+    }
+
     /// The options of a process of this place.
     pub fn options(&self) -> PostgresOptions {
         PostgresOptions::at(&self.url, Arc::clone(&self.clock) as _)
