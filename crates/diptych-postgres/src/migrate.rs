@@ -1,6 +1,7 @@
 //! The objects of a store's schema, one file each, and the migrations that made them. Text once released
 //! never changes.
 
+use crate::PostgresLimits;
 use crate::connection::Opened;
 use crate::fault::{OrFault, damaged, unsigned};
 use crate::log::{LogIdentity, Parameter};
@@ -78,10 +79,13 @@ pub(crate) async fn migrate(
     connection: &mut Opened,
     schema: &Schema,
     reader: Option<&str>,
+    limits: &PostgresLimits,
     now: Timestamp,
 ) -> Result<LogIdentity, Fault> {
     let transaction = connection.transaction().await.or_fault()?;
     let client = transaction.client();
+    // It locks the head at its end.
+    client.batch_execute(&limits.settings_when_opening()).await.or_fault()?;
     client.execute_typed(LOCK, &[(&schema.name(), Type::TEXT)]).await.or_fault()?;
     let server = server(client).await?;
     let applied = applied(client, schema).await?;

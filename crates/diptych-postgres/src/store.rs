@@ -59,9 +59,11 @@ impl PostgresStore {
         if ways.reach == Reach::Direct {
             must_be_direct(&connection).await?;
         }
-        let identity = migrate(&mut connection, &schema, ways.reader.as_deref(), now).await?;
+        let identity = migrate(&mut connection, &schema, ways.reader.as_deref(), &limits, now).await?;
         let start = start_of(identity);
         let transaction = connection.transaction().await.or_fault()?;
+        // Appends wait for the checkpoints of inline groups, which it may lock.
+        transaction.batch_execute(&limits.settings_when_opening()).await.or_fault()?;
         let groups =
             inline_groups(transaction.client(), &schema, &inline, start, now, |name| progress.entry(name));
         let groups = groups.await?;
