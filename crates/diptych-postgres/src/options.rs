@@ -16,9 +16,10 @@ pub enum Notify {
     /// append are also prepared once for each connection.
     #[default]
     Direct,
-    /// By `LISTEN` over another URL, because the store's own leads through a pooler of connections.
+    /// By `LISTEN` over another URL, because the store's own leads through a pooler of connections. Where it
+    /// names the same role and database, tables are made over it, too.
     At(String),
-    /// By looking once in a while.
+    /// By looking once in a while: there is no way past the pooler.
     Poll,
 }
 

@@ -1,8 +1,9 @@
 //! A real log as a load: every event of the Italian police's fines, appended by many callers at once and read
-//! back whole, held against the figures of its publishers (doi:10.4121/uuid:270fd440-1057-4fb9-89a9-b699b47990f5).
+//! back whole, held against the figures of its publishers
+//! (doi:10.4121/uuid:270fd440-1057-4fb9-89a9-b699b47990f5).
 //!
-//! The file may not be copied into the project. `DIPTYCH_FINES` says where it is; without it nothing runs here,
-//! and `cargo xtask test` says so.
+//! The file may not be copied into the project. `DIPTYCH_FINES` says where it is; without it nothing runs
+//! here, and `cargo xtask test` says so.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their functions only")]
 #![allow(clippy::print_stderr, reason = "a test that did not run says so")]
 
