@@ -115,7 +115,7 @@ async fn let_reads_write(client: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_keeps_reads_from_writing_on_every_way() {
-    for (way, number) in [0, 1, 2].into_iter().zip(0..) {
+    for way in 0..3 {
         let place = Place::new().await;
         let store = PostgresStore::open(ways(&place)[way].clone()).await.unwrap();
         deposit(&store, "c1", "a", 0).await.unwrap();
@@ -134,16 +134,16 @@ async fn the_database_keeps_reads_from_writing_on_every_way() {
             ("find", store.find(&total, Total::SCHEMA, &all, HANG).await.err()),
         ];
         for (read, refused) in reads {
-            let refused = refused.unwrap_or_else(|| panic!("`{read}` wrote on way {number}"));
+            let refused = refused.unwrap_or_else(|| panic!("`{read}` wrote on way {way}"));
             // Code 25006: the connection may only read.
-            assert_eq!(refused.message(), "the connection may only read", "{read} on way {number}");
+            assert_eq!(refused.message(), "the connection may only read", "{read} on way {way}");
         }
         // Nothing was wrong with the trap.
         let trace = "SELECT count(*) FROM diptych.trace";
         let traces = |row: tokio_postgres::Row| row.get::<_, i64>(0);
-        assert_eq!(traces(client.query_one(trace, &[]).await.unwrap()), 0, "way {number}");
+        assert_eq!(traces(client.query_one(trace, &[]).await.unwrap()), 0, "way {way}");
         connect(&place.pooled_url()).await.batch_execute("TABLE diptych.category").await.unwrap();
-        assert_eq!(traces(client.query_one(trace, &[]).await.unwrap()), 1, "way {number}");
+        assert_eq!(traces(client.query_one(trace, &[]).await.unwrap()), 1, "way {way}");
         // What was refused has left no transaction behind: everything that reads nothing else goes on.
         assert_eq!(store.head().await.unwrap().position(), Position(1));
     }
@@ -186,4 +186,24 @@ async fn tables_are_made_past_the_pooler_by_the_role_that_uses_them() {
     let owners = client.query(owners, &[]).await.unwrap();
     assert_eq!(owners.len(), 1);
     assert_ne!(owners[0].get::<_, String>(0), role);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_ended_behind_the_pooler_is_replaced_and_the_command_done_once() {
+    const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for way in [1, 2] {
+        let place = Place::new().await;
+        let store = PostgresStore::open(ways(&place)[way].clone()).await.unwrap();
+        deposit(&store, "first", "a", 0).await.unwrap();
+        let (watching, holding) = (place.connect().await, place.connect().await);
+        hold_key(&holding, "held").await;
+        let (done, ()) = tokio::join!(deposit(&store, "held", "a", 1), async {
+            until_waiting(&watching, 1).await;
+            assert_eq!(watching.query(END, &[]).await.unwrap().len(), 1);
+            holding.batch_execute("ROLLBACK").await.unwrap();
+        });
+        assert!(!done.unwrap().replayed);
+        assert_eq!(positions(&store, Position::START).await, [1, 2]);
+    }
 }
