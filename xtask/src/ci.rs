@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::process::{cargo, succeeds};
-use crate::{testing, tidy};
+use crate::testing::{self, Occasion};
+use crate::tidy;
 
 const FMT: &[&str] = &["fmt", "--all", "--check"];
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
@@ -28,7 +29,7 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
     if root.join("bench/Cargo.toml").is_file() {
         steps.push(step("bench", || succeeds(&mut cargo(root, BENCH))));
     }
-    steps.push(step("test", || testing::run(root)));
+    steps.push(step("test", || testing::run(root, Occasion::Ci)));
     println!("{}", summary(&steps));
     Ok(steps.iter().all(|step| step.passed))
 }

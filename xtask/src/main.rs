@@ -9,12 +9,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod certificates;
 mod ci;
+mod environment;
 mod launch;
+mod pooler;
 mod postgres;
 mod process;
+mod server;
 mod testing;
 mod tidy;
+
+use testing::Occasion;
 
 const USAGE: &str = "\
 usage: cargo xtask <subcommand>
@@ -24,7 +30,10 @@ usage: cargo xtask <subcommand>
   ci                            fmt, tidy, clippy, bench, test, with the duration of each: what .ci/run calls
   crash [--kills N] [--seed S]  kill -9 the orders server N times (default 50) under load, check what is left
   bench [arguments]             run the benchmarks in release, arguments passed on
-  postgres -- COMMAND           run a command with a private PostgreSQL, its URL in DIPTYCH_POSTGRES_URL
+  postgres -- COMMAND           run a command with a private PostgreSQL and a pooler before it: their URLs are
+                                in DIPTYCH_POSTGRES_URL and DIPTYCH_PGBOUNCER_URL
+  server [--tls WHERE]          a private PostgreSQL that a test may stop, by `stop at once` and `start` on
+                                standard input
 ";
 
 fn main() -> ExitCode {
@@ -47,12 +56,13 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
         return Ok(true);
     };
     match subcommand.as_str() {
-        "test" => without_arguments(rest).and_then(|()| testing::run(&root)),
+        "test" => without_arguments(rest).and_then(|()| testing::run(&root, Occasion::Test)),
         "tidy" => without_arguments(rest).and_then(|()| tidy::run(&root)),
         "ci" => without_arguments(rest).and_then(|()| ci::run(&root)),
         "crash" => launch::crash(&root, rest),
         "bench" => launch::bench(&root, rest),
-        "postgres" => postgres::around(&root, rest),
+        "postgres" => environment::around(&root, rest),
+        "server" => server::run(rest),
         "help" | "-h" | "--help" => {
             print!("{USAGE}");
             Ok(true)
@@ -86,7 +96,7 @@ mod tests {
     fn no_arguments_and_help_print_the_subcommands() {
         assert_eq!(dispatch(&words("")), Ok(true));
         assert_eq!(dispatch(&words("--help")), Ok(true));
-        for subcommand in ["test", "tidy", "ci", "crash", "bench", "postgres"] {
+        for subcommand in ["test", "tidy", "ci", "crash", "bench", "postgres", "server"] {
             assert!(USAGE.contains(&format!("\n  {subcommand} ")), "{subcommand}");
         }
     }

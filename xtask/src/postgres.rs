@@ -6,10 +6,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use crate::certificates;
 use crate::process::succeeds;
-
-/// Tells tests where a server is and who may make databases on it. Whoever sets it keeps their own server.
-pub(crate) const URL: &str = "DIPTYCH_POSTGRES_URL";
 
 /// The oldest version that the store supports.
 const VERSION_MIN: u32 = 15;
@@ -23,7 +21,7 @@ const INSTALL: &str = "apt-get update && apt-get install -y --no-install-recomme
 const SERVER_USER: &str = "postgres";
 
 /// The superuser inside the server.
-const DATABASE_USER: &str = "diptych";
+pub(crate) const DATABASE_USER: &str = "diptych";
 
 /// Durable as in production, small, and with room for many tests at once.
 const SETTINGS: &[&str] = &[
@@ -35,30 +33,40 @@ const SETTINGS: &[&str] = &[
     "log_min_messages=warning",
 ];
 
-/// Stops the server and removes its directory when whoever started it has gone, in whatever way: the pipe
-/// that is read here ends with that process.
+/// Where a pooler before the server keeps the number of its process, in the server's directory.
+pub(crate) const POOLER_PROCESS: &str = "pooler.pid";
+
+/// Stops the server, with the pooler before it, and removes its directory when whoever started it has gone,
+/// in whatever way: the pipe that is read here ends with that process.
 const WATCHMAN: &str = "trap '' INT TERM HUP; read _; \
+    test -f \"$2/pooler.pid\" && kill \"$(cat \"$2/pooler.pid\")\"; \
     \"$1/pg_ctl\" -D \"$2/data\" -m fast -w stop >/dev/null 2>&1; rm -rf \"$2\"";
+
+/// How a server is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tls {
+    /// It knows no TLS.
+    Off,
+    /// By TLS too, with a certificate for this machine.
+    Here,
+    /// By TLS too, with a certificate for another one.
+    Elsewhere,
+}
 
 /// A running server; it is stopped when this is dropped.
 pub(crate) struct Server {
-    url: String,
+    port: u16,
+    directory: PathBuf,
+    programs: PathBuf,
+    tls: Tls,
     watchman: Child,
     /// What keeps the watchman waiting.
     alive: Option<ChildStdin>,
 }
 
 impl Server {
-    /// The server that tests are to use: none if the environment names one.
-    pub(crate) fn for_tests() -> Result<Option<Self>, String> {
-        if std::env::var_os(URL).is_some() {
-            return Ok(None);
-        }
-        Self::start().map(Some)
-    }
-
     /// Makes a server and starts it.
-    fn start() -> Result<Self, String> {
+    pub(crate) fn make(tls: Tls) -> Result<Self, String> {
         let programs = programs()?;
         let directory = std::env::temp_dir().join(format!("diptych-postgres-{}", std::process::id()));
         run(as_server_user("mkdir").args(["-m", "700"]).arg(&directory))?;
@@ -69,23 +77,56 @@ impl Server {
             .spawn()
             .map_err(|error| format!("cannot watch over PostgreSQL: {error}"))?;
         let alive = watchman.stdin.take();
-        let port = free_port()?;
-        let server =
-            Self { url: format!("postgres://{DATABASE_USER}@127.0.0.1:{port}/postgres"), watchman, alive };
-        let data = directory.join("data");
-        let mut make = as_server_user(programs.join("initdb"));
-        make.arg("-D").arg(&data).args(["-U", DATABASE_USER, "--auth=trust", "--encoding=UTF8"]);
+        let server = Self { port: free_port()?, directory, programs, tls, watchman, alive };
+        if tls != Tls::Off {
+            certificates::make(&server.directory, tls)?;
+        }
+        let mut make = as_server_user(server.programs.join("initdb"));
+        make.arg("-D").arg(server.data()).args(["-U", DATABASE_USER, "--auth=trust", "--encoding=UTF8"]);
         run(make.args(["--locale=C.UTF-8", "--no-sync", "--no-instructions"]).stdout(Stdio::null()))?;
-        let mut start = as_server_user(programs.join("pg_ctl"));
-        start.arg("-D").arg(&data).arg("-l").arg(directory.join("log")).args(["-w", "-o"]);
-        start.arg(options(port, &directory)).arg("start").stdout(Stdio::null());
-        run(&mut start)?;
+        server.start()?;
         Ok(server)
     }
 
+    /// Starts it, and waits until it takes connections.
+    pub(crate) fn start(&self) -> Result<(), String> {
+        let mut start = as_server_user(self.programs.join("pg_ctl"));
+        start.arg("-D").arg(self.data()).arg("-l").arg(self.directory.join("log")).args(["-w", "-o"]);
+        run(start.arg(self.options()).arg("start").stdout(Stdio::null()))
+    }
+
+    /// Stops it as a failing machine would: every connection ends, nothing is put in order.
+    pub(crate) fn stop_at_once(&self) -> Result<(), String> {
+        let mut stop = as_server_user(self.programs.join("pg_ctl"));
+        stop.arg("-D").arg(self.data()).args(["-m", "immediate", "-w", "stop"]);
+        run(stop.stdout(Stdio::null()))
+    }
+
     /// Where tests reach it.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// Where it listens on this machine.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it keeps: the database, its log, and whatever goes away with it.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn options(&self) -> String {
+        let mut options = options(self.port, &self.directory);
+        if self.tls != Tls::Off {
+            options.push_str(&certificates::settings(&self.directory));
+        }
+        options
     }
 }
 
@@ -97,19 +138,9 @@ impl Drop for Server {
     }
 }
 
-/// Runs a command with a server around it.
-pub(crate) fn around(root: &Path, arguments: &[String]) -> Result<bool, String> {
-    let own = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
-    let Some((program, rest)) = own.split_first() else {
-        return Err("name a command that needs a server: `cargo xtask postgres -- COMMAND`".to_owned());
-    };
-    let server = Server::for_tests()?;
-    let mut command = Command::new(program);
-    command.current_dir(root).args(rest);
-    if let Some(server) = &server {
-        command.env(URL, server.url());
-    }
-    succeeds(&mut command)
+/// The URL of a server of this machine, and of what stands before it.
+pub(crate) fn url(port: u16) -> String {
+    format!("postgres://{DATABASE_USER}@127.0.0.1:{port}/postgres")
 }
 
 /// The directory of the newest programs that are new enough; root installs them where there are none.
@@ -120,11 +151,10 @@ fn programs() -> Result<PathBuf, String> {
     if !is_root() {
         return Err(format!(
             "PostgreSQL {VERSION_MIN} or newer is not installed under `{VERSIONS}`: run `sudo sh -c \
-             '{INSTALL}'`, or set {URL} to a server on which tests may make databases"
+             '{INSTALL}'`, or set DIPTYCH_POSTGRES_URL to a server on which tests may make databases"
         ));
     }
-    println!("postgres: {INSTALL}");
-    run(Command::new("sh").args(["-c", INSTALL]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    install(INSTALL)?;
     newest(Path::new(VERSIONS)).ok_or_else(|| format!("`{INSTALL}` brought no version from {VERSION_MIN} on"))
 }
 
@@ -137,6 +167,12 @@ fn newest(versions: &Path) -> Option<PathBuf> {
     numbers.filter(complete).max().map(programs)
 }
 
+/// Runs a command that installs what tests need; only root can.
+pub(crate) fn install(command: &str) -> Result<(), String> {
+    println!("postgres: {command}");
+    run(Command::new("sh").args(["-c", command]).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
 fn options(port: u16, directory: &Path) -> String {
     let mut options = format!("-p {port} -k {}", directory.display());
     for setting in SETTINGS {
@@ -147,7 +183,7 @@ fn options(port: u16, directory: &Path) -> String {
 }
 
 /// A command as a user under whom PostgreSQL runs: root becomes another one.
-fn as_server_user(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn as_server_user(program: impl AsRef<OsStr>) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("runuser");
         command.args(["-u", SERVER_USER, "--"]).arg(program);
@@ -160,18 +196,18 @@ fn as_server_user(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let said = format!("{command:?}");
     if succeeds(command)? { Ok(()) } else { Err(format!("{said} failed")) }
 }
 
 /// A port that nobody listens on.
-fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     listener.map(|address| address.port()).map_err(|error| format!("no port is free: {error}"))
 }
@@ -200,11 +236,5 @@ mod tests {
         assert!(options.starts_with("-p 5433 -k /there -c "), "{options}");
         assert!(options.contains(" -c fsync=on"), "{options}");
         assert!(!options.contains("synchronous_commit"), "{options}");
-    }
-
-    #[test]
-    fn a_command_must_be_named() {
-        let refused = around(Path::new("."), &["--".to_owned()]).expect_err("nothing to run");
-        assert!(refused.contains("cargo xtask postgres"), "{refused}");
     }
 }

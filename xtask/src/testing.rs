@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use crate::postgres::{self, Server};
+use crate::environment::{Environment, FINES, FINES_FOLDER};
 use crate::process::cargo;
 
 /// The one test command of the README; `ci` runs exactly this.
@@ -14,21 +14,48 @@ const TEST_COMMAND: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fa
 const NEEDS: &[(&str, &str)] =
     &[("data/online_retail_ii_2009_2010.csv.gz", "the tests that import the retail log")];
 
+/// The one test over data that may not be copied into the project.
+const FINES_TEST: &str = "the_real_log_of_fines_is_taken_and_read_back_whole";
+
+/// Why the tests are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Occasion {
+    /// Somebody works on the code.
+    Test,
+    /// A change is to be merged: where data is at hand, it must have been used.
+    Ci,
+}
+
 /// Prepares the environment, runs every test, and says what could not run.
-pub(crate) fn run(root: &Path) -> Result<bool, String> {
+pub(crate) fn run(root: &Path, occasion: Occasion) -> Result<bool, String> {
     let mut missing = prepare(root);
-    // Stopped when this function ends, whatever the tests did.
-    let server = Server::for_tests().unwrap_or_else(|message| {
-        missing.push(format!("the tests of the PostgreSQL store could not run: {message}"));
-        None
-    });
-    let (passed, report) = run_tests(root, server.as_ref())?;
-    let complaints = judge(&missing, &report);
+    // Everything is stopped when this function ends, whatever the tests did.
+    let environment = Environment::start(root);
+    missing.extend_from_slice(environment.missing());
+    let (passed, report) = run_tests(root, &environment)?;
+    let mut complaints = judge(&missing, &report);
+    if let Some(not_run) = fines_not_run(environment.has_fines(), &report) {
+        if occasion == Occasion::Ci && root.join(FINES_FOLDER).is_dir() {
+            complaints.push(not_run);
+        } else {
+            println!("test: not run: {not_run}");
+        }
+    }
     for complaint in &complaints {
         eprintln!("test: {complaint}");
     }
     println!("test: {} passed and {} failed in {} runs", report.passed, report.failed, report.runs);
     Ok(passed && complaints.is_empty())
+}
+
+/// Says so when the log of fines was not used.
+fn fines_not_run(at_hand: bool, report: &Report) -> Option<String> {
+    let why = match (at_hand, report.fines_passed) {
+        (true, true) => return None,
+        (true, false) => "it did not pass".to_owned(),
+        (false, _) => format!("{FINES} names no file, and there is none in `{FINES_FOLDER}`"),
+    };
+    Some(format!("the real log of fines as a load (`{FINES_TEST}`): {why}"))
 }
 
 /// Looks for everything in `NEEDS` and answers what is missing, in words.
@@ -37,15 +64,13 @@ fn prepare(root: &Path) -> Vec<String> {
     missing.map(|(path, what)| format!("{what} could not run: `{path}` is absent")).collect()
 }
 
-fn run_tests(root: &Path, server: Option<&Server>) -> Result<(bool, Report), String> {
+fn run_tests(root: &Path, environment: &Environment) -> Result<(bool, Report), String> {
     let failed = |what: &str, error: std::io::Error| format!("cannot {what} the tests: {error}");
     // One pipe for both streams keeps cargo's headings in order with the results below them.
     let (reader, writer) = std::io::pipe().map_err(|error| failed("listen to", error))?;
     let mut command = cargo(root, TEST_COMMAND);
     command.env("CARGO_TERM_COLOR", "never");
-    if let Some(server) = server {
-        command.env(postgres::URL, server.url());
-    }
+    environment.tell(&mut command);
     command.stdout(writer.try_clone().map_err(|error| failed("listen to", error))?).stderr(writer);
     let mut child = command.spawn().map_err(|error| failed("start", error))?;
     // The command holds the write ends; the pipe ends only when they are closed.
@@ -88,6 +113,7 @@ struct Report {
     passed: usize,
     failed: usize,
     runs: usize,
+    fines_passed: bool,
 }
 
 impl Report {
@@ -98,9 +124,12 @@ impl Report {
             self.heading = program.to_owned();
         } else if let Some(result) = line.strip_prefix("test result: ") {
             self.finish_run(result);
-        } else if let Some(name) = line.strip_prefix("test ").and_then(ignored_name) {
-            self.named_in_run += 1;
-            self.ignored.push(format!("{name} ({})", self.heading));
+        } else if let Some(test) = line.strip_prefix("test ") {
+            self.fines_passed |= test.strip_prefix(FINES_TEST) == Some(" ... ok");
+            if let Some(name) = ignored_name(test) {
+                self.named_in_run += 1;
+                self.ignored.push(format!("{name} ({})", self.heading));
+            }
         }
     }
 
@@ -174,6 +203,16 @@ mod tests {
         assert!(missing[0].contains("could not run: `data/online_retail"), "{missing:?}");
         let complaints = judge(&missing, &Report::default());
         assert_eq!(complaints.len(), 2, "{complaints:?}");
+    }
+
+    #[test]
+    fn data_that_is_not_the_projects_is_used_where_it_is_or_its_absence_told() {
+        let used = report(&format!("test {FINES_TEST} ... ok\n"));
+        assert_eq!(fines_not_run(true, &used), None);
+        let failed = report(&format!("test {FINES_TEST} ... FAILED\n"));
+        assert!(fines_not_run(true, &failed).is_some_and(|why| why.contains("did not pass")));
+        // Where there is no file the test passes without it, which proves nothing.
+        assert!(fines_not_run(false, &used).is_some_and(|why| why.contains(FINES)));
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! How connections are opened: where to, by TLS or not, and who may write.
 
 use crate::PostgresLimits;
-use crate::fault::storage;
+use crate::fault::{OrFault, is_lost, storage};
+use crate::tls::{self, Handshake};
+use crate::url::Address;
 use diptych_core::{Code, Fault};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The name that operators see in `pg_stat_activity`.
@@ -23,12 +23,24 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// What PostgreSQL is told when a connection is for reading only.
 const READ_ONLY: &str = "-c default_transaction_read_only=on";
 
+/// What it is told through a connection that must be nobody else's. A pooler would keep it to itself.
+const DIRECT: &str = "-c diptych.reach=direct";
+const WAS_TOLD: &str = "SELECT current_setting('diptych.reach', true) = 'direct'";
+
+/// What PostgreSQL and poolers answer to a parameter that they do not take when a connection begins.
+const PARAMETER_REFUSED: &str = "08P01";
+
+/// Why a URL is refused that does not lead where it was said to.
+const POOLED: &str = "the URL leads through a pooler, which keeps settings from PostgreSQL: name a direct \
+    URL to listen on, or look for appends (`--notify-url`)";
+
 /// Whether a connection may write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Access {
     /// It may.
     Write,
-    /// PostgreSQL refuses every write through it.
+    /// PostgreSQL refuses every write through it: in the whole session, or, where a pooler shares sessions
+    /// out, in each transaction, which whoever uses the connection begins as one that reads.
     Read,
     /// As the role in the URL may: a role of its own, without the privilege.
     AsTheRole,
@@ -47,6 +59,8 @@ pub(crate) enum Reach {
 pub(crate) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    access: Access,
+    reach: Reach,
 }
 
 /// An open connection. Its other half runs as a task.
@@ -80,25 +94,32 @@ impl Connector {
     pub(crate) fn new(
         url: &str,
         access: Access,
+        reach: Reach,
         root_certificates: Option<&Path>,
         limits: &PostgresLimits,
     ) -> Result<Self, Fault> {
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            Fault::permanent(Code::ServiceInvalid, "the store's URL cannot be understood").because(error)
-        })?;
+        let invalid = |message: &str| Fault::permanent(Code::ServiceInvalid, message);
+        let address = Address::of(url)?;
+        let mut config: Config = address
+            .url
+            .parse()
+            .map_err(|error: Error| invalid("the store's URL cannot be understood").because(error))?;
         if config.get_application_name().is_none() {
             config.application_name(APPLICATION);
         }
         config.connect_timeout(limits.connect_timeout);
         config.keepalives_idle(KEEPALIVE_IDLE);
-        if access == Access::Read {
-            let options = match config.get_options() {
-                Some(options) => format!("{options} {READ_ONLY}"),
-                None => READ_ONLY.to_owned(),
-            };
-            config.options(options);
+        match (reach, access) {
+            (Reach::Direct, Access::Write) => add_option(&mut config, DIRECT),
+            (Reach::Direct, Access::Read) => add_option(&mut config, READ_ONLY),
+            (Reach::Pooled, _) if config.get_options().is_some() => {
+                let message =
+                    "`options` in a URL do not pass a pooler: set them for the role (ALTER ROLE … SET)";
+                return Err(invalid(message));
+            }
+            (Reach::Direct, Access::AsTheRole) | (Reach::Pooled, _) => {}
         }
-        if !url.contains("sslmode=") {
+        if !address.names_tls {
             // What leaves this machine is encrypted and the other end is checked, unless it is told
             // otherwise.
             let mode = if is_here(&config) { SslMode::Disable } else { SslMode::Require };
@@ -106,9 +127,24 @@ impl Connector {
         }
         let tls = match config.get_ssl_mode() {
             SslMode::Disable => None,
-            _ => Some(MakeRustlsConnect::new(tls(root_certificates)?)),
+            _ if config.get_hosts().is_empty() => {
+                return Err(invalid("the URL names no host, whose certificate TLS would check"));
+            }
+            _ => Some(tls::trusting(address.root_certificates.as_deref().or(root_certificates))?),
         };
-        Ok(Self { config, tls })
+        Ok(Self { config, tls, access, reach })
+    }
+
+    /// Whether PostgreSQL keeps a connection from writing only inside a transaction that says so.
+    pub(crate) fn reads_by_transaction(&self) -> bool {
+        self.access == Access::Read && self.reach == Reach::Pooled
+    }
+
+    /// Whether another connector leads to the same database as the same role.
+    pub(crate) fn is_the_role_of(&self, other: &Self) -> bool {
+        let who =
+            |config: &Config| (config.get_user().map(str::to_owned), config.get_dbname().map(str::to_owned));
+        who(&self.config) == who(&other.config)
     }
 
     /// The role that the URL names.
@@ -138,15 +174,69 @@ impl Connector {
     pub(crate) async fn open_talking(&self) -> Result<(Client, Box<dyn Talking>), Fault> {
         match &self.tls {
             Some(tls) => {
-                let (client, talking) = self.config.connect(tls.clone()).await.map_err(storage)?;
+                let offered = Arc::new(AtomicBool::new(false));
+                let connected = self.config.connect(Handshake::new(tls, &offered)).await;
+                let (client, talking) =
+                    connected.map_err(|error| self.unopened(error, offered.load(Ordering::Relaxed)))?;
                 Ok((client, Box::new(talking)))
             }
             None => {
-                let (client, talking) = self.config.connect(NoTls).await.map_err(storage)?;
+                let connected = self.config.connect(NoTls).await;
+                let (client, talking) = connected.map_err(|error| self.unopened(error, true))?;
                 Ok((client, Box::new(talking)))
             }
         }
     }
+
+    /// Why a connection could not be opened, and what to do. `offered`: whether TLS was, where it is wanted.
+    fn unopened(&self, error: Error, offered: bool) -> Fault {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => self.config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
+        };
+        let fault = match error.code() {
+            Some(state) if state.code() == PARAMETER_REFUSED && self.config.get_options().is_some() => {
+                Fault::permanent(Code::ServiceInvalid, POOLED)
+            }
+            Some(_) => return storage(error),
+            None => match tls::refused(&error, &host) {
+                Some(fault) => fault,
+                None if is_lost(&error) => {
+                    let message = format!("the database at `{host}` cannot be reached");
+                    Fault::transient(Code::Storage, message)
+                }
+                None if !offered && self.config.get_ssl_mode() == SslMode::Require => {
+                    let message = format!(
+                        "`{host}` offers no TLS, which is required: switch it on there, or say \
+                         `sslmode=disable` in the URL where nobody else can listen"
+                    );
+                    Fault::permanent(Code::Storage, message)
+                }
+                None => return storage(error),
+            },
+        };
+        fault.because(error)
+    }
+}
+
+/// Refuses a connection that was said to lead to PostgreSQL directly and does not: what it prepares or
+/// listens to would belong to somebody else after the next transaction.
+pub(crate) async fn must_be_direct(client: &Client) -> Result<(), Fault> {
+    let row = client.query_typed_one(WAS_TOLD, &[]).await.or_fault()?;
+    match row.try_get::<_, Option<bool>>(0).or_fault()? {
+        Some(true) => Ok(()),
+        _ => Err(Fault::permanent(Code::ServiceInvalid, POOLED)),
+    }
+}
+
+fn add_option(config: &mut Config, option: &str) {
+    let options = match config.get_options() {
+        Some(options) => format!("{options} {option}"),
+        None => option.to_owned(),
+    };
+    config.options(options);
 }
 
 impl Deref for Opened {
@@ -175,39 +265,17 @@ fn is_here(config: &Config) -> bool {
     config.get_hosts().iter().all(here) && config.get_hostaddrs().iter().all(|ip| ip.is_loopback())
 }
 
-/// TLS by rustls over ring, trusting a file of certificates or the system's.
-fn tls(root_certificates: Option<&Path>) -> Result<ClientConfig, Fault> {
-    let fault = |message: &str| Fault::permanent(Code::ServiceInvalid, message);
-    let mut roots = RootCertStore::empty();
-    match root_certificates {
-        Some(path) => {
-            let unreadable = || fault("the file of root certificates cannot be read");
-            let certificates =
-                CertificateDer::pem_file_iter(path).map_err(|error| unreadable().because(error))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| unreadable().because(error))?;
-                roots.add(certificate).map_err(|error| unreadable().because(error))?;
-            }
-        }
-        None => {
-            // Certificates of the system that cannot be read are left out; the others still count.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| fault("TLS cannot be set up").because(error))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn connector(url: &str, access: Access, reach: Reach) -> Result<Connector, Fault> {
+        Connector::new(url, access, reach, None, &PostgresLimits::default())
+    }
+
     #[track_caller]
     fn check(url: &str, expected: SslMode) {
-        let connector = Connector::new(url, Access::Write, None, &PostgresLimits::default()).unwrap();
+        let connector = connector(url, Access::Write, Reach::Direct).unwrap();
         assert_eq!(connector.config.get_ssl_mode(), expected, "{url}");
         assert_eq!(connector.tls.is_some(), expected != SslMode::Disable, "{url}");
     }
@@ -219,23 +287,34 @@ mod tests {
         check("postgres://me@127.0.0.1:5433/log", SslMode::Disable);
         check("postgres://me@db.example/log?sslmode=disable", SslMode::Disable);
         check("postgres://me@localhost/log?sslmode=require", SslMode::Require);
+        check("postgres://me@localhost/log?sslmode=verify-full", SslMode::Require);
     }
 
     #[test]
     fn a_reading_connection_is_read_only_from_the_start() {
         let url = "postgres://me@localhost/log?options=-c%20work_mem%3D4MB";
-        let limits = PostgresLimits::default();
-        let reader = Connector::new(url, Access::Read, None, &limits).unwrap();
+        let reader = connector(url, Access::Read, Reach::Direct).unwrap();
         let expected = "-c work_mem=4MB -c default_transaction_read_only=on";
         assert_eq!(reader.config.get_options(), Some(expected));
+        assert!(!reader.reads_by_transaction());
+    }
+
+    #[test]
+    fn through_a_pooler_nothing_is_told_that_it_would_keep_to_itself() {
+        let reader = connector("postgres://me@localhost/log", Access::Read, Reach::Pooled).unwrap();
+        assert_eq!(reader.config.get_options(), None);
+        assert!(reader.reads_by_transaction());
+        let url = "postgres://me@localhost/log?options=-c%20work_mem%3D4MB";
+        let refused = connector(url, Access::Write, Reach::Pooled).err().unwrap();
+        assert_eq!(refused.code(), Code::ServiceInvalid);
     }
 
     #[test]
     fn a_url_that_cannot_be_read_is_refused_without_its_password() {
-        let limits = PostgresLimits::default();
-        let refused = Connector::new("postgres://me:secret@host:port/log", Access::Write, None, &limits);
-        let refused = refused.err().unwrap();
-        assert_eq!(refused.code(), Code::ServiceInvalid);
-        assert!(!refused.to_string().contains("secret"), "{refused}");
+        for url in ["postgres://me:secret@host:port/log", "postgres://me:secret@/log?hostaddr=192.0.2.1"] {
+            let refused = connector(url, Access::Write, Reach::Direct).err().unwrap();
+            assert_eq!(refused.code(), Code::ServiceInvalid);
+            assert!(!refused.to_string().contains("secret"), "{refused}");
+        }
     }
 }

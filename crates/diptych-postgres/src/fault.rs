@@ -5,6 +5,9 @@ use std::io;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Row};
 
+/// A statement of this name is prepared already.
+pub(crate) const DUPLICATE_STATEMENT: &str = "42P05";
+
 /// Turns what PostgreSQL or the network answers into what ports answer.
 pub(crate) trait OrFault<T> {
     /// The same, with a fault in place of the error.
@@ -33,6 +36,9 @@ fn said(state: &SqlState) -> Fault {
     let permanent = |message: &str| Fault::permanent(Code::Storage, message);
     match state.code() {
         "53100" => Fault::transient(Code::StorageFull, "the database's disk is full"),
+        // The client numbers the statements that it must name, and so do others through the same pooler: one
+        // that was cut off may have left its own behind.
+        DUPLICATE_STATEMENT => transient("the connection holds a statement of somebody else's"),
         "40001" | "40P01" | "40003" => transient("the transaction met another one; it can be tried again"),
         "55P03" => transient("another process holds a lock for too long"),
         "57014" => Fault::transient(Code::TimedOut, "the statement took longer than allowed"),
@@ -117,6 +123,7 @@ mod tests {
             check(code, Code::Storage, true, false);
         }
         check("57014", Code::TimedOut, true, false);
+        check(DUPLICATE_STATEMENT, Code::Storage, true, false);
     }
 
     #[test]

@@ -150,6 +150,7 @@ pub(crate) async fn expire(shared: &Shared, before: Timestamp, keys_max: usize) 
         let left = keys_max - freed;
         let mut connection = shared.models().await?;
         let transaction = connection.transaction().await.or_fault()?;
+        transaction.batch_execute(&shared.limits.settings()).await.or_fault()?;
         let swept = transaction.query_typed_one(&shared.sql(SELECT_SWEPT), &[]).await.or_fault()?;
         let swept: i64 = swept.try_get(0).or_fault()?;
         let limit = i64::try_from(left).unwrap_or(i64::MAX);

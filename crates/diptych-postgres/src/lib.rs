@@ -17,6 +17,8 @@ mod pool;
 mod shared;
 mod store;
 mod time;
+mod tls;
+mod url;
 mod writer;
 
 pub use options::{Notify, PostgresLimits, PostgresOptions};

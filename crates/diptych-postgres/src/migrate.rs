@@ -1,6 +1,7 @@
 //! The migrations that make a store's schema: the objects of the first one file each, then what changed. Text
 //! once released never changes.
 
+use crate::PostgresLimits;
 use crate::connection::Opened;
 use crate::fault::{OrFault, damaged, unsigned};
 use crate::log::{LogIdentity, Parameter};
@@ -81,10 +82,13 @@ pub(crate) async fn migrate(
     connection: &mut Opened,
     schema: &Schema,
     reader: Option<&str>,
+    limits: &PostgresLimits,
     now: Timestamp,
 ) -> Result<LogIdentity, Fault> {
     let transaction = connection.transaction().await.or_fault()?;
     let client = transaction.client();
+    // It locks the head at its end.
+    client.batch_execute(&limits.settings_when_opening()).await.or_fault()?;
     client.execute_typed(LOCK, &[(&schema.name(), Type::TEXT)]).await.or_fault()?;
     let server = server(client).await?;
     let applied = applied(client, schema).await?;

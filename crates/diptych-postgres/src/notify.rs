@@ -1,7 +1,7 @@
 //! Wake-ups between processes: one task that listens, tells, and looks for itself once in a while. Nothing
 //! depends on a notification: one that is lost costs time, never a fact.
 
-use crate::connection::{Connector, Talking};
+use crate::connection::{Connector, Talking, must_be_direct};
 use crate::fault::OrFault;
 use crate::log;
 use crate::shared::{Shared, quoted};
@@ -72,6 +72,7 @@ impl Line {
         let task = tokio::spawn(hear(talking, told, Arc::clone(&own)));
         let line = Self { client, heard, talking: task.abort_handle() };
         let process = line.client.query_typed_one(SELECT_PROCESS, &[]).await.or_fault()?;
+        must_be_direct(&line.client).await?;
         own.store(process.try_get(0).or_fault()?, std::sync::atomic::Ordering::Relaxed);
         line.client.batch_execute(&format!("LISTEN {}", quoted(channel))).await.or_fault()?;
         Ok(line)
@@ -111,11 +112,23 @@ async fn follow(
 ) {
     let channel = format!("{CHANNEL}{}", shared.schema.name());
     let mut line: Option<Line> = None;
+    // Said once for each time that it ends, not ten times a second until it is back.
+    let mut deaf = false;
     loop {
         if let (Some(connector), None) = (listen, &line) {
             match Line::open(connector, &channel).await {
-                Ok(opened) => line = Some(opened),
-                Err(error) => tracing::debug!(%error, "the database cannot be listened to; looking instead"),
+                Ok(opened) => {
+                    if std::mem::take(&mut deaf) {
+                        tracing::info!("appends of other processes are listened for again");
+                    }
+                    line = Some(opened);
+                }
+                Err(error) if deaf => tracing::debug!(%error, "the database cannot be listened to"),
+                Err(error) => {
+                    deaf = true;
+                    let every = shared.limits.foreign_poll;
+                    tracing::warn!(%error, ?every, "the database cannot be listened to; looking instead");
+                }
             }
             // What happened while nobody listened is looked for at once.
             look(shared, writer).await;

@@ -16,9 +16,10 @@ pub enum Notify {
     /// append are also prepared once for each connection.
     #[default]
     Direct,
-    /// By `LISTEN` over another URL, because the store's own leads through a pooler of connections.
+    /// By `LISTEN` over another URL, because the store's own leads through a pooler of connections. Where it
+    /// names the same role and database, tables are made over it, too.
     At(String),
-    /// By looking once in a while.
+    /// By looking once in a while: there is no way past the pooler.
     Poll,
 }
 
@@ -103,6 +104,30 @@ pub struct PostgresLimits {
     pub foreign_poll: Duration,
     /// How often it looks beside notifications, should one be lost.
     pub foreign_check: Duration,
+}
+
+impl PostgresLimits {
+    /// What a transaction sets for itself that may hold the head: a process that freezes in it is ended by
+    /// PostgreSQL.
+    pub(crate) fn settings(&self) -> String {
+        format!(
+            "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; {}",
+            millis(self.lock_timeout),
+            millis(self.statement_timeout),
+            self.settings_when_opening()
+        )
+    }
+
+    /// The same for one that makes tables, which takes as long as it takes.
+    pub(crate) fn settings_when_opening(&self) -> String {
+        let idle = millis(self.idle_transaction_timeout);
+        format!("SET LOCAL idle_in_transaction_session_timeout = {idle}")
+    }
+}
+
+/// 0 would be no limit at all.
+fn millis(duration: Duration) -> u128 {
+    duration.as_millis().max(1)
 }
 
 impl Default for PostgresLimits {

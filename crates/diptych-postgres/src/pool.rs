@@ -1,14 +1,20 @@
 //! Connections on loan, a limited number of them to one place. Knows nothing of what they are for.
 
 use crate::connection::{Connector, Opened};
-use crate::fault::closed;
+use crate::fault::{OrFault, closed};
 use diptych_core::{Code, Fault};
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio_postgres::Client;
+
+/// Opens the transaction of a loan that may not write. Each statement in it sees what was committed before.
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+const END_READING: &str = "COMMIT";
 
 /// Connections to one place, opened when they are needed.
 pub(crate) struct Pool {
@@ -25,6 +31,8 @@ pub(crate) struct Pool {
 pub(crate) struct Loan<'a> {
     pool: &'a Pool,
     opened: Option<Opened>,
+    /// Whether it is in a transaction that only reads, which ends with the loan.
+    reading: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -41,8 +49,20 @@ impl Pool {
         }
     }
 
-    /// A connection, waiting while too many are in use.
+    /// A connection, waiting while too many are in use. Where only a transaction can keep it from writing, it
+    /// comes in one.
     pub(crate) async fn get(&self) -> Result<Loan<'_>, Fault> {
+        let mut loan = self.get_for_transactions().await?;
+        if self.connector.reads_by_transaction() {
+            // INVARIANT: nothing is asked before PostgreSQL has said that it only reads.
+            loan.batch_execute(BEGIN_READING).await.or_fault()?;
+            loan.reading = true;
+        }
+        Ok(loan)
+    }
+
+    /// A connection for one who opens transactions that say themselves whether they write.
+    pub(crate) async fn get_for_transactions(&self) -> Result<Loan<'_>, Fault> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(TryAcquireError::Closed) => return Err(closed()),
@@ -52,7 +72,7 @@ impl Pool {
             Some(opened) => opened,
             None => self.connector.open().await?,
         };
-        Ok(Loan { pool: self, opened: Some(opened), _permit: permit })
+        Ok(Loan { pool: self, opened: Some(opened), reading: false, _permit: permit })
     }
 
     async fn wait(&self) -> Result<OwnedSemaphorePermit, Fault> {
@@ -105,6 +125,11 @@ impl Drop for Loan<'_> {
         let Some(opened) = self.opened.take() else {
             return;
         };
+        if self.reading {
+            // What is polled once is on its way, behind all that was asked; nobody waits for the answer.
+            let ending = pin!(opened.batch_execute(END_READING));
+            let _ = ending.poll(&mut Context::from_waker(Waker::noop()));
+        }
         let mut idle = self.pool.idle();
         // Under the lock, so that a pool that is being closed does not get one back.
         let closed = self.pool.closed.load(Ordering::SeqCst);

@@ -77,6 +77,11 @@ impl Shared {
         self.readers.get().await
     }
 
+    /// The same for one whose transactions say themselves that they only read.
+    pub(crate) async fn reader_of_snapshots(&self) -> Result<Loan<'_>, Fault> {
+        self.readers.get_for_transactions().await
+    }
+
     /// A connection that writes rows of read models.
     pub(crate) async fn models(&self) -> Result<Loan<'_>, Fault> {
         self.writers.get().await

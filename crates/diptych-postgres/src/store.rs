@@ -1,6 +1,6 @@
 //! The store as the panels see it: opening, closing, and the ports to the log. Rows are in `models`.
 
-use crate::connection::{Access, Connector, Reach};
+use crate::connection::{Access, Connector, Reach, must_be_direct};
 use crate::fault::{OrFault, damaged};
 use crate::log::Names;
 use crate::migrate::migrate;
@@ -55,10 +55,15 @@ impl PostgresStore {
         let PostgresOptions { schema, inline, progress, clock, limits, .. } = options;
         let schema = Schema::new(&schema);
         let now = clock.now();
-        let mut connection = ways.write.open().await?;
-        let identity = migrate(&mut connection, &schema, ways.reader.as_deref(), now).await?;
+        let mut connection = ways.migrating().open().await?;
+        if ways.reach == Reach::Direct {
+            must_be_direct(&connection).await?;
+        }
+        let identity = migrate(&mut connection, &schema, ways.reader.as_deref(), &limits, now).await?;
         let start = start_of(identity);
         let transaction = connection.transaction().await.or_fault()?;
+        // Appends wait for the checkpoints of inline groups, which it may lock.
+        transaction.batch_execute(&limits.settings_when_opening()).await.or_fault()?;
         let groups =
             inline_groups(transaction.client(), &schema, &inline, start, now, |name| progress.entry(name));
         let groups = groups.await?;
@@ -199,28 +204,37 @@ impl Feed for PostgresStore {
     }
 }
 
+impl Ways {
+    /// Where tables are made: past a pooler where a way is known, for the same role, whose they will be.
+    fn migrating(&self) -> &Connector {
+        self.listen.as_ref().filter(|listen| listen.is_the_role_of(&self.write)).unwrap_or(&self.write)
+    }
+}
+
 fn ways(options: &PostgresOptions) -> Result<Ways, Fault> {
     let PostgresOptions { url, reader_url, notify, root_certificates, limits, .. } = options;
-    let connector = |url: &str, access| Connector::new(url, access, root_certificates.as_deref(), limits);
+    let reach = if *notify == Notify::Direct { Reach::Direct } else { Reach::Pooled };
+    let connector =
+        |url: &str, access, reach| Connector::new(url, access, reach, root_certificates.as_deref(), limits);
     let readers = match reader_url {
-        Some(url) => connector(url, Access::AsTheRole)?,
+        Some(url) => connector(url, Access::AsTheRole, reach)?,
         None => {
             tracing::warn!("reads use the role that writes, in transactions that only read: name a reader");
-            connector(url, Access::Read)?
+            connector(url, Access::Read, reach)?
         }
     };
     let listen = match notify {
-        Notify::Direct => Some(connector(url, Access::Write)?),
-        Notify::At(url) => Some(connector(url, Access::Write)?),
+        Notify::Direct => Some(connector(url, Access::Write, Reach::Direct)?),
+        Notify::At(url) => Some(connector(url, Access::Write, Reach::Direct)?),
         Notify::Poll => {
             tracing::info!(every = ?limits.foreign_poll, "appends of other processes are looked for");
             None
         }
     };
     Ok(Ways {
-        write: connector(url, Access::Write)?,
-        reach: if *notify == Notify::Direct { Reach::Direct } else { Reach::Pooled },
-        writers: connector(url, Access::Write)?,
+        write: connector(url, Access::Write, reach)?,
+        reach,
+        writers: connector(url, Access::Write, reach)?,
         reader: reader_url.as_ref().and_then(|_| readers.role()),
         readers,
         listen,

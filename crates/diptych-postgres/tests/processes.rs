@@ -8,7 +8,7 @@ use common::proxy::{Break, Proxy};
 use common::*;
 use diptych_command::{Commit, CommitError, EventStore};
 use diptych_conformance::fixtures::Total;
-use diptych_core::{Position, Value, Version};
+use diptych_core::{Code, Fault, Position, Timestamp, Value, Version};
 use diptych_postgres::{Notify, PostgresStore};
 use diptych_query::{Feed, Fold, Group, ModelStore, ReadModel, RowRef, erase};
 use std::sync::Arc;
@@ -220,32 +220,58 @@ async fn a_connection_ended_in_mid_append_is_replaced_and_the_command_done_once(
     assert_eq!(positions(&store, Position::START).await, [1, 2]);
 }
 
+/// What a process was doing when it froze, with the head in its hands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Doing {
+    Appending,
+    Sweeping,
+    Opening,
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_appender_does_not_keep_the_head() {
+async fn a_process_that_freezes_does_not_keep_the_head() {
+    for doing in [Doing::Appending, Doing::Sweeping, Doing::Opening] {
+        check_frozen(doing).await;
+    }
+}
+
+async fn check_frozen(doing: Doing) {
     let place = Place::new().await;
+    let other = place.open().await;
+    deposit(&other, "first", "a", 0).await.unwrap();
     let (proxy, through) = Proxy::before(&place.url, Break::Freeze).await;
     let mut options = place.options();
     options.url = through;
     options.limits.idle_transaction_timeout = Duration::from_millis(300);
-    let frozen = PostgresStore::open(options).await.unwrap();
-    let other = place.open().await;
-    deposit(&frozen, "first", "a", 0).await.unwrap();
-    proxy.arm();
-    let appending = {
-        let frozen = Arc::clone(&frozen);
-        tokio::spawn(async move { deposit(&frozen, "held", "a", 1).await })
+    let freezing = if doing == Doing::Opening {
+        proxy.arm();
+        tokio::spawn(async move { (PostgresStore::open(options).await.map(drop), None) })
+    } else {
+        let frozen = PostgresStore::open(options).await.unwrap();
+        proxy.arm();
+        tokio::spawn(async move {
+            let done = match doing {
+                Doing::Appending => {
+                    assert_indeterminate(&deposit(&frozen, "held", "a", 1).await);
+                    Err(Fault::transient(Code::Indeterminate, "the ledger knows"))
+                }
+                _ => frozen.expire_keys(Timestamp::EPOCH, 10).await.map(drop),
+            };
+            (done, Some(frozen))
+        })
     };
     while proxy.broken() == 0 {
         tokio::task::yield_now().await;
     }
     // It waits for the head until PostgreSQL takes it from the frozen one.
-    let done = deposit(&other, "other", "b", 0).await.unwrap();
+    let done = deposit(&other, "other", "b", 0).await.unwrap_or_else(|error| panic!("{doing:?}: {error:?}"));
     assert_eq!(done.record.token.position, Position(2));
     proxy.thaw();
-    let thawed = appending.await.unwrap();
-    assert_indeterminate(&thawed);
+    let (thawed, frozen) = freezing.await.unwrap();
+    assert!(thawed.as_ref().is_err_and(Fault::is_transient), "{doing:?}: {thawed:?}");
     assert_eq!(other.recorded(&tenant("main"), &id("held")).await.unwrap(), None);
-    assert!(!deposit(&frozen, "held", "a", 1).await.unwrap().replayed);
+    // It goes on as if nothing had been.
+    assert!(!deposit(frozen.as_ref().unwrap_or(&other), "held", "a", 1).await.unwrap().replayed);
     assert_eq!(positions(&other, Position::START).await, [1, 2, 3]);
 }
 

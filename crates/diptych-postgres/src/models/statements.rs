@@ -5,7 +5,7 @@ use super::load::ROWS_PER_STATEMENT_MAX;
 use super::pipeline::Statement;
 use super::rows::{Cells, Kind, integers};
 use super::table::Table;
-use crate::fault::{OrFault, storage};
+use crate::fault::{DUPLICATE_STATEMENT, OrFault, storage};
 use diptych_core::{Code, Fault, RawFact};
 use diptych_query::{AdvanceError, FoldError, FoldErrorKind};
 use std::sync::Arc;
@@ -104,6 +104,7 @@ fn judged(table: &Table, number: usize, error: Error) -> AdvanceError {
 /// Whether an error is about what a statement says or meets: data, integrity, syntax, names, limits, or what
 /// it raises itself.
 fn is_about_the_statement(error: &Error) -> bool {
-    let class = error.code().map(SqlState::code).and_then(|code| code.get(..2));
+    let code = error.code().map(SqlState::code).filter(|code| *code != DUPLICATE_STATEMENT);
+    let class = code.and_then(|code| code.get(..2));
     matches!(class, Some("0A" | "21" | "22" | "23" | "42" | "44" | "54" | "P0"))
 }

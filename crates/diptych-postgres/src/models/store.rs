@@ -173,7 +173,7 @@ impl ModelStore for PostgresStore {
         Box::pin(async move {
             let deadline = Instant::now() + timeout;
             let attached = self.models.get(group)?;
-            let reader = self.shared.reader().await?;
+            let reader = self.shared.reader_of_snapshots().await?;
             let table = attached.table(schema)?;
             find::find(&reader, &self.shared.schema, &attached, table, find, deadline).await
         })

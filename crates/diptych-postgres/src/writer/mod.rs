@@ -27,7 +27,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// How often a group is given to PostgreSQL that could not take it for a reason that passes.
@@ -77,7 +76,7 @@ impl WriterHandle {
     ) -> Result<Self, Fault> {
         let queue = Arc::new(Queue::default());
         let commands_max = shared.limits.queue_commands_max;
-        let begin = begin(&shared);
+        let begin = format!("BEGIN; {}", shared.limits.settings());
         let (state, folds_inline) = (State::default(), !inline.is_empty());
         let mut writer = Writer { connector, reach, appending: None, shared, state, inline, begin };
         writer.refresh().await?;
@@ -260,20 +259,6 @@ impl GroupFailure {
             None => shared,
         })
     }
-}
-
-/// The statements that open an append. A process that freezes afterwards is ended by PostgreSQL, so that it
-/// cannot hold the head.
-fn begin(shared: &Shared) -> String {
-    let millis = |duration: Duration| duration.as_millis().max(1);
-    let limits = &shared.limits;
-    format!(
-        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
-         SET LOCAL idle_in_transaction_session_timeout = {}",
-        millis(limits.lock_timeout),
-        millis(limits.statement_timeout),
-        millis(limits.idle_transaction_timeout),
-    )
 }
 
 /// Runs a future to its end; none if it panics, which only user code inside a fold can make it do.

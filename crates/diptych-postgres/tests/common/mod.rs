@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their functions only")]
 
+pub mod own_server;
 pub mod proxy;
 
 use diptych_command::{
@@ -29,6 +30,10 @@ pub struct Place {
 pub struct Hands(AtomicI64);
 
 impl Hands {
+    pub fn new() -> Self {
+        Self(AtomicI64::new(1_700_000_000_000_000))
+    }
+
     pub fn turn(&self, micros: i64) {
         self.0.fetch_add(micros, Ordering::Relaxed);
     }
@@ -51,7 +56,17 @@ impl Place {
         let name = format!("place_{}_{number}", std::process::id());
         connect(&server).await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         let (host, _) = server.rsplit_once('/').unwrap();
-        Self { url: format!("{host}/{name}"), clock: Arc::new(Hands(AtomicI64::new(1_700_000_000_000_000))) }
+        Self { url: format!("{host}/{name}"), clock: Arc::new(Hands::new()) }
+    }
+
+    /// The way there through a pooler in transaction mode.
+    pub fn pooled_url(&self) -> String {
+        let pooler = std::env::var("DIPTYCH_PGBOUNCER_URL").unwrap_or_else(|_| {
+            panic!("DIPTYCH_PGBOUNCER_URL names no pooler: run `cargo xtask test`, which starts one")
+        });
+        let (host, _) = pooler.rsplit_once('/').unwrap();
+        let (_, name) = self.url.rsplit_once('/').unwrap();
+        format!("{host}/{name}")
     }
 
     /// The options of a process of this place.

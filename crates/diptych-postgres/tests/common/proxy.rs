@@ -7,7 +7,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// What happens to the next commit that comes by.
+/// What happens to the next commit that comes by, or to every connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Break {
     /// The connection breaks before the server hears of it.
@@ -16,6 +16,9 @@ pub enum Break {
     AfterCommit,
     /// The client freezes before it commits: the connection stays.
     Freeze,
+    /// Nothing breaks, but what the client sets at the beginning of a connection stays here, as with poolers
+    /// that are told to ignore it.
+    KeepSettings,
 }
 
 /// A way to the server that breaks when it is told.
@@ -90,15 +93,18 @@ async fn questions(
     let mut first = true;
     loop {
         let mut message = Vec::new();
-        if !first {
+        let begins = std::mem::take(&mut first);
+        if !begins {
             message.push(from.read_u8().await.ok()?);
         }
-        first = false;
         let length = from.read_u32().await.ok()?;
         message.extend_from_slice(&length.to_be_bytes());
         let start = message.len();
         message.resize(start + usize::try_from(length).unwrap() - 4, 0);
         from.read_exact(&mut message[start..]).await.ok()?;
+        if begins && shared.how == Break::KeepSettings {
+            hide(&mut message, b"-c diptych.reach=direct");
+        }
         let commits = message.starts_with(b"Q") && message.ends_with(b"COMMIT\0");
         if commits && shared.armed.swap(false, Ordering::SeqCst) {
             shared.broken.fetch_add(1, Ordering::SeqCst);
@@ -113,10 +119,17 @@ async fn questions(
                     return None;
                 }
                 Break::Freeze => shared.thawed.notified().await,
+                Break::KeepSettings => {}
             }
         }
         to.write_all(&message).await.ok()?;
     }
+}
+
+/// Blanks a text out, which must be there.
+fn hide(message: &mut [u8], text: &[u8]) {
+    let found = message.windows(text.len()).position(|window| window == text).unwrap();
+    message[found..found + text.len()].fill(b' ');
 }
 
 /// Passes on what the server says, but for the answer to a commit that is to be lost.

@@ -8,7 +8,7 @@
 
 use diptych_conformance::{Harness, ManualClock, Stores};
 use diptych_core::{BoxFuture, Clock, CommandId, Fault, Tenant, Timestamp};
-use diptych_postgres::{PostgresOptions, PostgresStore};
+use diptych_postgres::{Notify, PostgresOptions, PostgresStore};
 use diptych_query::Group;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,8 +18,21 @@ use tokio_postgres::{Client, NoTls};
 /// Small, so that a group is soon too far behind.
 const INLINE_CATCH_UP_EVENTS_MAX: u64 = 60;
 
+/// How the stores of a harness reach their database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(dead_code, reason = "each test file uses its own")]
+pub(crate) enum Way {
+    /// Nothing stands between.
+    Direct,
+    /// Through a pooler of connections, and directly for wake-ups and migrations.
+    PoolerAndDirect,
+    /// Through a pooler only.
+    PoolerOnly,
+}
+
 /// A database in which a store lives, dies and lives again.
 pub(crate) struct PostgresHarness {
+    way: Way,
     database: String,
     made: AtomicBool,
     clock: Arc<ManualClock>,
@@ -60,6 +73,19 @@ pub(crate) fn url_of(database: &str) -> String {
     format!("{host}/{database}")
 }
 
+/// The URL of a database through a pooler in transaction mode before that server.
+#[allow(clippy::panic, reason = "a test without its pooler has failed")]
+pub(crate) fn pooled_url_of(database: &str) -> String {
+    let Ok(pooler) = std::env::var("DIPTYCH_PGBOUNCER_URL") else {
+        panic!(
+            "DIPTYCH_PGBOUNCER_URL names no pooler: run `cargo xtask test`, which starts one, or \
+             `cargo xtask postgres -- cargo test -p diptych-postgres`"
+        )
+    };
+    let (host, _) = pooler.rsplit_once('/').expect("a URL with a database");
+    format!("{host}/{database}")
+}
+
 /// A connection of the test's own.
 pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
@@ -82,9 +108,16 @@ pub(crate) async fn make(database: &str) {
 
 impl PostgresHarness {
     /// A database that is made when it is first opened.
+    #[allow(dead_code, reason = "each test file uses its own way")]
     pub(crate) fn new() -> Self {
+        Self::by(Way::Direct)
+    }
+
+    /// The same by another way.
+    pub(crate) fn by(way: Way) -> Self {
         let start = Timestamp::from_micros(1_800_000_000_000_000).expect("a time of this century");
         Self {
+            way,
             database: name(),
             made: AtomicBool::new(false),
             clock: Arc::new(ManualClock::at(start)),
@@ -98,7 +131,14 @@ impl PostgresHarness {
 
     fn options(&self, inline: Vec<Arc<Group>>) -> PostgresOptions {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let mut options = PostgresOptions::at(url_of(&self.database), clock);
+        let direct = url_of(&self.database);
+        let (url, notify) = match self.way {
+            Way::Direct => (direct, Notify::Direct),
+            Way::PoolerAndDirect => (pooled_url_of(&self.database), Notify::At(direct)),
+            Way::PoolerOnly => (pooled_url_of(&self.database), Notify::Poll),
+        };
+        let mut options = PostgresOptions::at(url, clock);
+        options.notify = notify;
         options.inline = inline;
         options.limits.inline_catch_up_events_max = INLINE_CATCH_UP_EVENTS_MAX;
         options

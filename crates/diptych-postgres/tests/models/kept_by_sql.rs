@@ -18,7 +18,7 @@ const SUM: &str = "INSERT INTO {table} AS held (tenant_id, account, deposits, to
 const FAIL: &str = "INSERT INTO {table} AS held (tenant_id, account, deposits, total) \
     SELECT tenant_id, key, 1, 1 / (payload::bigint - payload::bigint) FROM facts WHERE type = 'Deposited'";
 
-static SUMS: Schema = kept("sums");
+pub(crate) static SUMS: Schema = kept("sums");
 static WRONG: Schema = kept("wrong_sums");
 static BROKEN: Schema = kept("broken_sums");
 
@@ -34,7 +34,7 @@ const fn kept(name: &'static str) -> Schema {
 macro_rules! sums {
     ($name:ident, $schema:ident, $statements:expr) => {
         #[derive(Clone)]
-        struct $name {
+        pub(crate) struct $name {
             account: String,
             values: [i64; 2],
         }
@@ -79,7 +79,7 @@ sums!(Sums, SUMS, &[SUM]);
 sums!(WrongSums, WRONG, &[SUM, FAIL]);
 sums!(BrokenSums, BROKEN, &["INSERT INTO {table} (nothing) SELECT 1"]);
 
-fn group_of<M: SqlProjection>() -> Arc<Group> {
+pub(crate) fn group_of<M: SqlProjection>() -> Arc<Group> {
     Arc::new(Group::of_one(erase_sql::<M>()))
 }
 

@@ -3,6 +3,7 @@
 
 mod kept_by_sql;
 mod plans;
+mod pooled;
 mod world;
 
 use diptych_command::{CommitError, EventStore};

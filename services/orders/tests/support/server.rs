@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 
 /// How long anything may take before the test says that it hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(60);
@@ -14,7 +15,8 @@ pub(crate) const HANG: Duration = Duration::from_secs(60);
 /// A server process. It is killed when the test drops it.
 pub(crate) struct Server {
     child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
+    /// Hears what the process says until it ends: one that nobody listened to would stop in mid-sentence.
+    said: JoinHandle<Vec<String>>,
     pub(crate) address: SocketAddr,
 }
 
@@ -41,7 +43,7 @@ impl Server {
                 tokio::time::timeout(HANG, lines.next_line()).await.expect("the server hangs at start");
             let Some(line) = line.unwrap() else { panic!("the server ended at start: {said:#?}") };
             if let Some(address) = address_in(&line) {
-                return Self { child, lines, address };
+                return Self { child, said: tokio::spawn(hear(lines)), address };
             }
             said.push(line);
         }
@@ -72,15 +74,17 @@ impl Server {
 
     /// Waits for the end of the process; its exit status and what it said after it was ready.
     pub(crate) async fn ended(mut self) -> (ExitStatus, Vec<String>) {
-        let ended = async {
-            let mut said = Vec::new();
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                said.push(line);
-            }
-            (self.child.wait().await.unwrap(), said)
-        };
+        let ended = async { (self.child.wait().await.unwrap(), self.said.await.unwrap()) };
         tokio::time::timeout(HANG, ended).await.expect("the server does not end")
     }
+}
+
+async fn hear(mut lines: Lines<BufReader<ChildStderr>>) -> Vec<String> {
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push(line);
+    }
+    said
 }
 
 /// Starts the binary and leaves it to the caller, who may kill it.
