@@ -88,7 +88,7 @@ pub(crate) async fn migrate(
     let transaction = connection.transaction().await.or_fault()?;
     let client = transaction.client();
     // It locks the head at its end.
-    client.batch_execute(&limits.settings_when_opening()).await.or_fault()?;
+    client.batch_execute(&limits.idle_setting()).await.or_fault()?;
     client.execute_typed(LOCK, &[(&schema.name(), Type::TEXT)]).await.or_fault()?;
     let server = server(client).await?;
     let applied = applied(client, schema).await?;

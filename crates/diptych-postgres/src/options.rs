@@ -114,12 +114,12 @@ impl PostgresLimits {
             "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; {}",
             millis(self.lock_timeout),
             millis(self.statement_timeout),
-            self.settings_when_opening()
+            self.idle_setting()
         )
     }
 
-    /// The same for one that makes tables, which takes as long as it takes.
-    pub(crate) fn settings_when_opening(&self) -> String {
+    /// The same for one that takes as long as it takes, such as one that makes tables.
+    pub(crate) fn idle_setting(&self) -> String {
         let idle = millis(self.idle_transaction_timeout);
         format!("SET LOCAL idle_in_transaction_session_timeout = {idle}")
     }

@@ -1,5 +1,6 @@
 //! Connections on loan, a limited number of them to one place. Knows nothing of what they are for.
 
+use crate::PostgresLimits;
 use crate::connection::{Connector, Opened};
 use crate::fault::{OrFault, closed};
 use diptych_core::{Code, Fault};
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio_postgres::Client;
 
 /// Opens the transaction of a loan that may not write. Each statement in it sees what was committed before.
-const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; ";
 const END_READING: &str = "COMMIT";
 
 /// Connections to one place, opened when they are needed.
@@ -24,6 +25,9 @@ pub(crate) struct Pool {
     open_max: usize,
     wait_max: Duration,
     closed: AtomicBool,
+    /// Opens the transaction in which a loan comes, where only that can keep it from writing. A process that
+    /// freezes in it does not keep the pooler's connection.
+    begin_reading: Option<String>,
 }
 
 /// A connection on loan; it goes back when dropped. A transaction that was dropped on it has sent its
@@ -37,14 +41,17 @@ pub(crate) struct Loan<'a> {
 }
 
 impl Pool {
-    pub(crate) fn new(connector: Connector, open_max: usize, wait_max: Duration) -> Self {
+    pub(crate) fn new(connector: Connector, open_max: usize, limits: &PostgresLimits) -> Self {
         let open_max = open_max.max(1);
+        let begin_reading =
+            connector.reads_by_transaction().then(|| BEGIN_READING.to_owned() + &limits.idle_setting());
         Self {
             connector,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(open_max)),
             open_max,
-            wait_max,
+            wait_max: limits.pool_wait_max,
+            begin_reading,
             closed: AtomicBool::new(false),
         }
     }
@@ -53,9 +60,9 @@ impl Pool {
     /// comes in one.
     pub(crate) async fn get(&self) -> Result<Loan<'_>, Fault> {
         let mut loan = self.get_for_transactions().await?;
-        if self.connector.reads_by_transaction() {
+        if let Some(begin) = &self.begin_reading {
             // INVARIANT: nothing is asked before PostgreSQL has said that it only reads.
-            loan.batch_execute(BEGIN_READING).await.or_fault()?;
+            loan.batch_execute(begin).await.or_fault()?;
             loan.reading = true;
         }
         Ok(loan)

@@ -63,14 +63,14 @@ impl PostgresStore {
         let start = start_of(identity);
         let transaction = connection.transaction().await.or_fault()?;
         // Appends wait for the checkpoints of inline groups, which it may lock.
-        transaction.batch_execute(&limits.settings_when_opening()).await.or_fault()?;
+        transaction.batch_execute(&limits.idle_setting()).await.or_fault()?;
         let groups =
             inline_groups(transaction.client(), &schema, &inline, start, now, |name| progress.entry(name));
         let groups = groups.await?;
         transaction.commit().await.or_fault()?;
         let shared = Arc::new(Shared {
-            readers: Pool::new(ways.readers, limits.readers_max, limits.pool_wait_max),
-            writers: Pool::new(ways.writers, limits.writers_max, limits.pool_wait_max),
+            readers: Pool::new(ways.readers, limits.readers_max, &limits),
+            writers: Pool::new(ways.writers, limits.writers_max, &limits),
             names: Names::new(limits.stream_names_max),
             head: watch::Sender::new(Position::START),
             appended: watch::Sender::new(Position::START),

@@ -207,3 +207,30 @@ async fn a_backend_ended_behind_the_pooler_is_replaced_and_the_command_done_once
         assert_eq!(positions(&store, Position::START).await, [1, 2]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_freezes_while_it_reads_gives_the_connection_back() {
+    const IDLE: &str = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    let place = Place::new().await;
+    let (proxy, through) = Proxy::before(&place.pooled_url(), Break::Freeze).await;
+    let mut options = place.options();
+    (options.url, options.notify) = (through, Notify::Poll);
+    options.limits.idle_transaction_timeout = Duration::from_millis(300);
+    let store = PostgresStore::open(options).await.unwrap();
+    proxy.arm();
+    // The end of its transaction does not leave the process.
+    store.head().await.unwrap();
+    let watching = place.connect().await;
+    let idle = async || watching.query_one(IDLE, &[]).await.unwrap().get::<_, i64>(0);
+    let given_back = async {
+        while proxy.broken() == 0 || idle().await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, given_back).await.expect("the connection is kept");
+    proxy.thaw();
+    while store.head().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
