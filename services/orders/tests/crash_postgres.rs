@@ -33,7 +33,7 @@ const ROUNDS: usize = 2;
 /// A backend of one of our processes that waits for a lock on a table, in a statement that changes it.
 const HELD_UP: &str = "SELECT pid, right(application_name, 1)::int FROM pg_stat_activity \
     WHERE starts_with(application_name, $1) AND wait_event_type = 'Lock' AND wait_event = 'relation' \
-        AND query ~ ('(INSERT INTO|UPDATE) .*' || $2)";
+        AND query ~ ('(INSERT INTO|UPDATE) .*' || $2) ORDER BY pid LIMIT 1";
 /// Backends of ours that wait for one, directly or not.
 const BEHIND: &str = "SELECT count(*) FROM pg_stat_activity \
     WHERE starts_with(application_name, $1) AND $2 = ANY (pg_blocking_pids(pid))";

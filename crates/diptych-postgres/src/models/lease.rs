@@ -78,7 +78,7 @@ pub(crate) async fn share(
     let mut connection = shared.models().await?;
     let transaction = connection.transaction().await.or_fault()?;
     let client = transaction.client();
-    let settings = format!("{SETTINGS}; SET LOCAL lock_timeout = {}", shared.limits.lock_timeout.as_millis());
+    let settings = format!("{SETTINGS}; {}", shared.limits.settings());
     client.batch_execute(&settings).await.or_fault()?;
     let entering = [worker.clone(), able_names.clone(), able_revisions.clone(), seconds.clone()];
     client.execute_typed(&shared.sql(ENTER), &entering).await.or_fault()?;

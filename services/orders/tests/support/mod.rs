@@ -7,8 +7,8 @@ pub(crate) mod figures;
 pub(crate) mod folder;
 pub(crate) mod history;
 pub(crate) mod http;
-pub(crate) mod postgres;
 pub(crate) mod load;
+pub(crate) mod postgres;
 pub(crate) mod server;
 pub(crate) mod told;
 
