@@ -46,8 +46,8 @@ const SERVER_VERSION_MIN: i32 = 150_000;
 /// What processes that start together wait for. Ends with the transaction, so that it holds through a pooler.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('diptych migration of ' || $1, 0))";
 const SELECT_SERVER: &str = "SELECT current_setting('server_version_num')::int, system_identifier, \
-    ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int \
-    FROM pg_control_system()";
+    ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int, \
+    current_setting('synchronous_commit') = 'off' FROM pg_control_system()";
 const SELECT_SCHEMA: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1), \
     EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)), \
     EXISTS (SELECT 1 FROM pg_class WHERE relname = 'migration' \
@@ -111,7 +111,7 @@ pub(crate) async fn migrate(
     Ok(identity)
 }
 
-/// Refuses a server that is too old.
+/// Refuses a server that is too old, or that acknowledges what it may lose.
 async fn server(client: &Client) -> Result<Server, Fault> {
     let row = client.query_typed_one(SELECT_SERVER, &[]).await.or_fault()?;
     let version: i32 = row.try_get(0).or_fault()?;
@@ -119,6 +119,11 @@ async fn server(client: &Client) -> Result<Server, Fault> {
         let message =
             format!("PostgreSQL {} is too old, 15 is the oldest that is safe here", version / 10_000);
         return Err(Fault::permanent(Code::StoreVersion, message));
+    }
+    if row.try_get(3).or_fault()? {
+        let message = "`synchronous_commit` is off for this role, so what was acknowledged could be lost with \
+            the server: switch it on (ALTER ROLE … SET synchronous_commit = on)";
+        return Err(Fault::permanent(Code::ServiceInvalid, message));
     }
     Ok(Server { system_identifier: row.try_get(1).or_fault()?, timeline: row.try_get(2).or_fault()? })
 }

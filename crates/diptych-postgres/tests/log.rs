@@ -98,6 +98,18 @@ async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_
 }
 
 #[tokio::test]
+async fn a_database_that_acknowledges_what_it_may_lose_is_refused() {
+    let place = Place::new().await;
+    let name = place.url.rsplit('/').next().unwrap();
+    let client = place.connect().await;
+    let set = |value| format!("ALTER DATABASE {name} SET synchronous_commit = {value}");
+    client.batch_execute(&set("off")).await.unwrap();
+    assert_eq!(refused(place.options()).await, Code::ServiceInvalid);
+    client.batch_execute(&set("local")).await.unwrap();
+    place.open().await.close().await;
+}
+
+#[tokio::test]
 async fn a_schema_of_another_program_is_refused_and_left_alone() {
     let place = Place::new().await;
     let client = place.connect().await;
