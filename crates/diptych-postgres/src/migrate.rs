@@ -121,8 +121,8 @@ async fn server(client: &Client) -> Result<Server, Fault> {
         return Err(Fault::permanent(Code::StoreVersion, message));
     }
     if row.try_get(3).or_fault()? {
-        let message = "`synchronous_commit` is off for this role, so what was acknowledged could be lost with \
-            the server: switch it on (ALTER ROLE … SET synchronous_commit = on)";
+        let message = "`synchronous_commit` is off for this role, and what was acknowledged could be lost \
+            with the server: switch it on (ALTER ROLE … SET synchronous_commit = on)";
         return Err(Fault::permanent(Code::ServiceInvalid, message));
     }
     Ok(Server { system_identifier: row.try_get(1).or_fault()?, timeline: row.try_get(2).or_fault()? })
