@@ -5,6 +5,7 @@ mod command;
 mod decide;
 mod group;
 mod intern;
+mod known;
 mod queue;
 mod statements;
 mod write;
@@ -20,6 +21,7 @@ use diptych_command::{Commit, CommitError, Committed};
 use diptych_core::{Code, Fault};
 use group::{GroupFailure, Remedy};
 use intern::Interned;
+use known::Known;
 use queue::{Answer, Batch, Queue};
 use statements::Statements;
 use std::future::poll_fn;
@@ -50,7 +52,14 @@ struct Writer {
     shared: Arc<Shared>,
     state: State,
     inline: Vec<InlineGroup>,
-    /// The statements that open a transaction, with its limits.
+    /// What a new connection is told, and what opens each transaction.
+    settings: Settings,
+}
+
+/// How PostgreSQL is told the limits of an append: once for each connection, or with each transaction where a
+/// pooler may give it another connection.
+struct Settings {
+    connected: Option<String>,
     begin: String,
 }
 
@@ -64,6 +73,7 @@ struct Appending {
 #[derive(Default)]
 struct State {
     interned: Interned,
+    known: Known,
     over_budget: budget::OverBudget,
 }
 
@@ -77,9 +87,9 @@ impl WriterHandle {
     ) -> Result<Self, Fault> {
         let queue = Arc::new(Queue::default());
         let commands_max = shared.limits.queue_commands_max;
-        let begin = begin(&shared);
+        let settings = Settings::of(&shared, reach);
         let (state, folds_inline) = (State::default(), !inline.is_empty());
-        let mut writer = Writer { connector, reach, appending: None, shared, state, inline, begin };
+        let mut writer = Writer { connector, reach, appending: None, shared, state, inline, settings };
         writer.refresh().await?;
         let taking = Arc::clone(&queue);
         let task = tokio::spawn(async move { writer.serve(&taking).await });
@@ -203,6 +213,7 @@ impl Writer {
         }
         // What was believed of the log may be wrong, and names made in the transaction are gone with it.
         self.state.interned = Interned::default();
+        self.state.known = Known::default();
         // Where even this fails, letting the connection go takes the transaction back.
         let connection = &appending.connection;
         if !connection.is_closed() && connection.batch_execute("ROLLBACK").await.is_ok() {
@@ -213,6 +224,9 @@ impl Writer {
 
     async fn connect(&self) -> Result<Appending, GroupFailure> {
         let connection = self.connector.open().await?;
+        if let Some(settings) = &self.settings.connected {
+            connection.batch_execute(settings).await?;
+        }
         let statements = Statements::of(&connection, &self.shared.schema, self.reach).await?;
         Ok(Appending { connection, statements })
     }
@@ -262,18 +276,30 @@ impl GroupFailure {
     }
 }
 
-/// The statements that open an append. A process that freezes afterwards is ended by PostgreSQL, so that it
-/// cannot hold the head.
-fn begin(shared: &Shared) -> String {
-    let millis = |duration: Duration| duration.as_millis().max(1);
-    let limits = &shared.limits;
-    format!(
-        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
-         SET LOCAL idle_in_transaction_session_timeout = {}",
-        millis(limits.lock_timeout),
-        millis(limits.statement_timeout),
-        millis(limits.idle_transaction_timeout),
-    )
+/// Plans are made once and go by indexes. Left to itself, PostgreSQL plans each statement again for every
+/// small group, or keeps a plan that reads whole tables, made while they were almost empty. Where there is no
+/// index, as on the one row of the head, the price of a plan that had to do without would call the compiler.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
+
+impl Settings {
+    /// The limits: a process that freezes in the middle is ended by PostgreSQL, so that it cannot hold the
+    /// head.
+    fn of(shared: &Shared, reach: Reach) -> Self {
+        let millis = |duration: Duration| duration.as_millis().max(1);
+        let limits = &shared.limits;
+        let limits = [
+            ("lock_timeout", millis(limits.lock_timeout)),
+            ("statement_timeout", millis(limits.statement_timeout)),
+            ("idle_in_transaction_session_timeout", millis(limits.idle_transaction_timeout)),
+        ];
+        let set = |how: &str| limits.map(|(name, value)| format!("; {how} {name} = {value}")).concat();
+        match reach {
+            Reach::Direct => {
+                Self { connected: Some(format!("{PLANS}{}", set("SET"))), begin: "BEGIN".to_owned() }
+            }
+            Reach::Pooled => Self { connected: None, begin: format!("BEGIN{}", set("SET LOCAL")) },
+        }
+    }
 }
 
 /// Runs a future to its end; none if it panics, which only user code inside a fold can make it do.
