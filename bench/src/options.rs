@@ -13,8 +13,8 @@ usage: cargo xtask bench [options]
   --peers           instead, the product beside other event stores: ratios 13 and 14
   --runs N          how often each is measured; the median counts (default 3)
   --quick           smaller sizes and shorter slices, to see that everything works
-  --events N        events of the log that is rebuilt (default 1000000)
-  --rows N          accounts of that log, which are the rows of the read model (default 100000)
+  --events N        events of the log that is rebuilt (default 1000000; with --peers 20000)
+  --rows N          accounts of that log, which are the rows of the read model (default 100000; 2000)
   --seconds S       length of one slice of a timed measure (default 2)
   --directory DIR   where the stores are made; choose a real disk (default target/bench-stores)
   --markdown        the table as Markdown
@@ -26,6 +26,10 @@ pub(crate) const NUMBERS: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
 /// The numbers of the ratios to peers.
 pub(crate) const PEER_NUMBERS: &[u32] = &[13, 14];
+
+/// The log that peers build a model from: they take a transaction for each event, so it is a small one.
+const PEER_EVENTS: usize = 20_000;
+const PEER_ROWS: usize = 2_000;
 
 /// How the report is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,8 +106,14 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, String> {
     }
     options.only = chosen(only, peers)?;
     let quick = options.quick;
-    options.events = events.unwrap_or(if quick { 100_000 } else { 1_000_000 });
-    options.rows = rows.unwrap_or(if quick { 10_000 } else { 100_000 });
+    let (events_default, rows_default) = match (options.peers(), quick) {
+        (true, true) => (3_000, 300),
+        (true, false) => (PEER_EVENTS, PEER_ROWS),
+        (false, true) => (100_000, 10_000),
+        (false, false) => (1_000_000, 100_000),
+    };
+    options.events = events.unwrap_or(events_default);
+    options.rows = rows.unwrap_or(rows_default);
     options.slice = seconds.unwrap_or(Duration::from_millis(if quick { 500 } else { 2_000 }));
     options.runs = runs.unwrap_or(if quick { 1 } else { 3 });
     if options.events < 2 * options.rows {

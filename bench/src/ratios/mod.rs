@@ -4,6 +4,7 @@ mod codec;
 mod commands;
 mod large;
 mod length;
+mod peers;
 mod postgres;
 mod read;
 mod visible;
@@ -29,6 +30,9 @@ const REPEATS_MAX: usize = 3;
 /// Measures what is asked for, in the order of the numbers, store by store.
 pub(crate) async fn run(options: &Options) -> Outcome<Report> {
     std::fs::create_dir_all(&options.directory)?;
+    if options.peers() {
+        return peers::run(options).await;
+    }
     let mut report = Report::default();
     if options.on(Store::Sqlite) {
         report.lines.extend(on_sqlite(options).await?);
