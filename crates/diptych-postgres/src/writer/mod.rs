@@ -276,9 +276,9 @@ impl GroupFailure {
     }
 }
 
-/// Plans are made once and go by indexes. Left to itself, PostgreSQL plans each statement again for every
-/// small group, or keeps a plan that reads whole tables, made while they were almost empty. Where there is no
-/// index, as on the one row of the head, the price of a plan that had to do without would call the compiler.
+/// Plans are made once and go by indexes, whatever the planner believes of tables without statistics.
+/// Where there is no index, as on the one row of the head, the price of a plan that had to do without would
+/// call the compiler.
 const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
 
 impl Settings {

@@ -10,8 +10,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 /// under the lock, so that they see everything that was committed before.
 const LOCK_HEAD: &str = "SELECT position, fingerprint, entry_recorded_at, latest_at, stream, command, epoch \
     FROM diptych.head FOR UPDATE";
-/// What is looked up one by one cannot be joined with the whole table, whatever the planner believes of its
-/// size: a plan that is kept from when the table was small would read all of it for every group.
+/// What is looked up one by one is never joined with a whole table, whatever the planner believes of it.
 const SELECT_STREAMS: &str = "SELECT wanted.number, found.id, found.version \
     FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (tenant, category, key, number), \
     LATERAL (SELECT stream.id, \
