@@ -62,12 +62,23 @@ impl Caller {
 
     /// So many callers for a time. Answers commands per second.
     pub(crate) async fn rate(&self, callers: usize, time: Duration, seed: u64) -> Outcome<f64> {
+        self.rate_over(ACCOUNTS, callers, time, seed).await
+    }
+
+    /// The same over another number of accounts.
+    pub(crate) async fn rate_over(
+        &self,
+        accounts: usize,
+        callers: usize,
+        time: Duration,
+        seed: u64,
+    ) -> Outcome<f64> {
         let started = Instant::now();
         let mut tasks = Vec::new();
         for lane in 0..callers {
             let this = self.clone();
             tasks.push(tokio::spawn(async move {
-                let mut workload = Workload::new(ACCOUNTS, seed * 10_000 + lane as u64);
+                let mut workload = Workload::new(accounts, seed * 10_000 + lane as u64);
                 let mut given = 0_u64;
                 while started.elapsed() < time {
                     this.give(workload.account(), workload.next()).await?;

@@ -1,5 +1,5 @@
-//! Performance as ratios: the product beside bare SQLite and beside a hand-written reference, in one run
-//! each.
+//! Performance as ratios: the product beside the bare database and beside a hand-written reference, in one
+//! run each.
 //!
 //! Absolute figures belong to a machine and to the mood of its disk; ratios taken side by side in one run
 //! can be compared. Speed is printed, never asserted: the exit code tells only whether everything ran.
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 mod callers;
 mod client;
+mod database;
 mod domain;
 mod domain_group;
 mod loader;
@@ -45,8 +46,8 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(ratios::run(&options)) {
-        Ok(lines) => {
-            report::print(&options, &lines);
+        Ok(report) => {
+            report::print(&options, &report);
             ExitCode::SUCCESS
         }
         Err(error) => {

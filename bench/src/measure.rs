@@ -2,6 +2,39 @@
 
 use std::time::Duration;
 
+/// Where a ratio was measured.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+impl Store {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+}
+
+/// Everything that was measured, and what has to be known of it.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// How far the slowest probe of a run may fall below the fastest before the run is done again.
+const PROBE_SPREAD_MAX: f64 = 2.0;
+
+/// Whether the disk was about as fast at every probe.
+pub(crate) fn is_steady(probes: &[f64]) -> bool {
+    let spread = |(low, high): (f64, f64), probe: &f64| (low.min(*probe), high.max(*probe));
+    let (low, high) = probes.iter().fold((f64::INFINITY, 0.0), spread);
+    high / low <= PROBE_SPREAD_MAX
+}
+
 /// What a ratio must reach.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
@@ -27,6 +60,7 @@ pub(crate) struct Sample {
 pub(crate) struct Line {
     /// The ratio's number in docs/performance.md, with the variant.
     pub(crate) number: &'static str,
+    pub(crate) store: Store,
     pub(crate) what: String,
     pub(crate) unit: &'static str,
     pub(crate) target: Target,
@@ -61,7 +95,12 @@ impl Line {
         unit: &'static str,
         target: Target,
     ) -> Self {
-        Self { number, what: what.into(), unit, target, samples: Vec::new() }
+        Self { number, store: Store::Sqlite, what: what.into(), unit, target, samples: Vec::new() }
+    }
+
+    /// Measured on that store.
+    pub(crate) fn on(self, store: Store) -> Self {
+        Self { store, ..self }
     }
 
     pub(crate) fn product(&self) -> f64 {

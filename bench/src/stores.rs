@@ -2,6 +2,7 @@
 //! durability.
 
 use crate::Outcome;
+use crate::database::Database;
 use crate::domain;
 use diptych::{Config, Running};
 use std::fs::{self, File};
@@ -46,6 +47,12 @@ impl Drop for Place {
 pub(crate) async fn open(place: &Place, follow: bool) -> Outcome<Running> {
     let roles = if follow { Roles::ALL } else { Roles::ALL.without(Role::Projector) };
     Ok(domain::service().open(Config { roles, ..Config::at(place.product()) }).await?)
+}
+
+/// Opens the product on PostgreSQL, with its defaults.
+pub(crate) async fn open_on(database: &Database, follow: bool) -> Outcome<Running> {
+    let store = diptych::Database::at(database.url());
+    Ok(domain::service().open(Config { follow, ..Config::at(store) }).await?)
 }
 
 /// Waits until everything in a directory is on the disk.

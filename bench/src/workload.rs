@@ -2,6 +2,8 @@
 //!
 //! Payloads have about 250 bytes of JSON, stream keys 24 characters. Everything comes from one seed.
 
+use serde::{Deserialize, Serialize};
+
 /// The seed of every run, so that two runs ask for the same things.
 const SEED: u64 = 0x5eed;
 
@@ -15,7 +17,7 @@ pub(crate) enum Action {
 }
 
 /// The data of an opening.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Opening {
     pub(crate) owner: String,
     pub(crate) name: String,
@@ -25,7 +27,7 @@ pub(crate) struct Opening {
 }
 
 /// The data of a deposit or a withdrawal.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Movement {
     pub(crate) amount: i64,
     pub(crate) currency: String,
@@ -36,7 +38,7 @@ pub(crate) struct Movement {
 }
 
 /// The data of a renaming.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Renaming {
     pub(crate) name: String,
     pub(crate) previous: String,

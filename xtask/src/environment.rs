@@ -10,7 +10,7 @@ use crate::postgres::{Server, Tls};
 use crate::process::succeeds;
 
 /// Where a server is on which tests may make databases. Whoever sets it keeps their own server.
-const URL: &str = "DIPTYCH_POSTGRES_URL";
+pub(crate) const URL: &str = "DIPTYCH_POSTGRES_URL";
 
 /// Where a pooler in transaction mode is that leads to the same server.
 const POOLER_URL: &str = "DIPTYCH_PGBOUNCER_URL";
@@ -83,6 +83,11 @@ impl Environment {
     pub(crate) fn has_fines(&self) -> bool {
         is_set(FINES) || self.variables.iter().any(|(name, _)| *name == FINES)
     }
+}
+
+/// A server alone: none if the caller's environment names one.
+pub(crate) fn server() -> Result<Option<Server>, String> {
+    if is_set(URL) { Ok(None) } else { Server::make(Tls::Off).map(Some) }
 }
 
 /// Runs a command with all of it around.

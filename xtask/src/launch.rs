@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::environment;
 use crate::process::{cargo, succeeds};
 
 const KILLS_DEFAULT: u32 = 50;
@@ -28,11 +29,54 @@ pub(crate) fn crash(root: &Path, arguments: &[String]) -> Result<bool, String> {
     succeeds(&mut command)
 }
 
-/// Runs the benchmarks, which live outside of the workspace so that their peers never slow the main build.
+const BENCH: &[&str] = &["run", "--release", "--locked", "--manifest-path", "bench/Cargo.toml", "--"];
+const PEERS: &[&str] = &["build", "--release", "--locked", "--manifest-path", "bench/peers/Cargo.toml"];
+
+/// What the arguments of the benchmarks say about PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Postgres {
+    /// It is not measured.
+    Unwanted,
+    /// It is measured where there is one.
+    Wanted,
+    /// Nothing else was asked for.
+    Needed,
+}
+
+/// Runs the benchmarks, which live outside of the workspace so that what they are measured against never
+/// slows the main build; with a private PostgreSQL, unless the environment names one.
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<bool, String> {
-    let mut command = cargo(root, &["run", "--release", "--manifest-path", "bench/Cargo.toml", "--"]);
     let own = arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments);
+    if own.iter().any(|argument| argument == "--peers") && !succeeds(&mut cargo(root, PEERS))? {
+        return Err("the peers could not be built".to_owned());
+    }
+    let server = match postgres_of(own) {
+        Postgres::Unwanted => None,
+        wanted => match environment::server() {
+            Ok(server) => server,
+            Err(message) if wanted == Postgres::Needed => return Err(message),
+            Err(message) => {
+                eprintln!("bench: NOTHING IS MEASURED ON POSTGRESQL, it cannot be started: {message}");
+                None
+            }
+        },
+    };
+    let mut command = cargo(root, BENCH);
+    if let Some(server) = &server {
+        command.env(environment::URL, server.url());
+    }
     succeeds(command.args(own))
+}
+
+fn postgres_of(arguments: &[String]) -> Postgres {
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    let store = arguments.iter().skip_while(|argument| *argument != "--store").nth(1);
+    match store.map(String::as_str) {
+        _ if has("--help") || has("-h") || has("help") => Postgres::Unwanted,
+        Some("sqlite") => Postgres::Unwanted,
+        Some(_) => Postgres::Needed,
+        None => Postgres::Wanted,
+    }
 }
 
 fn crash_plan(arguments: &[String]) -> Result<CrashPlan, String> {
@@ -70,6 +114,20 @@ mod tests {
     fn fifty_kills_and_no_seed_unless_told() {
         assert_eq!(plan(""), Ok(CrashPlan { kills: 50, seed: None }));
         assert_eq!(plan("--seed 7 --kills 3"), Ok(CrashPlan { kills: 3, seed: Some(7) }));
+    }
+
+    #[test]
+    fn postgres_is_started_for_whoever_measures_on_it() {
+        for (line, expected) in [
+            ("", Postgres::Wanted),
+            ("--runs 3 --peers", Postgres::Wanted),
+            ("--store postgres --runs 3", Postgres::Needed),
+            ("--runs 3 --store sqlite", Postgres::Unwanted),
+            ("--help", Postgres::Unwanted),
+        ] {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(postgres_of(&arguments), expected, "{line}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ usage: cargo xtask <subcommand>
   tidy                          check edges between crates, sizes, root files, forbidden calls, headers, codes
   ci                            fmt, tidy, clippy, bench, test, with the duration of each: what .ci/run calls
   crash [--kills N] [--seed S]  kill -9 the orders server N times (default 50) under load, check what is left
-  bench [arguments]             run the benchmarks in release, arguments passed on
+  bench [arguments]             run the benchmarks in release, with a private PostgreSQL, arguments passed on
   postgres -- COMMAND           run a command with a private PostgreSQL and a pooler before it: their URLs are
                                 in DIPTYCH_POSTGRES_URL and DIPTYCH_PGBOUNCER_URL
   server [--tls WHERE]          a private PostgreSQL that a test may stop, by `stop at once` and `start` on

@@ -3,10 +3,10 @@
 //!
 //! The read model stands still here; one more line shows the rate of 32 callers while it follows.
 
-use super::say;
+use super::{REPEATS_MAX, say};
 use crate::Outcome;
 use crate::callers::{ACCOUNTS, Caller};
-use crate::measure::{Line, Sample, Target};
+use crate::measure::{Line, Sample, Target, is_steady};
 use crate::options::Options;
 use crate::probe::fdatasync_per_second;
 use crate::reference::bare::{Inserts, Keys};
@@ -16,12 +16,6 @@ use crate::workload::Workload;
 use diptych::Running;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How far the slowest probe of a run may fall below the fastest before the run is done again.
-const PROBE_SPREAD_MAX: f64 = 2.0;
-
-/// How often a run is done again because the disk changed its speed in the middle.
-const REPEATS_MAX: usize = 3;
 
 /// What stays open over all runs.
 struct Bench {
@@ -56,7 +50,7 @@ pub(crate) async fn measure(options: &Options) -> Outcome<Vec<Line>> {
         say(format!("3, 4, 5: commands, run {} of {}", number + 1, options.runs));
         let mut run = bench.run().await?;
         for _ in 0..REPEATS_MAX {
-            if run.is_steady() {
+            if is_steady(&run.probes) {
                 break;
             }
             say("the disk changed its speed in the middle; once more");
@@ -183,15 +177,6 @@ impl Bench {
 }
 
 impl Run {
-    /// Whether the disk was about as fast at every probe.
-    fn is_steady(&self) -> bool {
-        let (low, high) = self
-            .probes
-            .iter()
-            .fold((f64::INFINITY, 0.0_f64), |(low, high), probe| (low.min(*probe), high.max(*probe)));
-        high / low <= PROBE_SPREAD_MAX
-    }
-
     fn into(self, lines: &mut [Line]) {
         let [one, few, many] = self.product;
         let [reference_one, reference_few, reference_many] = self.reference;

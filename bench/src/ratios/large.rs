@@ -1,7 +1,7 @@
 //! Ratios 1, 7, 8 and 10, which share one large log: size on disk, rebuild, live projection, and reading
 //! one row.
 
-use super::{read, say};
+use super::{BATCH_EVENTS_MAX, GROUP, MODEL, catch_up, read, say};
 use crate::Outcome;
 use crate::loader::Loader;
 use crate::measure::{Line, Sample, Target};
@@ -14,14 +14,6 @@ use diptych::Running;
 use rusqlite::Connection;
 use std::path::Path;
 use std::time::Instant;
-
-const MODEL: &str = "account_summary";
-
-/// The same model as a group of three tables.
-const GROUP: &str = "account_group";
-
-/// The product's batches at most, and so the bare transactions.
-const BATCH_EVENTS_MAX: usize = 10_000;
 
 const SUM_BYTES: &str = "SELECT sum(length(metadata) + length(payload)) FROM event";
 
@@ -148,10 +140,4 @@ async fn follow(
         group.samples.push(Sample::of(group_product, baseline).probe(before, after));
     }
     Ok([line, group])
-}
-
-async fn catch_up(running: &Running, name: &str, events: usize) -> Outcome<f64> {
-    let started = Instant::now();
-    running.projector().drain(name).await?;
-    Ok(events as f64 / started.elapsed().as_secs_f64())
 }

@@ -4,16 +4,55 @@ mod codec;
 mod commands;
 mod large;
 mod length;
+mod peers;
+mod postgres;
 mod read;
 mod visible;
 
 use crate::Outcome;
-use crate::measure::Line;
+use crate::database;
+use crate::measure::{Line, Report, Store};
 use crate::options::Options;
+use diptych::Running;
+use std::time::Instant;
 
-/// Measures what is asked for, in the order of the numbers.
-pub(crate) async fn run(options: &Options) -> Outcome<Vec<Line>> {
+const MODEL: &str = "account_summary";
+
+/// The same model as a group of three tables.
+const GROUP: &str = "account_group";
+
+/// The product's batches at most, and so the bare transactions.
+const BATCH_EVENTS_MAX: usize = 10_000;
+
+/// How often a run is done again because the disk changed its speed in the middle.
+const REPEATS_MAX: usize = 3;
+
+/// Measures what is asked for, in the order of the numbers, store by store.
+pub(crate) async fn run(options: &Options) -> Outcome<Report> {
     std::fs::create_dir_all(&options.directory)?;
+    if options.peers() {
+        return peers::run(options).await;
+    }
+    let mut report = Report::default();
+    if options.on(Store::Sqlite) {
+        report.lines.extend(on_sqlite(options).await?);
+    }
+    if options.on(Store::Postgres) {
+        match database::server() {
+            Some(server) => {
+                report.notes.push(database::describe(&server).await?);
+                report.lines.extend(postgres::run(options, &server).await?);
+            }
+            None => report
+                .notes
+                .push(format!("nothing was measured on PostgreSQL: {} names no server", database::URL)),
+        }
+    }
+    report.lines.sort_by_key(|line| (line.store, number(line.number)));
+    Ok(report)
+}
+
+async fn on_sqlite(options: &Options) -> Outcome<Vec<Line>> {
     let mut lines = Vec::new();
     if [3, 4, 5].iter().any(|number| options.wants(*number)) {
         lines.extend(commands::measure(options).await?);
@@ -28,10 +67,27 @@ pub(crate) async fn run(options: &Options) -> Outcome<Vec<Line>> {
         lines.extend(length::measure(options).await?);
     }
     if options.wants(12) {
-        lines.extend(visible::measure(options).await?);
+        lines.extend(visible::on_sqlite(options).await?);
     }
-    lines.sort_by_key(|line| number(line.number));
     Ok(lines)
+}
+
+/// Builds a group from the start of the log. Answers the events in a second.
+async fn build(running: &Running, name: &str, events: usize) -> Outcome<f64> {
+    running.projector().reset(name).await?;
+    let started = Instant::now();
+    let drained = running.projector().drain(name).await?;
+    let rate = events as f64 / started.elapsed().as_secs_f64();
+    if drained.through.0 != events as u64 {
+        return Err(format!("the build of `{name}` ended at {} of {events}", drained.through).into());
+    }
+    Ok(rate)
+}
+
+async fn catch_up(running: &Running, name: &str, events: usize) -> Outcome<f64> {
+    let started = Instant::now();
+    running.projector().drain(name).await?;
+    Ok(events as f64 / started.elapsed().as_secs_f64())
 }
 
 /// Tells whoever waits what is being done.

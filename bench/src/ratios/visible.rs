@@ -30,20 +30,30 @@ struct Seen {
 }
 
 /// Measures the highest rate while the model follows, then paces the callers at half of it.
-pub(crate) async fn measure(options: &Options) -> Outcome<Vec<Line>> {
+pub(super) async fn on_sqlite(options: &Options) -> Outcome<Vec<Line>> {
     let place = Place::new(&options.directory, "visible")?;
-    let running = Arc::new(open(&place, true).await?);
+    let running = open(&place, true).await?;
+    measure(options, running, || fdatasync_per_second(place.path())).await
+}
+
+/// The same on a store that is open and follows.
+pub(super) async fn measure(
+    options: &Options,
+    running: Running,
+    probe: impl Fn() -> Outcome<f64>,
+) -> Outcome<Vec<Line>> {
+    let running = Arc::new(running);
     let caller = Caller::of(&running);
     caller.open_accounts(256).await?;
     let mut tail = Line::new("12", "p99 answer to visible row / p99 command", "us", Target::AtMost(3.0));
     let mut middle = Line::new("12 (p50)", "the same at the median", "us", Target::None);
     for number in 0..options.runs {
         say(format!("12: visible rows, run {} of {}", number + 1, options.runs));
-        let before = fdatasync_per_second(place.path())?;
+        let before = probe()?;
         let highest = caller.rate(CALLERS, options.slice, 500 + number as u64).await?;
         running.projector().drain("account_summary").await?;
         let mut seen = paced(&running, highest / 2.0, options.slice * 2, number as u64).await?;
-        let after = fdatasync_per_second(place.path())?;
+        let after = probe()?;
         say(format!("12: {highest:.0} commands/s at most, {} rows followed", seen.visible.len()));
         for (line, share) in [(&mut tail, 0.99), (&mut middle, 0.5)] {
             let (visible, answer) =

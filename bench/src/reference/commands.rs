@@ -27,8 +27,8 @@ pub(crate) struct Reference {
 
 /// What decides: kept in memory for every account.
 #[derive(Clone, Copy, Default)]
-struct State {
-    version: i64,
+pub(crate) struct State {
+    pub(crate) version: i64,
     open: bool,
     balance: i64,
 }
@@ -125,7 +125,7 @@ impl Reference {
     }
 }
 
-fn decide(state: State, event: &AccountEvent) -> Outcome<State> {
+pub(crate) fn decide(state: State, event: &AccountEvent) -> Outcome<State> {
     let open = matches!(event, AccountEvent::Opened(_));
     if open == state.open {
         return Err("the account is not in the state to do that".into());

@@ -10,4 +10,5 @@ pub(crate) mod events;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod log;
+pub(crate) mod postgres;
 pub(crate) mod rebuild;

@@ -312,6 +312,20 @@ async fn other_processes_are_followed_without_any_notification() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_another_process_has_moved_is_decided_as_it_stands() {
+    let place = Place::new().await;
+    let (one, two) = (place.open().await, place.open().await);
+    for number in 0..3 {
+        deposit(&one, &format!("one{number}"), "a", 2 * number).await.unwrap();
+        deposit(&two, &format!("two{number}"), "a", 2 * number + 1).await.unwrap();
+        // The first process left the stream at this version, and the second has moved it since.
+        let stale = deposit(&one, &format!("stale{number}"), "a", 2 * number + 1).await;
+        assert!(matches!(stale, Err(CommitError::Conflict(_))), "{stale:?}");
+    }
+    assert_eq!(positions(&one, Position::START).await, [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn processes_that_start_together_make_one_log() {
     let place = Place::new().await;
     let openings: Vec<_> = (0..4)

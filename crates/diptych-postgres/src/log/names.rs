@@ -1,7 +1,7 @@
 //! Names behind the log's integers, as readers see them, and facts put together from rows. Names never
 //! change, so that what was read once holds for as long as the process lives.
 
-use super::read::EventRow;
+use super::read::{EventRow, EventRows};
 use crate::fault::{OrFault, damaged};
 use crate::shared::Schema;
 use diptych_core::{
@@ -10,6 +10,7 @@ use diptych_core::{
 use diptych_query::Categories;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -53,9 +54,11 @@ impl Names {
         &self,
         client: &Client,
         schema: &Schema,
-        rows: Vec<EventRow>,
+        rows: EventRows,
         categories: &Categories,
     ) -> Result<Vec<Arc<RawFact>>, Fault> {
+        let EventRows { rows, pieces } = rows;
+        let pieces: Vec<Arc<String>> = pieces.into_iter().map(Arc::new).collect();
         let mut types: Map<i32, KnownType> = Map::default();
         self.learn_types(client, schema, &rows, &mut types).await?;
         let type_of = |row: &EventRow| {
@@ -73,7 +76,7 @@ impl Names {
             let event = type_of(&row)?.name.clone();
             let stream = streams.get(&row.stream);
             let stream = stream.ok_or_else(|| damaged("an event belongs to no stream"))?;
-            facts.push(Arc::new(fact(row, event, Arc::clone(stream))?));
+            facts.push(Arc::new(fact(row, &pieces, event, Arc::clone(stream))?));
         }
         Ok(facts)
     }
@@ -174,8 +177,16 @@ impl Names {
     }
 }
 
-fn fact(row: EventRow, event: EventName, stream: Arc<StreamRef>) -> Result<RawFact, Fault> {
-    let text = |text: Option<String>| text.ok_or_else(|| damaged("a wanted event was read without its text"));
+fn fact(
+    row: EventRow,
+    pieces: &[Arc<String>],
+    event: EventName,
+    stream: Arc<StreamRef>,
+) -> Result<RawFact, Fault> {
+    let text = |range: Option<Range<usize>>| {
+        let part = range.zip(pieces.get(row.piece)).map(|(range, piece)| SharedText::part(piece, range));
+        part.ok_or_else(|| damaged("a wanted event was read without its text"))
+    };
     Ok(RawFact {
         position: row.position,
         stream,
@@ -183,8 +194,8 @@ fn fact(row: EventRow, event: EventName, stream: Arc<StreamRef>) -> Result<RawFa
         event,
         recorded_at: row.recorded_at,
         occurred_at: row.occurred_at,
-        metadata: SharedText::from(text(row.metadata)?),
-        payload: SharedText::from(text(row.payload)?),
+        metadata: text(row.metadata)?,
+        payload: text(row.payload)?,
     })
 }
 

@@ -11,6 +11,7 @@ use diptych_core::{
     Token, Version,
 };
 use diptych_query::{Block, Categories, Mark, Statistics};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -65,6 +66,16 @@ const LOG_TABLES: &[&str] = &[
     "tenant",
 ];
 
+/// From how many bytes on the texts of further rows go into another piece of memory.
+const PIECE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Rows of the log before their names are known, with their texts in few pieces of memory.
+#[derive(Default)]
+pub(super) struct EventRows {
+    pub(super) rows: Vec<EventRow>,
+    pub(super) pieces: Vec<String>,
+}
+
 /// A row of the log before its names are known.
 pub(super) struct EventRow {
     pub(super) position: Position,
@@ -73,8 +84,10 @@ pub(super) struct EventRow {
     pub(super) version: u64,
     pub(super) recorded_at: Timestamp,
     pub(super) occurred_at: Timestamp,
-    pub(super) metadata: Option<String>,
-    pub(super) payload: Option<String>,
+    /// The piece of memory that holds its texts, and where they are in it.
+    pub(super) piece: usize,
+    pub(super) metadata: Option<Range<usize>>,
+    pub(super) payload: Option<Range<usize>>,
 }
 
 /// Reads what is wanted of the range after a position.
@@ -85,15 +98,24 @@ pub(crate) async fn read(
     categories: &Categories,
     positions_max: usize,
 ) -> Result<Block, Fault> {
-    let head = head(client, shared).await?;
+    let bound = Position(after.0.saturating_add(positions_max as u64).min(i64::MAX.cast_unsigned()));
+    let unwanted = shared.names.unwanted(categories);
+    // INVARIANT: both go over the same connection in this order, so that the range is read in a later
+    // snapshot than the head and has everything up to there.
+    let (head, rows) = tokio::join!(
+        biased;
+        head(client, shared),
+        select_range(client, shared, after, bound, &unwanted),
+    );
+    let head = head?;
     if after > head.position() {
         let message =
             format!("position {after} lies beyond the head of the log, which is {}", head.position());
         return Err(Fault::permanent(Code::LogDiffers, message));
     }
-    let end = Position(after.0.saturating_add(positions_max as u64).min(head.position().0));
-    // INVARIANT: the range is read in a later snapshot than the head, so that it has everything up to there.
-    let facts = range(client, shared, after, end, categories).await?;
+    let end = bound.min(head.position());
+    let rows = complete(&rows?, after, end, &unwanted)?;
+    let facts = shared.names.facts(client, &shared.schema, rows, categories).await?;
     let through = match facts.last() {
         _ if end == head.position() => head,
         Some(last) if last.position == end => mark_of(shared.identity, last),
@@ -114,29 +136,47 @@ pub(crate) async fn range(
         return Ok(Vec::new());
     }
     let unwanted = shared.names.unwanted(categories);
+    let read = select_range(client, shared, after, end, &unwanted).await?;
+    let rows = complete(&read, after, end, &unwanted)?;
+    shared.names.facts(client, &shared.schema, rows, categories).await
+}
+
+async fn select_range(
+    client: &Client,
+    shared: &Shared,
+    after: Position,
+    end: Position,
+    unwanted: &Vec<i32>,
+) -> Result<Vec<Row>, Fault> {
     let asked: [Parameter<'_>; 3] = [
         (&after.0.cast_signed(), Type::INT8),
         (&end.0.cast_signed(), Type::INT8),
-        (&unwanted, Type::INT4_ARRAY),
+        (unwanted, Type::INT4_ARRAY),
     ];
-    let read = client.query_typed(&shared.sql(SELECT_RANGE), &asked).await.or_fault()?;
+    client.query_typed(&shared.sql(SELECT_RANGE), &asked).await.or_fault()
+}
+
+/// The wanted rows of a range, which must be complete; rows beyond it are left out.
+fn complete(read: &[Row], after: Position, end: Position, unwanted: &[i32]) -> Result<EventRows, Fault> {
     let mut expected = after;
-    let mut rows = Vec::with_capacity(read.len());
-    for row in &read {
+    let mut rows = EventRows::default();
+    for row in read {
+        if expected == end {
+            break;
+        }
         expected = expected.next();
-        let row = event_row(row)?;
-        if row.position != expected {
+        if Position(unsigned(row, 0)?) != expected {
             return Err(damaged(format!("the log has a gap at position {expected}")));
         }
-        if !unwanted.contains(&row.kind) {
-            rows.push(row);
+        if !unwanted.contains(&row.try_get(1).or_fault()?) {
+            rows.add(row)?;
         }
     }
     // INVARIANT: a completed range has every position; what readers are given is all there is.
-    if expected != end {
+    if expected < end {
         return Err(damaged(format!("the log has a gap at position {}", expected.next())));
     }
-    shared.names.facts(client, &shared.schema, rows, categories).await
+    Ok(rows)
 }
 
 /// The events of one stream after a version.
@@ -157,7 +197,8 @@ pub(crate) async fn load(
         (&limit, Type::INT8),
     ];
     let read = client.query_typed(&shared.sql(SELECT_STREAM_EVENTS), &asked).await.or_fault()?;
-    let rows = read.iter().map(event_row).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = EventRows::default();
+    read.iter().try_for_each(|row| rows.add(row))?;
     let facts = shared.names.facts(client, &shared.schema, rows, &Categories::All).await?;
     contiguous(after, &facts)?;
     Ok(facts)
@@ -234,19 +275,36 @@ async fn existing_mark(client: &Client, shared: &Shared, position: Position) -> 
     mark.ok_or_else(|| damaged(format!("the log has no entry at position {position}")))
 }
 
-fn event_row(row: &Row) -> Result<EventRow, Fault> {
-    let Stamp(recorded_at) = row.try_get(4).or_fault()?;
-    let occurred_at: Option<Stamp> = row.try_get(5).or_fault()?;
-    Ok(EventRow {
-        position: Position(unsigned(row, 0)?),
-        kind: row.try_get(1).or_fault()?,
-        stream: row.try_get(2).or_fault()?,
-        version: unsigned(row, 3)?,
-        recorded_at,
-        occurred_at: occurred_at.map_or(recorded_at, |stamp| stamp.0),
-        metadata: row.try_get(6).or_fault()?,
-        payload: row.try_get(7).or_fault()?,
-    })
+impl EventRows {
+    fn add(&mut self, row: &Row) -> Result<(), Fault> {
+        let Stamp(recorded_at) = row.try_get(4).or_fault()?;
+        let occurred_at: Option<Stamp> = row.try_get(5).or_fault()?;
+        let (metadata, payload) = (row.try_get(6).or_fault()?, row.try_get(7).or_fault()?);
+        if self.pieces.last().is_none_or(|piece| piece.len() >= PIECE_BYTES_MAX) {
+            self.pieces.push(String::new());
+        }
+        let event = EventRow {
+            position: Position(unsigned(row, 0)?),
+            kind: row.try_get(1).or_fault()?,
+            stream: row.try_get(2).or_fault()?,
+            version: unsigned(row, 3)?,
+            recorded_at,
+            occurred_at: occurred_at.map_or(recorded_at, |stamp| stamp.0),
+            piece: self.pieces.len() - 1,
+            metadata: self.keep(metadata),
+            payload: self.keep(payload),
+        };
+        self.rows.push(event);
+        Ok(())
+    }
+
+    /// Puts a text into the last piece.
+    fn keep(&mut self, text: Option<&str>) -> Option<Range<usize>> {
+        let (text, piece) = (text?, self.pieces.last_mut()?);
+        let from = piece.len();
+        piece.push_str(text);
+        Some(from..piece.len())
+    }
 }
 
 fn mark(identity: LogIdentity, position: Position, fingerprint: Fingerprint, recorded_at: Timestamp) -> Mark {

@@ -3,6 +3,7 @@
 use super::command::Prepared;
 use super::decide::{Decided, Decision, Found, Standing, decide};
 use super::intern::Interned;
+use super::known::Known;
 use super::write::{find, write};
 use super::{Appending, State, Writer};
 use crate::fault::{damaged, is_a_race, is_about_the_row, is_lost, storage, unsigned};
@@ -12,6 +13,9 @@ use crate::shared::Shared;
 use crate::time::Stamp;
 use diptych_core::{Code, Fault, Timestamp};
 use diptych_query::Mark;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Instant;
 use tokio_postgres::{Client, Error, Row};
 
@@ -44,25 +48,27 @@ impl Writer {
     ) -> Result<Vec<Decision>, GroupFailure> {
         let Appending { connection, statements } = appending;
         let client: &Client = connection;
-        let Self { shared, state, inline, begin, .. } = self;
-        let State { interned, over_budget } = state;
-        let (standing, found) = lock_and_find(appending, shared, begin, interned, commands).await?;
+        let Self { shared, state, inline, settings, .. } = self;
+        let State { interned, known, over_budget } = state;
+        let (standing, found) =
+            lock_and_find(appending, shared, &settings.begin, interned, known, commands).await?;
         let now = shared.clock.now().max(standing.latest);
         for group in inline.iter_mut() {
             group.prepare(client, shared, standing.head, now).await?;
         }
         let decided = decide(shared.identity, interned, standing, found, now, commands)?;
         let head = decided.standing.head;
-        write(client, statements, &decided, now).await?;
+        let writing = write(client, statements, &decided, now);
         if head != standing.head && inline.iter().any(InlineGroup::is_live) {
+            writing.await?;
             let started = Instant::now();
             fold(client, shared, inline, standing.head, &decided, now).await?;
             over_budget.note(started.elapsed(), shared.limits.inline_budget, now);
+            client.batch_execute(COMMIT).await.map_err(GroupFailure::committing)?;
+        } else {
+            write_and_commit(client, writing).await?;
         }
-        // INVARIANT: it is sent only when every other statement has succeeded. It does not travel with them,
-        // although that would save a journey: one that could not even be sent would be missing from what is
-        // committed.
-        client.batch_execute(COMMIT).await.map_err(GroupFailure::committing)?;
+        known.note(head.token, &decided.events);
         let decisions = decided.decisions;
         if head != standing.head {
             self.shared.appended.send_replace(head.position());
@@ -80,12 +86,36 @@ impl Writer {
     }
 }
 
+/// Runs the last statement of a transaction and commits, in one journey.
+///
+/// INVARIANT: the commit is sent only when the statement is on its way: one that could not even be sent would
+/// be missing from what is committed. One that PostgreSQL refuses takes the transaction with it, and the
+/// commit with the transaction.
+async fn write_and_commit(
+    client: &Client,
+    writing: impl Future<Output = Result<(), Error>>,
+) -> Result<(), GroupFailure> {
+    let mut writing = pin!(writing);
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await {
+        done?;
+        return client.batch_execute(COMMIT).await.map_err(GroupFailure::committing);
+    }
+    let (written, committed) = tokio::join!(biased; writing, client.batch_execute(COMMIT));
+    match written {
+        // Answers come in their order: what PostgreSQL refuses or breaks off here, it has not committed.
+        Err(refused) if refused.code().is_some() => Err(refused.into()),
+        // The commit may have been taken although the answer to the statement was lost.
+        written => written.and(committed).map_err(GroupFailure::committing),
+    }
+}
+
 /// Opens the transaction, locks the head, and asks for what the decisions need.
 async fn lock_and_find(
     appending: &Appending,
     shared: &Shared,
     begin: &str,
     interned: &mut Interned,
+    known: &mut Known,
     commands: &[Prepared],
 ) -> Result<(Standing, Found), GroupFailure> {
     let Appending { connection, statements } = appending;
@@ -95,17 +125,24 @@ async fn lock_and_find(
             biased;
             client.batch_execute(begin),
             statements.lock_head.query(client, &[]),
-            find(client, statements, interned, commands),
+            find(client, statements, interned, known, commands),
         );
         begun?;
-        return Ok((standing(shared, &locked?)?, found?));
+        let standing = standing(shared, &locked?)?;
+        let found = found?;
+        if known.holds(standing.head.token) {
+            return Ok((standing, found));
+        }
+        // Somebody else has appended: what was known of streams may be old, so all are asked for.
+        return Ok((standing, find(client, statements, interned, known, commands).await?));
     }
     let (begun, locked) =
         tokio::join!(biased; client.batch_execute(begin), statements.lock_head.query(client, &[]));
     begun?;
     let standing = standing(shared, &locked?)?;
     interned.learn(client, &shared.schema, commands).await?;
-    Ok((standing, find(client, statements, interned, commands).await?))
+    known.holds(standing.head.token);
+    Ok((standing, find(client, statements, interned, known, commands).await?))
 }
 
 /// Where the log stands. One that has begun a new life since this process started is not this process's any

@@ -5,6 +5,7 @@ mod command;
 mod decide;
 mod group;
 mod intern;
+mod known;
 mod queue;
 mod statements;
 mod write;
@@ -20,6 +21,7 @@ use diptych_command::{Commit, CommitError, Committed};
 use diptych_core::{Code, Fault};
 use group::{GroupFailure, Remedy};
 use intern::Interned;
+use known::Known;
 use queue::{Answer, Batch, Queue};
 use statements::Statements;
 use std::future::poll_fn;
@@ -49,7 +51,14 @@ struct Writer {
     shared: Arc<Shared>,
     state: State,
     inline: Vec<InlineGroup>,
-    /// The statements that open a transaction, with its limits.
+    /// What a new connection is told, and what opens each transaction.
+    settings: Settings,
+}
+
+/// How PostgreSQL is told the limits of an append: once for each connection, or with each transaction where a
+/// pooler may give it another connection.
+struct Settings {
+    connected: Option<String>,
     begin: String,
 }
 
@@ -63,6 +72,7 @@ struct Appending {
 #[derive(Default)]
 struct State {
     interned: Interned,
+    known: Known,
     over_budget: budget::OverBudget,
 }
 
@@ -76,9 +86,9 @@ impl WriterHandle {
     ) -> Result<Self, Fault> {
         let queue = Arc::new(Queue::default());
         let commands_max = shared.limits.queue_commands_max;
-        let begin = format!("BEGIN; {}", shared.limits.settings());
+        let settings = Settings::of(&shared, reach);
         let (state, folds_inline) = (State::default(), !inline.is_empty());
-        let mut writer = Writer { connector, reach, appending: None, shared, state, inline, begin };
+        let mut writer = Writer { connector, reach, appending: None, shared, state, inline, settings };
         writer.refresh().await?;
         let taking = Arc::clone(&queue);
         let task = tokio::spawn(async move { writer.serve(&taking).await });
@@ -202,6 +212,7 @@ impl Writer {
         }
         // What was believed of the log may be wrong, and names made in the transaction are gone with it.
         self.state.interned = Interned::default();
+        self.state.known = Known::default();
         // Where even this fails, letting the connection go takes the transaction back.
         let connection = &appending.connection;
         if !connection.is_closed() && connection.batch_execute("ROLLBACK").await.is_ok() {
@@ -212,6 +223,9 @@ impl Writer {
 
     async fn connect(&self) -> Result<Appending, GroupFailure> {
         let connection = self.connector.open().await?;
+        if let Some(settings) = &self.settings.connected {
+            connection.batch_execute(settings).await?;
+        }
         let statements = Statements::of(&connection, &self.shared.schema, self.reach).await?;
         Ok(Appending { connection, statements })
     }
@@ -258,6 +272,26 @@ impl GroupFailure {
             Some(source) => shared.because(source.to_string()),
             None => shared,
         })
+    }
+}
+
+/// Plans are made once and go by indexes, whatever the planner believes of tables without statistics.
+/// Where there is no index, as on the one row of the head, the price of a plan that had to do without would
+/// call the compiler.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
+
+impl Settings {
+    /// The limits: a process that freezes in the middle is ended by PostgreSQL, so that it cannot hold the
+    /// head.
+    fn of(shared: &Shared, reach: Reach) -> Self {
+        let limits = shared.limits.settings();
+        match reach {
+            Reach::Direct => {
+                let connected = format!("{PLANS}; {}", limits.replace("SET LOCAL", "SET"));
+                Self { connected: Some(connected), begin: "BEGIN".to_owned() }
+            }
+            Reach::Pooled => Self { connected: None, begin: format!("BEGIN; {limits}") },
+        }
     }
 }
 

@@ -16,6 +16,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often the writer lets others run, while callers of its last group may come back.
 const YIELDS_MAX: usize = 32;
 
+/// For how many commands at most they are waited for. Beyond it, one sync less is little beside the commands'
+/// own work, and it is better that callers work while PostgreSQL does.
+const EXPECTED_MAX: usize = 64;
+
 /// What became of one command.
 pub(super) type Answer = Result<Committed, CommitError>;
 
@@ -107,7 +111,7 @@ impl Queue {
             self.arrived.notified().await;
         }
         for _ in 0..YIELDS_MAX {
-            if self.lock().commands.len() >= expected.min(commands_max) {
+            if self.lock().commands.len() >= expected.min(commands_max).min(EXPECTED_MAX) {
                 break;
             }
             tokio::task::yield_now().await;

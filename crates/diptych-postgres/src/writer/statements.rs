@@ -10,39 +10,53 @@ use tokio_postgres::{Client, Error, Row, Statement};
 /// under the lock, so that they see everything that was committed before.
 const LOCK_HEAD: &str = "SELECT position, fingerprint, entry_recorded_at, latest_at, stream, command, epoch \
     FROM diptych.head FOR UPDATE";
-const SELECT_STREAMS: &str = "SELECT wanted.number, stream.id, \
-        (SELECT max(event.version) FROM diptych.event WHERE event.stream = stream.id) \
-    FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (tenant, category, key, number) \
-    JOIN diptych.stream ON stream.key = wanted.key AND stream.category = wanted.category \
-        AND stream.tenant = wanted.tenant";
-const SELECT_KEYS: &str = "SELECT wanted.number, command_key.hash \
-    FROM unnest($1, $2) WITH ORDINALITY AS wanted (tenant, id, number) \
-    JOIN diptych.command_key ON command_key.tenant = wanted.tenant AND command_key.command_id = wanted.id";
-const INSERT_STREAMS: &str =
-    "INSERT INTO diptych.stream (id, tenant, category, key) SELECT * FROM unnest($1, $2, $3, $4)";
-const INSERT_EVENTS: &str = "INSERT INTO diptych.event \
-    (position, stream, version, recorded_at, occurred_at, type, metadata, payload) \
-    SELECT position, stream, version, $8, occurred_at, type, metadata, payload \
-    FROM unnest($1, $2, $3, $4, $5, $6, $7) \
-        AS new (position, stream, version, occurred_at, type, metadata, payload)";
-const INSERT_COMMANDS: &str = "INSERT INTO diptych.command \
-    (id, stream, version, position, recorded_at, occurred_at, events, name, actor, policy, outcome, \
-    command_id, correlation, causation, rejection, data, hash) \
-    SELECT id, stream, version, position, $17, occurred_at, events, name, actor, policy, outcome, \
-    command_id, correlation, causation, rejection, data, hash \
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-        AS new (id, stream, version, position, occurred_at, events, name, actor, policy, outcome, \
-        command_id, correlation, causation, rejection, data, hash)";
-const INSERT_KEYS: &str = "INSERT INTO diptych.command_key (command, tenant, command_id, hash) \
-    SELECT * FROM unnest($1, $2, $3, $4)";
-const UPDATE_HEAD: &str = "UPDATE diptych.head SET position = $1, fingerprint = $2, entry_recorded_at = $3, \
-    latest_at = $4, stream = $5, command = $6";
+/// What is looked up one by one is never joined with a whole table, whatever the planner believes of it.
+const SELECT_STREAMS: &str = "SELECT wanted.number, found.id, found.version \
+    FROM unnest($1, $2, $3) WITH ORDINALITY AS wanted (tenant, category, key, number), \
+    LATERAL (SELECT stream.id, \
+            (SELECT max(event.version) FROM diptych.event WHERE event.stream = stream.id) AS version \
+        FROM diptych.stream WHERE stream.key = wanted.key AND stream.category = wanted.category \
+        AND stream.tenant = wanted.tenant LIMIT 1) AS found";
+const SELECT_KEYS: &str = "SELECT wanted.number, found.hash \
+    FROM unnest($1, $2) WITH ORDINALITY AS wanted (tenant, id, number), \
+    LATERAL (SELECT command_key.hash FROM diptych.command_key WHERE command_key.tenant = wanted.tenant \
+        AND command_key.command_id = wanted.id LIMIT 1) AS found";
+/// Everything that a group leaves, as one statement: streams, events, audit, keys and the head.
+const WRITE: &str = "WITH new_stream AS ( \
+        INSERT INTO diptych.stream (id, tenant, category, key) SELECT * FROM unnest($2, $3, $4, $5) \
+    ), new_event AS ( \
+        INSERT INTO diptych.event \
+        (position, stream, version, recorded_at, occurred_at, type, metadata, payload) \
+        SELECT position, stream, version, $1, occurred_at, type, metadata, payload \
+        FROM unnest($6, $7, $8, $9, $10, $11, $12) \
+            AS new (position, stream, version, occurred_at, type, metadata, payload) \
+    ), new_command AS ( \
+        INSERT INTO diptych.command \
+        (id, stream, version, position, recorded_at, occurred_at, events, name, actor, policy, outcome, \
+        command_id, correlation, causation, rejection, data, hash) \
+        SELECT id, stream, version, position, $1, occurred_at, events, name, actor, policy, outcome, \
+        command_id, correlation, causation, rejection, data, hash \
+        FROM unnest($13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) \
+            AS new (id, stream, version, position, occurred_at, events, name, actor, policy, outcome, \
+            command_id, correlation, causation, rejection, data, hash) \
+    ), new_key AS ( \
+        INSERT INTO diptych.command_key (command, tenant, command_id, hash) \
+        SELECT * FROM unnest($29, $30, $31, $32) \
+    ) \
+    UPDATE diptych.head SET position = $33, fingerprint = $34, entry_recorded_at = $35, latest_at = $36, \
+        stream = $37, command = $38";
 
 /// The types of their parameters.
 static STREAMS_ASKED: [Type; 3] = [Type::INT4_ARRAY, Type::INT4_ARRAY, Type::TEXT_ARRAY];
 static KEYS_ASKED: [Type; 2] = [Type::INT4_ARRAY, Type::TEXT_ARRAY];
-static STREAM: [Type; 4] = [Type::INT8_ARRAY, Type::INT4_ARRAY, Type::INT4_ARRAY, Type::TEXT_ARRAY];
-static EVENT: [Type; 8] = [
+static WRITTEN: [Type; 38] = [
+    Type::TIMESTAMPTZ,
+    // Streams.
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    // Events.
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
@@ -50,9 +64,7 @@ static EVENT: [Type; 8] = [
     Type::INT4_ARRAY,
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
-    Type::TIMESTAMPTZ,
-];
-static COMMAND: [Type; 17] = [
+    // Audit.
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
@@ -69,11 +81,19 @@ static COMMAND: [Type; 17] = [
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
     Type::BYTEA_ARRAY,
+    // Keys.
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::BYTEA_ARRAY,
+    // The head.
+    Type::INT8,
+    Type::INT8,
     Type::TIMESTAMPTZ,
+    Type::TIMESTAMPTZ,
+    Type::INT8,
+    Type::INT8,
 ];
-static KEY: [Type; 4] = [Type::INT8_ARRAY, Type::INT4_ARRAY, Type::TEXT_ARRAY, Type::BYTEA_ARRAY];
-static HEAD: [Type; 6] =
-    [Type::INT8, Type::INT8, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ, Type::INT8, Type::INT8];
 
 /// The statements of one connection. All are prepared before the first is run: one that had to be prepared in
 /// the middle of an append would be overtaken by those that travel with it.
@@ -81,11 +101,7 @@ pub(super) struct Statements {
     pub(super) lock_head: Held,
     pub(super) select_streams: Held,
     pub(super) select_keys: Held,
-    pub(super) insert_streams: Held,
-    pub(super) insert_events: Held,
-    pub(super) insert_commands: Held,
-    pub(super) insert_keys: Held,
-    pub(super) update_head: Held,
+    pub(super) write: Held,
 }
 
 /// A parameter. Its type stands with the statement.
@@ -106,11 +122,7 @@ impl Statements {
             lock_head: held(LOCK_HEAD, &[]).await?,
             select_streams: held(SELECT_STREAMS, &STREAMS_ASKED).await?,
             select_keys: held(SELECT_KEYS, &KEYS_ASKED).await?,
-            insert_streams: held(INSERT_STREAMS, &STREAM).await?,
-            insert_events: held(INSERT_EVENTS, &EVENT).await?,
-            insert_commands: held(INSERT_COMMANDS, &COMMAND).await?,
-            insert_keys: held(INSERT_KEYS, &KEY).await?,
-            update_head: held(UPDATE_HEAD, &HEAD).await?,
+            write: held(WRITE, &WRITTEN).await?,
         })
     }
 }

@@ -5,6 +5,7 @@ use super::command::Prepared;
 use super::decide::{Decided, Found, NewCommand, Standing, StreamRow};
 use super::group::GroupFailure;
 use super::intern::Interned;
+use super::known::Known;
 use super::statements::{Statements, Value};
 use crate::fault::damaged;
 use crate::time::Stamp;
@@ -12,23 +13,32 @@ use diptych_core::{StreamRef, Timestamp, Version};
 use std::collections::HashMap;
 use tokio_postgres::{Client, Error};
 
-/// Asks for the streams of a group with their versions, and for the keys it would claim.
+/// Asks for the streams of a group with their versions, where they are not known, and for the keys it would
+/// claim.
 pub(super) async fn find(
     client: &Client,
     statements: &Statements,
     interned: &Interned,
+    known: &Known,
     commands: &[Prepared],
 ) -> Result<Found, GroupFailure> {
-    let mut places: HashMap<&StreamRef, usize> = HashMap::new();
+    let mut places: HashMap<&StreamRef, usize, foldhash::fast::RandomState> = HashMap::default();
+    // Those that are asked for, by their places among all.
+    let (mut rows, mut asked) = (Vec::new(), Vec::new());
     let (mut tenants, mut categories, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     let (mut stream_of, mut key_tenants, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for command in commands {
         let names = interned.of(command).ok_or_else(|| damaged("a name was not kept"))?;
         let place = *places.entry(&command.stream).or_insert_with(|| {
-            tenants.push(names.tenant);
-            categories.push(names.category);
-            keys.push(command.stream.stream.key.as_str());
-            keys.len() - 1
+            let row = known.get(&command.stream);
+            if row.is_none() {
+                asked.push(rows.len());
+                tenants.push(names.tenant);
+                categories.push(names.category);
+                keys.push(command.stream.stream.key.as_str());
+            }
+            rows.push(row.unwrap_or_default());
+            rows.len() - 1
         });
         stream_of.push(place);
         key_tenants.push(names.tenant);
@@ -38,18 +48,19 @@ pub(super) async fn find(
     let claims: [Value<'_>; 2] = [&key_tenants, &ids];
     let (stream_rows, key_rows) = tokio::join!(
         biased;
-        statements.select_streams.query(client, &streams),
+        async {
+            match asked.is_empty() {
+                true => Ok(Vec::new()),
+                false => statements.select_streams.query(client, &streams).await,
+            }
+        },
         statements.select_keys.query(client, &claims),
     );
-    let mut found = Found {
-        streams: vec![StreamRow::default(); keys.len()],
-        stream_of,
-        claimed: vec![None; commands.len()],
-    };
+    let mut found = Found { streams: rows, stream_of, claimed: vec![None; commands.len()] };
     for row in stream_rows? {
         let version: Option<i64> = row.try_get(2)?;
         let version = Version(version.unwrap_or(0).cast_unsigned());
-        let stream = found.streams.get_mut(place(row.try_get(0)?));
+        let stream = asked.get(place(row.try_get(0)?)).and_then(|place| found.streams.get_mut(*place));
         *stream.ok_or_else(|| damaged("a stream was not asked for"))? =
             StreamRow { id: Some(row.try_get(1)?), version };
     }
@@ -67,139 +78,170 @@ fn place(number: i64) -> usize {
     usize::try_from(number - 1).unwrap_or(usize::MAX)
 }
 
-/// Writes everything that a group leaves, in one go.
+/// Writes everything that a group leaves by one statement. It is on its way, or has failed, once this has
+/// been polled.
 pub(super) async fn write(
     client: &Client,
     statements: &Statements,
     decided: &Decided<'_>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let (streams, events, commands, keys, head) = tokio::join!(
-        biased;
-        streams(client, statements, decided),
-        events(client, statements, decided, now),
-        commands(client, statements, &decided.commands, now),
-        keys(client, statements, &decided.commands),
-        head(client, statements, decided),
-    );
-    // The first error is the cause; those after it say only that the transaction has failed.
-    streams.and(events).and(commands).and(keys).and(head)
-}
-
-async fn streams(client: &Client, statements: &Statements, decided: &Decided<'_>) -> Result<(), Error> {
-    if decided.streams.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<i64> = decided.streams.iter().map(|new| new.id).collect();
-    let tenants: Vec<i32> = decided.streams.iter().map(|new| new.names.tenant).collect();
-    let categories: Vec<i32> = decided.streams.iter().map(|new| new.names.category).collect();
-    let keys: Vec<&str> = decided.streams.iter().map(|new| new.stream.stream.key.as_str()).collect();
-    let row: [Value<'_>; 4] = [&ids, &tenants, &categories, &keys];
-    statements.insert_streams.execute(client, &row).await
-}
-
-async fn events(
-    client: &Client,
-    statements: &Statements,
-    decided: &Decided<'_>,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let new = &decided.events;
-    if new.is_empty() {
-        return Ok(());
-    }
-    let positions: Vec<i64> = new.iter().map(|new| new.fact.position.0.cast_signed()).collect();
-    let streams: Vec<i64> = new.iter().map(|new| new.stream).collect();
-    let versions: Vec<i64> = new.iter().map(|new| new.fact.version.0.cast_signed()).collect();
-    let occurred: Vec<Option<Stamp>> = new.iter().map(|new| other(new.fact.occurred_at, now)).collect();
-    let types: Vec<i32> = new.iter().map(|new| new.kind).collect();
-    let metadata: Vec<&str> = new.iter().map(|new| &*new.fact.metadata).collect();
-    let payloads: Vec<&str> = new.iter().map(|new| &*new.fact.payload).collect();
-    let row: [Value<'_>; 8] =
-        [&positions, &streams, &versions, &occurred, &types, &metadata, &payloads, &Stamp(now)];
-    statements.insert_events.execute(client, &row).await
-}
-
-async fn commands(
-    client: &Client,
-    statements: &Statements,
-    new: &[NewCommand<'_>],
-    now: Timestamp,
-) -> Result<(), Error> {
-    if new.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<i64> = new.iter().map(|new| new.id).collect();
-    let streams: Vec<i64> = new.iter().map(|new| new.stream).collect();
-    let versions: Vec<i64> = new.iter().map(|new| new.version.0.cast_signed()).collect();
-    let positions: Vec<i64> = new.iter().map(|new| new.position.0.cast_signed()).collect();
-    let header = |new: &NewCommand<'_>| new.prepared.header.occurred_at;
-    let occurred: Vec<Option<Stamp>> = new.iter().map(|new| other(header(new), now)).collect();
-    let events: Vec<i32> = new.iter().map(|new| i32::try_from(new.events).unwrap_or(i32::MAX)).collect();
-    let names: Vec<i32> = new.iter().map(|new| new.names.name).collect();
-    let actors: Vec<i32> = new.iter().map(|new| new.names.actor).collect();
-    let policies: Vec<Option<i32>> = new.iter().map(|new| new.names.policy).collect();
-    let outcomes: Vec<i16> = new.iter().map(|new| new.outcome).collect();
-    let headers: Vec<_> = new.iter().map(|new| &new.prepared.header).collect();
-    let keys: Vec<&str> = headers.iter().map(|header| header.id.as_str()).collect();
-    let correlations: Vec<Option<&str>> =
-        headers.iter().map(|header| header.correlation.as_ref().map(|id| id.as_str())).collect();
-    let causations: Vec<Option<&str>> =
-        headers.iter().map(|header| header.causation.as_ref().map(|id| id.as_str())).collect();
-    let rejections: Vec<Option<&str>> = new.iter().map(|new| new.rejection.map(|(name, _)| name)).collect();
-    let data: Vec<Option<&str>> = new.iter().map(|new| new.rejection.map(|(_, data)| data)).collect();
-    // A claimed key holds the hash.
-    let hash = |new: &NewCommand<'_>| (!new.claims).then(|| new.prepared.header.hash.0.to_vec());
-    let hashes: Vec<Option<Vec<u8>>> = new.iter().map(hash).collect();
-    let row: [Value<'_>; 17] = [
-        &ids,
-        &streams,
-        &versions,
-        &positions,
-        &occurred,
-        &events,
-        &names,
-        &actors,
-        &policies,
-        &outcomes,
-        &keys,
-        &correlations,
-        &causations,
-        &rejections,
-        &data,
-        &hashes,
-        &Stamp(now),
-    ];
-    statements.insert_commands.execute(client, &row).await
-}
-
-async fn keys(client: &Client, statements: &Statements, new: &[NewCommand<'_>]) -> Result<(), Error> {
-    let claims: Vec<_> = new.iter().filter(|new| new.claims).collect();
-    if claims.is_empty() {
-        return Ok(());
-    }
-    let commands: Vec<i64> = claims.iter().map(|new| new.id).collect();
-    let tenants: Vec<i32> = claims.iter().map(|new| new.names.tenant).collect();
-    let ids: Vec<&str> = claims.iter().map(|new| new.prepared.header.id.as_str()).collect();
-    let hashes: Vec<&[u8]> = claims.iter().map(|new| &new.prepared.header.hash.0[..]).collect();
-    let row: [Value<'_>; 4] = [&commands, &tenants, &ids, &hashes];
-    statements.insert_keys.execute(client, &row).await
-}
-
-async fn head(client: &Client, statements: &Statements, decided: &Decided<'_>) -> Result<(), Error> {
     if decided.commands.is_empty() {
         return Ok(());
     }
-    let Standing { head, latest, stream, command } = decided.standing;
-    let row: [Value<'_>; 6] = [
-        &head.position().0.cast_signed(),
-        &i64::from(head.token.fingerprint.0),
-        &Stamp(head.recorded_at),
-        &Stamp(latest),
-        &stream,
-        &command,
-    ];
-    statements.update_head.execute(client, &row).await
+    let (streams, events) = (StreamCells::of(decided), EventCells::of(decided, now));
+    let (commands, keys) = (CommandCells::of(&decided.commands, now), KeyCells::of(&decided.commands));
+    let Standing { head, latest, stream, command } = &decided.standing;
+    let (position, fingerprint) = (head.position().0.cast_signed(), i64::from(head.token.fingerprint.0));
+    let (now, recorded_at, latest) = (Stamp(now), Stamp(head.recorded_at), Stamp(*latest));
+    let mut row: Vec<Value<'_>> = vec![&now];
+    streams.add_to(&mut row);
+    events.add_to(&mut row);
+    commands.add_to(&mut row);
+    keys.add_to(&mut row);
+    row.extend([&position as Value<'_>, &fingerprint, &recorded_at, &latest, stream, command]);
+    statements.write.execute(client, &row).await
+}
+
+/// New streams, column by column.
+struct StreamCells<'a> {
+    ids: Vec<i64>,
+    tenants: Vec<i32>,
+    categories: Vec<i32>,
+    keys: Vec<&'a str>,
+}
+
+impl<'a> StreamCells<'a> {
+    fn of(decided: &'a Decided<'_>) -> Self {
+        let new = &decided.streams;
+        Self {
+            ids: new.iter().map(|new| new.id).collect(),
+            tenants: new.iter().map(|new| new.names.tenant).collect(),
+            categories: new.iter().map(|new| new.names.category).collect(),
+            keys: new.iter().map(|new| new.stream.stream.key.as_str()).collect(),
+        }
+    }
+
+    fn add_to<'c>(&'c self, row: &mut Vec<Value<'c>>) {
+        let Self { ids, tenants, categories, keys } = self;
+        row.extend([ids as Value<'c>, tenants, categories, keys]);
+    }
+}
+
+/// New events.
+struct EventCells<'a> {
+    positions: Vec<i64>,
+    streams: Vec<i64>,
+    versions: Vec<i64>,
+    occurred: Vec<Option<Stamp>>,
+    types: Vec<i32>,
+    metadata: Vec<&'a str>,
+    payloads: Vec<&'a str>,
+}
+
+impl<'a> EventCells<'a> {
+    fn of(decided: &'a Decided<'_>, now: Timestamp) -> Self {
+        let new = &decided.events;
+        Self {
+            positions: new.iter().map(|new| new.fact.position.0.cast_signed()).collect(),
+            streams: new.iter().map(|new| new.stream).collect(),
+            versions: new.iter().map(|new| new.fact.version.0.cast_signed()).collect(),
+            occurred: new.iter().map(|new| other(new.fact.occurred_at, now)).collect(),
+            types: new.iter().map(|new| new.kind).collect(),
+            metadata: new.iter().map(|new| &*new.fact.metadata).collect(),
+            payloads: new.iter().map(|new| &*new.fact.payload).collect(),
+        }
+    }
+
+    fn add_to<'c>(&'c self, row: &mut Vec<Value<'c>>) {
+        let Self { positions, streams, versions, occurred, types, metadata, payloads } = self;
+        row.extend([positions as Value<'c>, streams, versions, occurred, types, metadata, payloads]);
+    }
+}
+
+/// New rows of the audit.
+struct CommandCells<'a> {
+    ids: Vec<i64>,
+    streams: Vec<i64>,
+    versions: Vec<i64>,
+    positions: Vec<i64>,
+    occurred: Vec<Option<Stamp>>,
+    events: Vec<i32>,
+    names: Vec<i32>,
+    actors: Vec<i32>,
+    policies: Vec<Option<i32>>,
+    outcomes: Vec<i16>,
+    keys: Vec<&'a str>,
+    correlations: Vec<Option<&'a str>>,
+    causations: Vec<Option<&'a str>>,
+    rejections: Vec<Option<&'a str>>,
+    data: Vec<Option<&'a str>>,
+    /// A claimed key holds the hash.
+    hashes: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> CommandCells<'a> {
+    fn of(new: &'a [NewCommand<'_>], now: Timestamp) -> Self {
+        let headers: Vec<_> = new.iter().map(|new| &new.prepared.header).collect();
+        Self {
+            ids: new.iter().map(|new| new.id).collect(),
+            streams: new.iter().map(|new| new.stream).collect(),
+            versions: new.iter().map(|new| new.version.0.cast_signed()).collect(),
+            positions: new.iter().map(|new| new.position.0.cast_signed()).collect(),
+            occurred: headers.iter().map(|header| other(header.occurred_at, now)).collect(),
+            events: new.iter().map(|new| i32::try_from(new.events).unwrap_or(i32::MAX)).collect(),
+            names: new.iter().map(|new| new.names.name).collect(),
+            actors: new.iter().map(|new| new.names.actor).collect(),
+            policies: new.iter().map(|new| new.names.policy).collect(),
+            outcomes: new.iter().map(|new| new.outcome).collect(),
+            keys: headers.iter().map(|header| header.id.as_str()).collect(),
+            correlations: headers
+                .iter()
+                .map(|header| header.correlation.as_ref().map(|id| id.as_str()))
+                .collect(),
+            causations: headers
+                .iter()
+                .map(|header| header.causation.as_ref().map(|id| id.as_str()))
+                .collect(),
+            rejections: new.iter().map(|new| new.rejection.map(|(name, _)| name)).collect(),
+            data: new.iter().map(|new| new.rejection.map(|(_, data)| data)).collect(),
+            hashes: new.iter().map(|new| (!new.claims).then_some(&new.prepared.header.hash.0[..])).collect(),
+        }
+    }
+
+    fn add_to<'c>(&'c self, row: &mut Vec<Value<'c>>) {
+        let Self { ids, streams, versions, positions, occurred, events, names, .. } = self;
+        let Self { actors, policies, outcomes, keys, correlations, causations, .. } = self;
+        let Self { rejections, data, hashes, .. } = self;
+        row.extend([ids as Value<'c>, streams, versions, positions, occurred, events, names]);
+        row.extend([actors as Value<'c>, policies, outcomes, keys, correlations, causations]);
+        row.extend([rejections as Value<'c>, data, hashes]);
+    }
+}
+
+/// Keys that are claimed.
+struct KeyCells<'a> {
+    commands: Vec<i64>,
+    tenants: Vec<i32>,
+    ids: Vec<&'a str>,
+    hashes: Vec<&'a [u8]>,
+}
+
+impl<'a> KeyCells<'a> {
+    fn of(new: &'a [NewCommand<'_>]) -> Self {
+        let claims: Vec<_> = new.iter().filter(|new| new.claims).collect();
+        Self {
+            commands: claims.iter().map(|new| new.id).collect(),
+            tenants: claims.iter().map(|new| new.names.tenant).collect(),
+            ids: claims.iter().map(|new| new.prepared.header.id.as_str()).collect(),
+            hashes: claims.iter().map(|new| &new.prepared.header.hash.0[..]).collect(),
+        }
+    }
+
+    fn add_to<'c>(&'c self, row: &mut Vec<Value<'c>>) {
+        let Self { commands, tenants, ids, hashes } = self;
+        row.extend([commands as Value<'c>, tenants, ids, hashes]);
+    }
 }
 
 /// A time that is not the one that stands beside it already.

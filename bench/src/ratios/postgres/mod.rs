@@ -1,0 +1,35 @@
+//! The ratios on PostgreSQL: 2 and 6, and those of the embedded store that say something here, too.
+
+mod commands;
+mod large;
+
+use super::{say, visible};
+use crate::Outcome;
+use crate::database::{self, within};
+use crate::measure::{Line, Store};
+use crate::options::Options;
+use crate::stores::open_on;
+
+/// Measures what is asked for on a server.
+pub(super) async fn run(options: &Options, server: &str) -> Outcome<Vec<Line>> {
+    let mut lines = Vec::new();
+    if [3, 4, 5, 6].iter().any(|number| options.wants(*number)) {
+        lines.extend(
+            within(server, "commands", async |database| commands::measure(options, database).await).await?,
+        );
+    }
+    if [2, 7].iter().any(|number| options.wants(*number)) {
+        lines
+            .extend(within(server, "large", async |database| large::measure(options, database).await).await?);
+    }
+    if options.wants(12) {
+        let visible = within(server, "visible", async |database| {
+            visible::measure(options, open_on(database, true).await?, database::probe).await
+        });
+        lines.extend(visible.await?);
+    }
+    if lines.is_empty() {
+        say("none of the ratios asked for is measured on PostgreSQL");
+    }
+    Ok(lines.into_iter().map(|line| line.on(Store::Postgres)).collect())
+}
