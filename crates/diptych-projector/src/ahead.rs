@@ -1,13 +1,17 @@
 //! Reading and planning ahead of what is being folded or written, so that both processors work at once. What
 //! was prepared is thrown away when it turns out not to follow; nothing here writes.
 
-use diptych_core::{Fault, Position};
-use diptych_query::{AdvanceError, Block, Feed, Fold, Group, Mark};
+use diptych_core::{Fault, Position, RawFact};
+use diptych_query::{AdvanceError, Block, Feed, Fold, Group, Mark, RawBlock};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// How many blocks wait between the reading and the folding thread of a build.
 const BLOCKS_MAX: usize = 3;
+
+/// How many facts a build puts together, decodes and folds before it frees them: few enough that the memory of
+/// those before is given out again while it is near, enough that several tables need not take turns too often.
+const FACTS_AT_ONCE: usize = 8;
 
 /// From how many facts on planning is left to a thread that may block.
 const FACTS_IN_PLACE_MAX: usize = 256;
@@ -59,11 +63,10 @@ pub(crate) async fn fold_through(
     rows_max: usize,
 ) -> Result<Fold, AdvanceError> {
     let (sender, blocks) = mpsc::channel(BLOCKS_MAX);
-    let (give_back, given_back) = mpsc::unbounded_channel();
     let after = first.through.position();
     let reading = Reading { feed: Arc::clone(feed), group: Arc::clone(group), positions_max };
-    tokio::spawn(reading.run(after, sender, given_back));
-    let folding = tokio::task::spawn_blocking(move || fold_blocks(fold, first, blocks, &give_back, rows_max));
+    tokio::spawn(reading.run(after, sender));
+    let folding = tokio::task::spawn_blocking(move || fold_blocks(fold, first.into(), blocks, rows_max));
     folding.await.map_err(gone)?
 }
 
@@ -76,14 +79,9 @@ struct Reading {
 
 impl Reading {
     /// Reads block after block until the head, a fault, or until nobody takes them any more.
-    async fn run(
-        self,
-        mut after: Position,
-        blocks: mpsc::Sender<Result<Block, Fault>>,
-        mut given_back: mpsc::UnboundedReceiver<Block>,
-    ) {
+    async fn run(self, mut after: Position, blocks: mpsc::Sender<Result<RawBlock, Fault>>) {
         loop {
-            let read = self.feed.read(after, self.group.categories(), self.positions_max).await;
+            let read = self.feed.read_raw(after, self.group.categories(), self.positions_max).await;
             let mut last = true;
             if let Ok(block) = &read {
                 let through = block.through.position();
@@ -95,32 +93,42 @@ impl Reading {
             if blocks.send(read).await.is_err() || last {
                 return;
             }
-            // Facts are freed on the side that makes them: freed by the folding thread, each would have that
-            // thread wait for the memory and the counters that the reading one is busy with.
-            while let Ok(block) = given_back.try_recv() {
-                drop(block);
-            }
         }
     }
 }
 
 fn fold_blocks(
     mut fold: Fold,
-    first: Block,
-    mut blocks: mpsc::Receiver<Result<Block, Fault>>,
-    give_back: &mpsc::UnboundedSender<Block>,
+    first: RawBlock,
+    mut blocks: mpsc::Receiver<Result<RawBlock, Fault>>,
     rows_max: usize,
 ) -> Result<Fold, AdvanceError> {
+    let mut facts = Vec::with_capacity(FACTS_AT_ONCE);
     let mut next = Some(Ok(first));
     while let Some(block) = next {
-        let block = block?;
-        fold.plan(&block)?;
-        fold.run()?;
-        // When the reading side has ended, the block is freed here.
-        let _ = give_back.send(block);
+        fold_block(&mut fold, block?, &mut facts)?;
         next = if fold.rows_held() < rows_max { blocks.blocking_recv() } else { None };
     }
     Ok(fold)
+}
+
+/// Folds a block; `facts` is only room for some of its facts.
+fn fold_block(
+    fold: &mut Fold,
+    mut block: RawBlock,
+    facts: &mut Vec<Arc<RawFact>>,
+) -> Result<(), AdvanceError> {
+    loop {
+        block.facts.take(FACTS_AT_ONCE, facts);
+        if facts.is_empty() {
+            break;
+        }
+        fold.plan_facts(facts, fold.through())?;
+        facts.clear();
+    }
+    fold.plan_facts(&[], block.through)?;
+    fold.run()?;
+    Ok(())
 }
 
 fn gone(error: tokio::task::JoinError) -> Fault {

@@ -31,7 +31,7 @@ pub use answer::{Answer, Freshness, Health, Page};
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
 pub use error::QueryError;
-pub use feed::{Block, Categories, Feed, Mark, Statistics};
+pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{Fold, FoldError, FoldErrorKind};
 pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
