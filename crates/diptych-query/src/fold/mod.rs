@@ -14,6 +14,7 @@ mod digest;
 mod earlier;
 mod error;
 mod guarded;
+mod index;
 mod slots;
 mod table;
 

@@ -4,7 +4,7 @@ use super::decoded::{Decoded, Facts, decode};
 use super::digest::{bucket_of, row_digest, short};
 use super::earlier::{Earlier, Looked};
 use super::guarded::guarded;
-use super::slots::{Slot, Slots, TableUse};
+use super::slots::{Slots, TableUse};
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX};
 use crate::{JoinedProjection, Matching, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow};
 use crate::{TableChanges, TableNeeds};
@@ -270,7 +270,7 @@ impl<M: JoinedProjection> TypedTable<M> {
         // Where there is no row, what came before the group's clock has left none, whether one was deleted
         // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
         // now.
-        if at <= held.guard || (held.row.is_none() && at <= moment.clock) {
+        if at <= held.guard || (held.row().is_none() && at <= moment.clock) {
             return Ok(());
         }
         let (before, taken) = self.rows.take(slot);
@@ -282,8 +282,8 @@ impl<M: JoinedProjection> TypedTable<M> {
                 self.no_ops += 1;
                 return Ok(());
             }
-            Some(row) if !row.has_key(&self.rows.slots[slot].key) => {
-                let routed = format!("{:?}", self.rows.slots[slot].key);
+            Some(row) if !self.rows.slots[slot].fits(row) => {
+                let routed = format!("{:?}", self.rows.slots[slot].key());
                 let answered = format!("{:?}", row.key());
                 return Err(FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered }));
             }
@@ -345,25 +345,28 @@ fn few<E>(fact: &Fact<E>, rows: usize) -> Result<(), FoldError> {
     Ok(())
 }
 
-impl<M: ReadModel> Slot<M> {
-    /// The row as it must be kept, and what that changes in the digest.
-    fn take_change(&mut self, digest: &mut BTreeMap<u8, (i64, u128)>) -> Result<RowChange, FoldError> {
-        let key = M::key_values(&self.key);
-        let values = self.row.as_ref().map(M::to_row);
-        let held = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
-        if values.iter().flatten().any(held) {
+impl<M: ReadModel> Slots<M> {
+    /// A row as it must be kept, and what that changes in the digest.
+    fn take_change(
+        &mut self,
+        slot: usize,
+        digest: &mut BTreeMap<u8, (i64, u128)>,
+    ) -> Result<RowChange, FoldError> {
+        let (held, tenant) = (&self.slots[slot], self.tenant(slot).clone());
+        let (key, guard) = (M::key_values(&held.key()), held.guard);
+        let values = held.row().map(M::to_row);
+        let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
+        if values.iter().flatten().any(has_nul) {
             return Err(row_error(&key, |key| FoldErrorKind::RowUnstorable { key }));
         }
-        let new = values.as_ref().map(|values| row_digest(&self.tenant, values));
-        let (rows, sum) = digest.entry(bucket_of(&self.tenant, &key)).or_default();
-        *rows += i64::from(new.is_some()) - i64::from(self.stored.is_some());
-        *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(self.stored.unwrap_or(0));
-        let existed = self.stored.is_some();
-        let row = RowRef { tenant: self.tenant.clone(), key };
-        let stored = StoredRow { row, values, guard: self.guard, hash: short(new.unwrap_or(0)) };
-        self.stored = new;
-        self.changed = false;
-        Ok(RowChange { stored, existed })
+        let new = values.as_ref().map(|values| row_digest(&tenant, values));
+        let old = self.exchange_stored(slot, new);
+        let (rows, sum) = digest.entry(bucket_of(&tenant, &key)).or_default();
+        *rows += i64::from(new.is_some()) - i64::from(old.is_some());
+        *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(old.unwrap_or(0));
+        let row = RowRef { tenant, key };
+        let stored = StoredRow { row, values, guard, hash: short(new.unwrap_or(0)) };
+        Ok(RowChange { stored, existed: old.is_some() })
     }
 }
 
@@ -461,8 +464,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
         let mut digest: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
         guarded(&|_| None, &mut |_| {
             for index in self.rows.take_changed() {
-                let Some(slot) = self.rows.slots.get_mut(index) else { continue };
-                let change = slot.take_change(&mut digest)?;
+                let change = self.rows.take_change(index, &mut digest)?;
                 changes.rows.push(change);
             }
             Ok(())
