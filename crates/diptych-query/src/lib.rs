@@ -15,6 +15,7 @@ mod lag;
 mod metrics;
 mod model;
 mod model_store;
+mod order;
 mod page;
 mod progress;
 mod projection;
@@ -42,6 +43,7 @@ pub use model_store::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, ModelStore, RowChange, RowRef,
     ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds,
 };
+pub use order::sort_in_table_order;
 pub use page::PageKey;
 pub use progress::{Progress, ProgressEntry, Standing};
 pub use projection::{JoinedProjection, Projection, Route};

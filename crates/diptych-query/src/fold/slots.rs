@@ -2,7 +2,7 @@
 
 use super::earlier::Looked;
 use super::index::KeyIndex;
-use crate::{ReadModel, RowRef};
+use crate::{ReadModel, RowRef, sort_in_table_order};
 use diptych_core::{Position, Tenant, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -49,6 +49,14 @@ impl<M: ReadModel> Slot<M> {
         match &self.held {
             Held::Row(row) => row.key(),
             Held::Gone(key) => key.clone(),
+        }
+    }
+
+    /// The key as values.
+    fn key_values(&self) -> Vec<Value> {
+        match &self.held {
+            Held::Row(row) => M::key_values(&row.key()),
+            Held::Gone(key) => M::key_values(key),
         }
     }
 
@@ -104,6 +112,8 @@ pub(super) struct Slots<M: ReadModel> {
     undo: Option<Undo<M>>,
     wanted: Vec<RowRef>,
     changed: Vec<usize>,
+    /// Those of them that were not yet taken, in the order of the table.
+    ordered: std::vec::IntoIter<(RowRef, usize)>,
 }
 
 /// The row before each change, with the position of the change, oldest first.
@@ -161,6 +171,7 @@ impl<M: ReadModel> Slots<M> {
             undo: None,
             wanted: Vec::new(),
             changed: Vec::new(),
+            ordered: Vec::new().into_iter(),
         }
     }
 
@@ -358,11 +369,17 @@ impl<M: ReadModel> Slots<M> {
         self.columns.iter_mut().for_each(|index| index.rebuild(&self.slots));
     }
 
-    /// The slots that changed since this was last asked.
-    pub(super) fn take_changed(&mut self) -> Vec<usize> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.iter().for_each(|slot| self.slots[*slot].changed = false);
-        changed
+    /// The slots that changed since this was last asked, in the order of the table, at most so many.
+    pub(super) fn take_changed(&mut self, rows_max: usize) -> Vec<(RowRef, usize)> {
+        if self.ordered.len() == 0 {
+            let changed = std::mem::take(&mut self.changed).into_iter().map(|slot| {
+                self.slots[slot].changed = false;
+                (RowRef { tenant: self.tenant(slot).clone(), key: self.slots[slot].key_values() }, slot)
+            });
+            let changed = changed.collect();
+            self.ordered = sort_in_table_order(changed, |(row, _)| row).into_iter();
+        }
+        self.ordered.by_ref().take(rows_max).collect()
     }
 }
 

@@ -48,6 +48,15 @@ pub trait TableFold: Send {
     /// # Errors
     /// A row that no store can keep.
     fn changes(&mut self) -> Result<TableChanges, FoldError>;
+    /// As `changes`, but at most so many rows; all of them are told when there are fewer. A table that cannot
+    /// be asked for a part answers all at once.
+    ///
+    /// # Errors
+    /// As `changes`.
+    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
+        let _ = rows_max;
+        self.changes()
+    }
     /// How many facts met no row and left none.
     fn no_ops(&self) -> u64;
     /// How many rows are held.
@@ -349,22 +358,22 @@ impl<M: ReadModel> Slots<M> {
     /// A row as it must be kept, and what that changes in the digest.
     fn take_change(
         &mut self,
+        row: RowRef,
         slot: usize,
         digest: &mut BTreeMap<u8, (i64, u128)>,
     ) -> Result<RowChange, FoldError> {
-        let (held, tenant) = (&self.slots[slot], self.tenant(slot).clone());
-        let (key, guard) = (M::key_values(&held.key()), held.guard);
+        let (held, RowRef { tenant, key }) = (&self.slots[slot], &row);
+        let guard = held.guard;
         let values = held.row().map(M::to_row);
         let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
         if values.iter().flatten().any(has_nul) {
-            return Err(row_error(&key, |key| FoldErrorKind::RowUnstorable { key }));
+            return Err(row_error(key, |key| FoldErrorKind::RowUnstorable { key }));
         }
-        let new = values.as_ref().map(|values| row_digest(&tenant, values));
+        let new = values.as_ref().map(|values| row_digest(tenant, values));
         let old = self.exchange_stored(slot, new);
-        let (rows, sum) = digest.entry(bucket_of(&tenant, &key)).or_default();
+        let (rows, sum) = digest.entry(bucket_of(tenant, key)).or_default();
         *rows += i64::from(new.is_some()) - i64::from(old.is_some());
         *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(old.unwrap_or(0));
-        let row = RowRef { tenant, key };
         let stored = StoredRow { row, values, guard, hash: short(new.unwrap_or(0)) };
         Ok(RowChange { stored, existed: old.is_some() })
     }
@@ -460,11 +469,17 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
+        self.changes_up_to(usize::MAX)
+    }
+
+    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
         let mut changes = TableChanges::default();
         let mut digest: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
         guarded(&|_| None, &mut |_| {
-            for index in self.rows.take_changed() {
-                let change = self.rows.take_change(index, &mut digest)?;
+            let changed = self.rows.take_changed(rows_max);
+            changes.rows.reserve_exact(changed.len());
+            for (row, slot) in changed {
+                let change = self.rows.take_change(row, slot, &mut digest)?;
                 changes.rows.push(change);
             }
             Ok(())

@@ -1,6 +1,6 @@
 //! Writing what a fold has changed: rows, tombstones, digest. The caller owns the transaction.
 
-use super::load::{InOrder, Loaded, sort_in_table_order};
+use super::load::{InOrder, Loaded};
 use super::rows::Binder;
 use super::table::{Changed, Table, Update};
 use diptych_core::{Position, Value};
@@ -51,7 +51,7 @@ impl Digests {
     }
 }
 
-/// Writes the rows of one table in the order of its key. `fresh` says that it is empty.
+/// Writes rows of one table, which come in the order of its key. `fresh` says that it was empty.
 pub(crate) fn write(
     connection: &Connection,
     table: &Table,
@@ -59,11 +59,11 @@ pub(crate) fn write(
     loaded: &Loaded,
     fresh: bool,
 ) -> rusqlite::Result<usize> {
-    let rows: Vec<&RowChange> = changes.rows.iter().collect();
-    let rows = sort_in_table_order(rows, |change| &change.stored.row);
+    let rows = &changes.rows;
+    debug_assert!(rows.is_sorted_by(|a, b| a.stored.row.table_cmp(&b.stored.row).is_lt()));
     let mut held = loaded.in_order();
     let mut statements = Statements::new(connection, table)?;
-    for change in &rows {
+    for change in rows {
         let RowChange { stored, existed } = change;
         let guard = stored.guard.0.cast_signed();
         match &stored.values {
