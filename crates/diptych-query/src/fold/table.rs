@@ -78,6 +78,8 @@ pub enum Ran {
 pub struct TypedTable<M: JoinedProjection> {
     rows: Slots<M>,
     queue: Vec<Waiting<M>>,
+    /// The facts of the last run, to be freed when the fold is: nobody waits for it then.
+    spent: Vec<Waiting<M>>,
     matching: HashSet<Matching>,
     asked: Vec<Matching>,
     /// The values of which a store has handed over one row more than a fact may touch: there may be others
@@ -126,6 +128,7 @@ impl<M: JoinedProjection> TypedTable<M> {
         Self {
             rows: Slots::new(purpose),
             queue: Vec::new(),
+            spent: Vec::new(),
             matching: HashSet::new(),
             asked: Vec::new(),
             cut_short: Vec::new(),
@@ -453,7 +456,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
             return Ok(Ran::Missed);
         }
         self.rows.keep();
-        self.queue.clear();
+        self.spent = std::mem::take(&mut self.queue);
         result.map(|()| Ran::Done)
     }
 

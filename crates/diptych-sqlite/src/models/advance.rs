@@ -34,11 +34,11 @@ pub(crate) fn advance(
     let loaded = drive(&transaction, &attached.tables, &mut fold)?;
     let mut digests = Digests::default();
     let changes = if is_bulk(&attached.tables, &fold) {
-        write_all(&transaction, &attached.tables, &mut fold, &mut digests)?
+        write_all(&transaction, &attached.tables, &mut fold, &loaded, &mut digests)?
     } else {
         let changes = fold.changes()?;
         for ((table, changes), loaded) in attached.tables.iter().zip(&changes).zip(&loaded) {
-            write(&transaction, table, changes, loaded, fold.is_fresh()).or_fault()?;
+            write(&transaction, table, changes, &mut loaded.in_order(), fold.is_fresh()).or_fault()?;
             digests.add(table, changes);
         }
         changes

@@ -1,5 +1,5 @@
-//! Writing the first rows of a group: into tables without indexes, part after part, each prepared by another
-//! thread while the one before is written. The caller owns the transaction.
+//! Writing many rows, part after part, each prepared by another thread while the one before is written; the
+//! first rows of a group into tables without indexes. The caller owns the transaction.
 
 use super::Table;
 use super::load::Loaded;
@@ -9,7 +9,7 @@ use diptych_query::{AdvanceError, Fold, FoldError, TableChanges};
 use rusqlite::Connection;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// From how many rows on an empty table is loaded before its indexes are made.
+/// From how many rows on they are written in parts, and an empty table before its indexes are made.
 const BULK_ROWS_MIN: usize = 1_000;
 
 /// How many rows are prepared at once.
@@ -21,22 +21,28 @@ const PARTS_MAX: usize = 4;
 /// Some rows of one table.
 type Part = Result<(usize, TableChanges), FoldError>;
 
-/// Whether a fold leaves so many rows in empty tables that they are written in bulk. Statements of the
-/// author's need their indexes.
+/// Whether a fold may leave so many rows that they are written in bulk. Statements of the author's are not,
+/// and need the indexes.
 pub(crate) fn is_bulk(tables: &[Table], fold: &Fold) -> bool {
     let folded = tables.iter().all(|table| table.statements.is_none());
-    folded && fold.is_fresh() && fold.rows_held() >= BULK_ROWS_MIN
+    folded && fold.rows_held() >= BULK_ROWS_MIN
 }
 
-/// Writes what a fold leaves in empty tables. Answers it, so that others can free it.
+/// Writes what a fold leaves. Answers it, so that others can free it.
 pub(crate) fn write_all(
     connection: &Connection,
     tables: &[Table],
     fold: &mut Fold,
+    loaded: &[Loaded],
     digests: &mut Digests,
 ) -> Result<Vec<TableChanges>, AdvanceError> {
-    let nothing = Loaded::default();
+    let fresh = fold.is_fresh();
+    let finish = |index: Option<usize>| match index {
+        Some(index) if fresh => tables[index].create_indexes(connection).or_fault(),
+        _ => Ok(()),
+    };
     let mut written = Vec::new();
+    let mut held: Vec<_> = loaded.iter().map(Loaded::in_order).collect();
     std::thread::scope(|scope| {
         let (sender, parts) = sync_channel(PARTS_MAX);
         scope.spawn(move || prepare(fold, tables.len(), &sender));
@@ -45,24 +51,19 @@ pub(crate) fn write_all(
             let (index, changes) = part?;
             let table = &tables[index];
             if under_way != Some(index) {
-                finish(connection, tables, under_way)?;
-                table.drop_indexes(connection).or_fault()?;
+                finish(under_way)?;
+                if fresh {
+                    table.drop_indexes(connection).or_fault()?;
+                }
                 under_way = Some(index);
             }
-            write(connection, table, &changes, &nothing, true).or_fault()?;
+            write(connection, table, &changes, &mut held[index], fresh).or_fault()?;
             digests.add(table, &changes);
             written.push(changes);
         }
-        finish(connection, tables, under_way)?;
+        finish(under_way)?;
         Ok(written)
     })
-}
-
-fn finish(connection: &Connection, tables: &[Table], index: Option<usize>) -> Result<(), AdvanceError> {
-    match index {
-        Some(index) => Ok(tables[index].create_indexes(connection).or_fault()?),
-        None => Ok(()),
-    }
 }
 
 /// Prepares part after part, until all is done, or nobody takes them any more.

@@ -16,14 +16,14 @@ pub(crate) struct Loaded {
     /// The indexed columns of each row as the table holds them.
     indexed: Vec<(RowRef, Vec<Value>)>,
     /// The rows that are tombstones now.
-    pub(crate) tombstones: HashSet<RowRef, foldhash::fast::RandomState>,
+    tombstones: HashSet<RowRef, foldhash::fast::RandomState>,
 }
 
 impl Loaded {
     /// The indexed columns that the table holds, for whoever asks in the order of the table.
     pub(crate) fn in_order(&self) -> InOrder<'_> {
         debug_assert!(self.indexed.is_sorted_by(|(a, _), (b, _)| a.table_cmp(b).is_le()));
-        InOrder { rest: &self.indexed }
+        InOrder { rest: &self.indexed, tombstones: &self.tombstones }
     }
 
     fn hold(&mut self, table: &Table, row: &RowRef, values: &[Value]) {
@@ -37,9 +37,15 @@ impl Loaded {
 /// Loaded rows, walked once beside others in the same order.
 pub(crate) struct InOrder<'l> {
     rest: &'l [(RowRef, Vec<Value>)],
+    tombstones: &'l HashSet<RowRef, foldhash::fast::RandomState>,
 }
 
 impl<'l> InOrder<'l> {
+    /// Whether a row is a tombstone in the table.
+    pub(crate) fn is_tombstone(&self, row: &RowRef) -> bool {
+        self.tombstones.contains(row)
+    }
+
     /// The indexed columns of a row, which stands after those that were asked for before.
     pub(crate) fn of(&mut self, row: &RowRef) -> Option<&'l [Value]> {
         while let Some(((held, values), rest)) = self.rest.split_first() {

@@ -179,7 +179,7 @@ impl InlineGroup {
         let loaded = drive(connection, tables, &mut fold)?;
         let fresh = fold.is_fresh();
         for ((table, changes), loaded) in tables.iter().zip(&fold.changes()?).zip(&loaded) {
-            write(connection, table, changes, loaded, fresh).map_err(|error| {
+            write(connection, table, changes, &mut loaded.in_order(), fresh).map_err(|error| {
                 let about_the_row = is_about_the_row(&error);
                 let fault = storage(error);
                 if about_the_row {
