@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 /// How many blocks wait between the reading and the folding thread of a build.
 const BLOCKS_MAX: usize = 3;
 
-/// How many facts a build puts together, decodes and folds before it frees them: few enough that the memory of
-/// those before is given out again while it is near, enough that several tables need not take turns too often.
+/// How many facts a build puts together, decodes and folds before it frees them: few enough that the memory
+/// of those before is given out again while it is near, enough that tables need not take turns too often.
 const FACTS_AT_ONCE: usize = 8;
 
 /// From how many facts on planning is left to a thread that may block.
@@ -63,10 +63,12 @@ pub(crate) async fn fold_through(
     rows_max: usize,
 ) -> Result<Fold, AdvanceError> {
     let (sender, blocks) = mpsc::channel(BLOCKS_MAX);
+    let (give_back, given_back) = mpsc::unbounded_channel();
     let after = first.through.position();
     let reading = Reading { feed: Arc::clone(feed), group: Arc::clone(group), positions_max };
-    tokio::spawn(reading.run(after, sender));
-    let folding = tokio::task::spawn_blocking(move || fold_blocks(fold, first.into(), blocks, rows_max));
+    tokio::spawn(reading.run(after, sender, given_back));
+    let folding =
+        tokio::task::spawn_blocking(move || fold_blocks(fold, first.into(), blocks, &give_back, rows_max));
     folding.await.map_err(gone)?
 }
 
@@ -79,7 +81,12 @@ struct Reading {
 
 impl Reading {
     /// Reads block after block until the head, a fault, or until nobody takes them any more.
-    async fn run(self, mut after: Position, blocks: mpsc::Sender<Result<RawBlock, Fault>>) {
+    async fn run(
+        self,
+        mut after: Position,
+        blocks: mpsc::Sender<Result<RawBlock, Fault>>,
+        mut given_back: mpsc::UnboundedReceiver<RawBlock>,
+    ) {
         loop {
             let read = self.feed.read_raw(after, self.group.categories(), self.positions_max).await;
             let mut last = true;
@@ -93,6 +100,11 @@ impl Reading {
             if blocks.send(read).await.is_err() || last {
                 return;
             }
+            // Blocks are freed on the side that makes them: what a store has put together already would have
+            // the folding thread wait for memory and counters that the reading one is busy with.
+            while let Ok(block) = given_back.try_recv() {
+                drop(block);
+            }
         }
     }
 }
@@ -101,12 +113,16 @@ fn fold_blocks(
     mut fold: Fold,
     first: RawBlock,
     mut blocks: mpsc::Receiver<Result<RawBlock, Fault>>,
+    give_back: &mpsc::UnboundedSender<RawBlock>,
     rows_max: usize,
 ) -> Result<Fold, AdvanceError> {
     let mut facts = Vec::with_capacity(FACTS_AT_ONCE);
     let mut next = Some(Ok(first));
     while let Some(block) = next {
-        fold_block(&mut fold, block?, &mut facts)?;
+        let mut block = block?;
+        fold_block(&mut fold, &mut block, &mut facts)?;
+        // When the reading side has ended, the block is freed here.
+        let _ = give_back.send(block);
         next = if fold.rows_held() < rows_max { blocks.blocking_recv() } else { None };
     }
     Ok(fold)
@@ -115,7 +131,7 @@ fn fold_blocks(
 /// Folds a block; `facts` is only room for some of its facts.
 fn fold_block(
     fold: &mut Fold,
-    mut block: RawBlock,
+    block: &mut RawBlock,
     facts: &mut Vec<Arc<RawFact>>,
 ) -> Result<(), AdvanceError> {
     loop {

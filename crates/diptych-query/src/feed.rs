@@ -72,16 +72,25 @@ pub trait RawFacts: Send {
     fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>);
 }
 
-impl RawFacts for std::vec::IntoIter<Arc<RawFact>> {
+/// Facts that are put together already. They are counted, not handed over, so that the last of them is freed
+/// with the block.
+struct Ready {
+    facts: Vec<Arc<RawFact>>,
+    taken: usize,
+}
+
+impl RawFacts for Ready {
     fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>) {
-        into.extend(Iterator::take(self, facts_max));
+        let end = self.facts.len().min(self.taken.saturating_add(facts_max));
+        into.extend_from_slice(&self.facts[self.taken..end]);
+        self.taken = end;
     }
 }
 
 impl From<Block> for RawBlock {
     fn from(block: Block) -> Self {
         let Block { through, facts, head, .. } = block;
-        Self { through, head, facts: Box::new(facts.into_iter()) }
+        Self { through, head, facts: Box::new(Ready { facts, taken: 0 }) }
     }
 }
 

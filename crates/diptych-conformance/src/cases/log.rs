@@ -139,8 +139,8 @@ pub(crate) async fn ranges_are_complete(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-/// A block whose facts are put together when they are taken holds what the block read at once does, also while
-/// facts of it and of others are still in use.
+/// A block whose facts are put together when they are taken holds what the block read at once does, also
+/// while facts of it and of others are still in use.
 async fn taken_in_parts(
     stores: &Stores,
     after: Position,

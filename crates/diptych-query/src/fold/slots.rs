@@ -18,8 +18,8 @@ pub struct TableUse {
     pub read: bool,
 }
 
-/// A row in memory. Small, and nothing in it twice: rows are met at random, and the fewer of their bytes there
-/// are, the more of them stay near the processor.
+/// A row in memory. Small, and nothing in it twice: rows are met at random, and the fewer bytes each has, the
+/// more of them stay near the processor.
 pub(super) struct Slot<M: ReadModel> {
     held: Held<M>,
     /// The position up to which facts are in it; the start when it was never touched.
