@@ -1,13 +1,17 @@
 //! Reading and planning ahead of what is being folded or written, so that both processors work at once. What
 //! was prepared is thrown away when it turns out not to follow; nothing here writes.
 
-use diptych_core::{Fault, Position};
-use diptych_query::{AdvanceError, Block, Feed, Fold, Group, Mark};
+use diptych_core::{Fault, Position, RawFact};
+use diptych_query::{AdvanceError, Block, Feed, Fold, Group, Mark, RawBlock};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// How many blocks wait between the reading and the folding thread of a build.
 const BLOCKS_MAX: usize = 3;
+
+/// How many facts a build puts together, decodes and folds before it frees them: few enough that the memory
+/// of those before is given out again while it is near, enough that tables need not take turns too often.
+const FACTS_AT_ONCE: usize = 8;
 
 /// From how many facts on planning is left to a thread that may block.
 const FACTS_IN_PLACE_MAX: usize = 256;
@@ -63,7 +67,8 @@ pub(crate) async fn fold_through(
     let after = first.through.position();
     let reading = Reading { feed: Arc::clone(feed), group: Arc::clone(group), positions_max };
     tokio::spawn(reading.run(after, sender, given_back));
-    let folding = tokio::task::spawn_blocking(move || fold_blocks(fold, first, blocks, &give_back, rows_max));
+    let folding =
+        tokio::task::spawn_blocking(move || fold_blocks(fold, first.into(), blocks, &give_back, rows_max));
     folding.await.map_err(gone)?
 }
 
@@ -79,11 +84,11 @@ impl Reading {
     async fn run(
         self,
         mut after: Position,
-        blocks: mpsc::Sender<Result<Block, Fault>>,
-        mut given_back: mpsc::UnboundedReceiver<Block>,
+        blocks: mpsc::Sender<Result<RawBlock, Fault>>,
+        mut given_back: mpsc::UnboundedReceiver<RawBlock>,
     ) {
         loop {
-            let read = self.feed.read(after, self.group.categories(), self.positions_max).await;
+            let read = self.feed.read_raw(after, self.group.categories(), self.positions_max).await;
             let mut last = true;
             if let Ok(block) = &read {
                 let through = block.through.position();
@@ -95,8 +100,8 @@ impl Reading {
             if blocks.send(read).await.is_err() || last {
                 return;
             }
-            // Facts are freed on the side that makes them: freed by the folding thread, each would have that
-            // thread wait for the memory and the counters that the reading one is busy with.
+            // Blocks are freed on the side that makes them: what a store has put together already would have
+            // the folding thread wait for memory and counters that the reading one is busy with.
             while let Ok(block) = given_back.try_recv() {
                 drop(block);
             }
@@ -106,21 +111,40 @@ impl Reading {
 
 fn fold_blocks(
     mut fold: Fold,
-    first: Block,
-    mut blocks: mpsc::Receiver<Result<Block, Fault>>,
-    give_back: &mpsc::UnboundedSender<Block>,
+    first: RawBlock,
+    mut blocks: mpsc::Receiver<Result<RawBlock, Fault>>,
+    give_back: &mpsc::UnboundedSender<RawBlock>,
     rows_max: usize,
 ) -> Result<Fold, AdvanceError> {
+    let mut facts = Vec::with_capacity(FACTS_AT_ONCE);
     let mut next = Some(Ok(first));
     while let Some(block) = next {
-        let block = block?;
-        fold.plan(&block)?;
-        fold.run()?;
+        let mut block = block?;
+        fold_block(&mut fold, &mut block, &mut facts)?;
         // When the reading side has ended, the block is freed here.
         let _ = give_back.send(block);
         next = if fold.rows_held() < rows_max { blocks.blocking_recv() } else { None };
     }
     Ok(fold)
+}
+
+/// Folds a block; `facts` is only room for some of its facts.
+fn fold_block(
+    fold: &mut Fold,
+    block: &mut RawBlock,
+    facts: &mut Vec<Arc<RawFact>>,
+) -> Result<(), AdvanceError> {
+    loop {
+        block.facts.take(FACTS_AT_ONCE, facts);
+        if facts.is_empty() {
+            break;
+        }
+        fold.plan_facts(facts, fold.through())?;
+        facts.clear();
+    }
+    fold.plan_facts(&[], block.through)?;
+    fold.run()?;
+    Ok(())
 }
 
 fn gone(error: tokio::task::JoinError) -> Fault {

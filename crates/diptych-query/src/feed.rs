@@ -54,6 +54,52 @@ pub struct Block {
     pub head: Position,
 }
 
+/// A block whose facts are not put together yet: whoever uses them does that, some at a time, where they are
+/// used and freed. A fact that one thread makes, another uses and the first frees again is carried between
+/// their processors, which costs more than the fact itself.
+pub struct RawBlock {
+    /// Where it ends, included.
+    pub through: Mark,
+    /// The head of the log when it was read.
+    pub head: Position,
+    /// The wanted facts, in order.
+    pub facts: Box<dyn RawFacts>,
+}
+
+/// Facts that are put together when they are asked for.
+pub trait RawFacts: Send {
+    /// Adds the next facts, at most so many; none when all have been taken.
+    fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>);
+}
+
+/// Facts that are put together already. They are counted, not handed over, so that the last of them is freed
+/// with the block.
+struct Ready {
+    facts: Vec<Arc<RawFact>>,
+    taken: usize,
+}
+
+impl RawFacts for Ready {
+    fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>) {
+        let end = self.facts.len().min(self.taken.saturating_add(facts_max));
+        into.extend_from_slice(&self.facts[self.taken..end]);
+        self.taken = end;
+    }
+}
+
+impl From<Block> for RawBlock {
+    fn from(block: Block) -> Self {
+        let Block { through, facts, head, .. } = block;
+        Self { through, head, facts: Box::new(Ready { facts, taken: 0 }) }
+    }
+}
+
+impl std::fmt::Debug for RawBlock {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "RawBlock(..{} of {})", self.through.position(), self.head)
+    }
+}
+
 /// The log as readers see it. A position once handed out is complete: nothing commits below it later.
 pub trait Feed: Send + Sync + 'static {
     /// Reads on after a position, over at most `positions_max` positions.
@@ -63,6 +109,17 @@ pub trait Feed: Send + Sync + 'static {
         categories: &'a Categories,
         positions_max: usize,
     ) -> BoxFuture<'a, Result<Block, Fault>>;
+
+    /// Reads like [`Feed::read`], for whoever takes many blocks one after the other: a store may leave it to
+    /// the taker to put the facts together.
+    fn read_raw<'a>(
+        &'a self,
+        after: Position,
+        categories: &'a Categories,
+        positions_max: usize,
+    ) -> BoxFuture<'a, Result<RawBlock, Fault>> {
+        Box::pin(async move { Ok(self.read(after, categories, positions_max).await?.into()) })
+    }
 
     /// The last entry.
     fn head(&self) -> BoxFuture<'_, Result<Mark, Fault>>;

@@ -15,6 +15,7 @@ mod lag;
 mod metrics;
 mod model;
 mod model_store;
+mod order;
 mod page;
 mod partition;
 mod progress;
@@ -32,7 +33,7 @@ pub use answer::{Answer, Freshness, Health, Page};
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
 pub use error::QueryError;
-pub use feed::{Block, Categories, Feed, Mark, Statistics};
+pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{Fold, FoldError, FoldErrorKind};
 pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
@@ -43,6 +44,7 @@ pub use model_store::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, ModelStore, RowChange, RowRef,
     ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds,
 };
+pub use order::sort_in_table_order;
 pub use page::PageKey;
 pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
 pub use progress::{Progress, ProgressEntry, Standing};

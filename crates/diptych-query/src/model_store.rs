@@ -106,7 +106,7 @@ pub type BucketDigest = (u8, i64, u128);
 /// What a fold changes in one table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TableChanges {
-    /// The rows, each once.
+    /// The rows, each once, in the order of their table.
     pub rows: Vec<RowChange>,
     /// For each touched bucket: its number, the change of its row count and of its digest.
     pub digest: Vec<BucketDigest>,

@@ -1,5 +1,6 @@
 //! What the store, its writer and its follower share: the directory, the clock, the head as last seen.
 
+use crate::log::Spares;
 use crate::log::schema::LogIdentity;
 use crate::pool::Pool;
 use crate::{Durability, SqliteLimits};
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) progress: Arc<Progress>,
     pub(crate) identity: LogIdentity,
     pub(crate) readers: Pool,
+    /// Memory for what readers take out of the log.
+    pub(crate) spares: Arc<Spares>,
     pub(crate) head: watch::Sender<Position>,
     /// The last head that anyone here has read, with its fingerprint: a hint, held against the log at every
     /// use.

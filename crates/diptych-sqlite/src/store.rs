@@ -13,7 +13,7 @@ use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore}
 use diptych_core::{
     BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
 };
-use diptych_query::{Block, Categories, Feed, Mark, PageKey, Statistics};
+use diptych_query::{Block, Categories, Feed, Mark, PageKey, RawBlock, Statistics};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,7 @@ impl SqliteStore {
         }
         let shared = Arc::new(Shared {
             readers: Pool::new(path, limits.clone()),
+            spares: Arc::default(),
             directory,
             durability,
             limits,
@@ -176,6 +177,20 @@ impl Feed for SqliteStore {
         Box::pin(blocking(move || {
             let mut reader = shared.readers.wait()?;
             log::read(&mut reader, shared.identity, after, &categories, positions_max)
+        }))
+    }
+
+    fn read_raw<'a>(
+        &'a self,
+        after: Position,
+        categories: &'a Categories,
+        positions_max: usize,
+    ) -> BoxFuture<'a, Result<RawBlock, Fault>> {
+        let (shared, categories) = (Arc::clone(&self.shared), categories.clone());
+        Box::pin(blocking(move || {
+            let mut reader = shared.readers.wait()?;
+            let (identity, spares) = (shared.identity, &shared.spares);
+            log::read_raw(&mut reader, identity, after, &categories, positions_max, spares)
         }))
     }
 

@@ -17,6 +17,7 @@ use diptych_sqlite::SqliteStore;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// The digest kept must be that of the rows.
 async fn check_digest(store: &SqliteStore, group: &Group) {
@@ -200,6 +201,36 @@ async fn a_large_build_ends_with_its_indexes_in_place() {
         .unwrap();
     let statistics: i64 = file.query_row("SELECT count(*) FROM sqlite_stat1", [], |row| row.get(0)).unwrap();
     assert_eq!((indexes, statistics), (1, 2));
+}
+
+#[tokio::test]
+async fn large_batches_leave_what_small_ones_leave() {
+    const KEYS: u64 = 1_100;
+    let (directory, clock) = (Directory::new(), Hands::new());
+    let store = open(&directory.0, &clock, vec![]);
+    let model = group::<Balance>();
+    store.attach(&model).await.unwrap();
+    // Every row is made; then a third of them is deleted and the others change; then all are there again.
+    for round in 0..3u64 {
+        let mut commands = JoinSet::new();
+        for number in 0..KEYS {
+            let event =
+                if round == 1 && number % 3 == 0 { Closed } else { Deposited((number + 60 * round) as i64) };
+            let key = format!("k{:04}", number * 7 % KEYS);
+            let (store, command) = (store.clone(), append(&format!("{round} {key}"), &key, round, &[event]));
+            commands.spawn(async move { store.commit(command).await.map(|_| ()) });
+        }
+        commands.join_all().await.into_iter().for_each(Result::unwrap);
+    }
+    drain(&store, &model, 100).await;
+    let small = balances(&store, &model).await;
+    assert_eq!(small.len(), KEYS as usize);
+    for batch in [KEYS as usize, 3 * KEYS as usize, 2_000] {
+        store.reset(&model).await.unwrap();
+        drain(&store, &model, batch).await;
+        assert_eq!(balances(&store, &model).await, small, "in batches of {batch}");
+        check_digest(&store, &model).await;
+    }
 }
 
 #[tokio::test]

@@ -71,6 +71,9 @@ async fn many_streams_and_two_processes_in_turns_keep_every_version() {
         assert_eq!(committed.record.version, Version(*version));
         assert_eq!(committed.record.token.position, Position(number as u64 + 1));
     }
+    let block = stores[0].read(Position::START, &Categories::All, 1_000).await.unwrap();
+    let read = block.facts.iter().map(|fact| fact.stream.stream.key.as_str().to_owned());
+    assert!(read.eq((0..240_usize).map(|number| format!("k{}", number * 7 % 5))), "{:?}", block.facts);
     for (key, version) in versions {
         let facts = stores[0].load(&stream(&key), Version::NONE, 1_000).await.unwrap();
         assert!(facts.iter().map(|fact| fact.version.0).eq(1..=version), "stream {key}");

@@ -5,7 +5,7 @@ use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{AccountEvent, NoteEvent};
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::{Clock, Event, Fingerprint, Position, RawFact, Timestamp, Version};
-use diptych_query::{Categories, Mark};
+use diptych_query::{Block, Categories, Mark};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +127,7 @@ pub(crate) async fn ranges_are_complete(harness: &dyn Harness) -> Outcome {
             ensure_eq!(block.head.0, log.len() as u64, "the head told with a range");
             let mark = stores.feed.mark(block.through.position()).await?;
             ensure_eq!(mark, Some(block.through), "the mark at the end of a range");
+            taken_in_parts(&stores, after, &Categories::All, size, &block).await?;
             after = block.through.position();
             read.extend(block.facts);
         }
@@ -135,6 +136,32 @@ pub(crate) async fn ranges_are_complete(harness: &dyn Harness) -> Outcome {
     let end = stores.feed.head().await?;
     let block = stores.feed.read(end.position(), &Categories::All, 10).await?;
     ensure_eq!((block.facts.len(), block.through), (0, end), "the range after the head");
+    Ok(())
+}
+
+/// A block whose facts are put together when they are taken holds what the block read at once does, also
+/// while facts of it and of others are still in use.
+async fn taken_in_parts(
+    stores: &Stores,
+    after: Position,
+    categories: &Categories,
+    size: usize,
+    expected: &Block,
+) -> Outcome {
+    for part in [1, 2, size] {
+        let mut raw = stores.feed.read_raw(after, categories, size).await?;
+        ensure_eq!((raw.through, raw.head), (expected.through, expected.head), "where a raw block ends");
+        let mut facts = Vec::new();
+        while facts.len() < expected.facts.len() {
+            let before = facts.len();
+            raw.facts.take(part, &mut facts);
+            let end = (before + part).min(expected.facts.len());
+            ensure_eq!(facts.len(), end, "the facts taken after {before} of {part} at a time");
+        }
+        raw.facts.take(part, &mut facts);
+        drop(raw);
+        ensure_eq!(facts, expected.facts, "the facts of a raw block, taken {part} at a time");
+    }
     Ok(())
 }
 
@@ -157,6 +184,7 @@ pub(crate) async fn other_categories_are_passed_over(harness: &dyn Harness) -> O
         while after.0 < log.len() as u64 {
             let block = stores.feed.read(after, &categories, 3).await?;
             ensure_eq!(block.through.position().0, (after.0 + 3).min(log.len() as u64), "the end of a range");
+            taken_in_parts(&stores, after, &categories, 3, &block).await?;
             after = block.through.position();
             read.extend(block.facts);
         }

@@ -6,6 +6,7 @@
 //! 1997): it finds mistakes and accidents, and is not meant against somebody who can choose many rows.
 
 use diptych_core::{Tenant, Value};
+use std::cell::RefCell;
 
 /// How many buckets a table's digest has.
 pub const BUCKETS: u8 = 64;
@@ -31,12 +32,23 @@ pub(crate) fn short(digest: u128) -> u64 {
     digest as u64
 }
 
+/// How many bytes of a canonical form a thread keeps room for.
+const CANONICAL_BYTES_MAX: usize = 1 << 16;
+
+thread_local! {
+    /// Room for a canonical form: one is made for each row, and thrown away.
+    static CANONICAL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 fn hash_of(tenant: &Tenant, values: &[Value]) -> blake3::Hash {
-    let mut canonical = Vec::with_capacity(256);
-    canonical.extend_from_slice(&(tenant.as_str().len() as u32).to_le_bytes());
-    canonical.extend_from_slice(tenant.as_str().as_bytes());
-    values.iter().for_each(|value| value.write_canonical(&mut canonical));
-    blake3::hash(&canonical)
+    CANONICAL.with_borrow_mut(|canonical| {
+        canonical.clear();
+        canonical.shrink_to(CANONICAL_BYTES_MAX);
+        canonical.extend_from_slice(&(tenant.as_str().len() as u32).to_le_bytes());
+        canonical.extend_from_slice(tenant.as_str().as_bytes());
+        values.iter().for_each(|value| value.write_canonical(canonical));
+        blake3::hash(canonical)
+    })
 }
 
 #[cfg(test)]

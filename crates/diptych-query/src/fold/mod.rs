@@ -14,6 +14,7 @@ mod digest;
 mod earlier;
 mod error;
 mod guarded;
+mod index;
 mod slots;
 mod table;
 
@@ -221,6 +222,15 @@ impl Fold {
     /// A row that no store can keep; the fold is then of no further use.
     pub fn changes(&mut self) -> Result<Vec<TableChanges>, FoldError> {
         self.tables.iter_mut().map(|table| table.changes()).collect()
+    }
+
+    /// What has changed in one table since its changes were last taken, at most so many rows; a store that
+    /// takes part after part may write one while another is prepared. Fewer rows than that are the last.
+    ///
+    /// # Errors
+    /// As [`Fold::changes`].
+    pub fn changes_up_to(&mut self, table: usize, rows_max: usize) -> Result<TableChanges, FoldError> {
+        self.tables.get_mut(table).map_or(Ok(TableChanges::default()), |table| table.changes_up_to(rows_max))
     }
 
     /// How many facts met no row and left none, since the fold began, table by table.

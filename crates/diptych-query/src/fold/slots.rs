@@ -1,9 +1,11 @@
 //! The rows of one table in memory: found by key or by an indexed column, with what they were before.
 
 use super::earlier::Looked;
-use crate::{Partition, ReadModel, RowRef};
+use super::index::KeyIndex;
+use crate::{Partition, ReadModel, RowRef, sort_in_table_order};
 use diptych_core::{Position, Tenant, Value};
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
 
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -18,23 +20,92 @@ pub struct TableUse {
     pub read: bool,
 }
 
-/// A row in memory.
+/// A row in memory. Small, and nothing in it twice: rows are met at random, and the fewer bytes each has, the
+/// more of them stay near the processor.
 pub(super) struct Slot<M: ReadModel> {
-    pub(super) tenant: Tenant,
-    pub(super) key: M::Key,
-    pub(super) row: Option<M>,
+    held: Held<M>,
     /// The position up to which facts are in it; the start when it was never touched.
     pub(super) guard: Position,
-    /// The digest of what the store holds; none when it holds no row.
-    pub(super) stored: Option<u128>,
-    pub(super) changed: bool,
+    /// The number of its tenant.
+    tenant: u32,
+    changed: bool,
+}
+
+/// A row, or the key of one that is not there.
+enum Held<M: ReadModel> {
+    Row(M),
+    Gone(M::Key),
+}
+
+impl<M: ReadModel> Slot<M> {
+    /// The row, if there is one.
+    pub(super) fn row(&self) -> Option<&M> {
+        match &self.held {
+            Held::Row(row) => Some(row),
+            Held::Gone(_) => None,
+        }
+    }
+
+    /// The key.
+    pub(super) fn key(&self) -> M::Key {
+        match &self.held {
+            Held::Row(row) => row.key(),
+            Held::Gone(key) => key.clone(),
+        }
+    }
+
+    /// The key as values.
+    fn key_values(&self) -> Vec<Value> {
+        match &self.held {
+            Held::Row(row) => M::key_values(&row.key()),
+            Held::Gone(key) => M::key_values(key),
+        }
+    }
+
+    /// Whether it is the slot of a key. A row that was taken out has left its key behind.
+    pub(super) fn has_key(&self, key: &M::Key) -> bool {
+        match &self.held {
+            Held::Row(row) => row.has_key(key),
+            Held::Gone(held) => held == key,
+        }
+    }
+
+    /// Whether a row has the key of this slot, out of which it was taken.
+    pub(super) fn fits(&self, row: &M) -> bool {
+        match &self.held {
+            Held::Row(held) => row.has_key(&held.key()),
+            Held::Gone(key) => row.has_key(key),
+        }
+    }
+
+    fn set(&mut self, row: Option<M>) {
+        self.held = match row {
+            Some(row) => Held::Row(row),
+            None => Held::Gone(self.key()),
+        };
+    }
+
+    fn take(&mut self) -> Option<M> {
+        let gone = match &self.held {
+            Held::Row(row) => Held::Gone(row.key()),
+            Held::Gone(_) => return None,
+        };
+        match std::mem::replace(&mut self.held, gone) {
+            Held::Row(row) => Some(row),
+            Held::Gone(_) => None,
+        }
+    }
 }
 
 /// The rows of one table in memory.
 pub(super) struct Slots<M: ReadModel> {
     purpose: TableUse,
-    by_key: Map<Tenant, Map<M::Key, usize>>,
+    by_key: KeyIndex,
+    hasher: foldhash::fast::RandomState,
     pub(super) slots: Vec<Slot<M>>,
+    tenants: Tenants,
+    /// The digest of what the store holds, for the slots of which it holds a row.
+    stored: Vec<Option<u128>>,
     /// Rows by what a column holds, for the columns that facts were routed by.
     columns: Vec<ColumnIndex>,
     /// The rows before each change since the last [`Slots::settle`], oldest first, in a table that is read.
@@ -43,14 +114,43 @@ pub(super) struct Slots<M: ReadModel> {
     undo: Option<Undo<M>>,
     wanted: Vec<RowRef>,
     changed: Vec<usize>,
+    /// Those of them that were not yet taken, in the order of the table.
+    ordered: std::vec::IntoIter<(RowRef, usize)>,
 }
 
 /// The row before each change, with the position of the change, oldest first.
 type History<M> = Vec<(Position, Option<Box<M>>)>;
 
+/// Tenants by number.
+#[derive(Default)]
+struct Tenants {
+    names: Vec<Tenant>,
+    numbers: Map<Tenant, u32>,
+}
+
+impl Tenants {
+    fn known(&self, tenant: &Tenant) -> Option<u32> {
+        match self.names.as_slice() {
+            // Nearly always there is one.
+            [only] => (only == tenant).then_some(0),
+            _ => self.numbers.get(tenant).copied(),
+        }
+    }
+
+    fn number(&mut self, tenant: &Tenant) -> u32 {
+        if let Some(number) = self.known(tenant) {
+            return number;
+        }
+        let number = u32::try_from(self.names.len()).expect("there are fewer tenants than 32-bit numbers");
+        self.names.push(tenant.clone());
+        self.numbers.insert(tenant.clone(), number);
+        number
+    }
+}
+
 struct ColumnIndex {
     column: usize,
-    slots: Map<Tenant, Map<Value, BTreeSet<usize>>>,
+    slots: Map<u32, Map<Value, BTreeSet<usize>>>,
 }
 
 struct Undo<M> {
@@ -63,13 +163,17 @@ impl<M: ReadModel> Slots<M> {
     pub(super) fn new(purpose: TableUse) -> Self {
         Self {
             purpose,
-            by_key: HashMap::default(),
+            by_key: KeyIndex::default(),
+            hasher: foldhash::fast::RandomState::default(),
             slots: Vec::new(),
+            tenants: Tenants::default(),
+            stored: Vec::new(),
             columns: Vec::new(),
             history: HashMap::default(),
             undo: None,
             wanted: Vec::new(),
             changed: Vec::new(),
+            ordered: Vec::new().into_iter(),
         }
     }
 
@@ -79,7 +183,8 @@ impl<M: ReadModel> Slots<M> {
 
     /// The slot of a key that is in memory.
     pub(super) fn known(&self, tenant: &Tenant, key: &M::Key) -> Option<usize> {
-        self.by_key.get(tenant).and_then(|keys| keys.get(key)).copied()
+        let tenant = self.tenants.known(tenant)?;
+        self.find(self.hash_of(tenant, key), tenant, key)
     }
 
     /// Whether the rows of a key are folded here.
@@ -95,26 +200,56 @@ impl<M: ReadModel> Slots<M> {
 
     /// The slot of a key; a new one is asked of the store unless there is nothing to ask.
     pub(super) fn of(&mut self, tenant: &Tenant, key: M::Key) -> usize {
-        // Looked up by reference: a key that is known, as most are, is neither cloned nor counted.
-        match self.known(tenant, &key) {
+        let number = self.tenants.number(tenant);
+        let hash = self.hash_of(number, &key);
+        // Looked up by reference: a key that is known, as most are, is not cloned.
+        match self.find(hash, number, &key) {
             Some(slot) => slot,
             None => {
                 if !self.purpose.fresh {
                     self.wanted.push(RowRef { tenant: tenant.clone(), key: M::key_values(&key) });
                 }
-                self.add(tenant, key)
+                self.add_hashed(hash, number, key)
             }
         }
     }
 
     /// Makes a slot that nobody has to ask for.
     pub(super) fn add(&mut self, tenant: &Tenant, key: M::Key) -> usize {
+        let tenant = self.tenants.number(tenant);
+        self.add_hashed(self.hash_of(tenant, &key), tenant, key)
+    }
+
+    fn add_hashed(&mut self, hash: u64, tenant: u32, key: M::Key) -> usize {
         let next = self.slots.len();
-        self.by_key.entry(tenant.clone()).or_default().insert(key.clone(), next);
-        let tenant = tenant.clone();
-        let guard = Position::START;
-        self.slots.push(Slot { tenant, key, row: None, guard, stored: None, changed: false });
+        self.by_key.insert(hash, next);
+        self.slots.push(Slot { held: Held::Gone(key), guard: Position::START, tenant, changed: false });
         next
+    }
+
+    fn hash_of(&self, tenant: u32, key: &M::Key) -> u64 {
+        self.hasher.hash_one((tenant, key))
+    }
+
+    fn find(&self, hash: u64, tenant: u32, key: &M::Key) -> Option<usize> {
+        self.by_key.find(hash, |slot| {
+            let held = &self.slots[slot];
+            held.tenant == tenant && held.has_key(key)
+        })
+    }
+
+    /// Whose row a slot is.
+    pub(super) fn tenant(&self, slot: usize) -> &Tenant {
+        &self.tenants.names[self.slots[slot].tenant as usize]
+    }
+
+    /// The digest of what the store holds, and what it is to hold.
+    pub(super) fn exchange_stored(&mut self, slot: usize, digest: Option<u128>) -> Option<u128> {
+        if self.stored.len() <= slot {
+            // For every slot there is: at the end of a fold they are asked for one after the other.
+            self.stored.resize(self.slots.len(), None);
+        }
+        std::mem::replace(&mut self.stored[slot], digest)
     }
 
     pub(super) fn take_wanted(&mut self) -> Vec<RowRef> {
@@ -123,15 +258,17 @@ impl<M: ReadModel> Slots<M> {
 
     /// Puts a stored row into its slot, once.
     pub(super) fn fill(&mut self, slot: usize, row: Option<M>, guard: Position, stored: Option<u128>) {
-        let Self { slots, columns, .. } = self;
-        let held = &mut slots[slot];
-        if held.guard > Position::START {
+        if self.slots[slot].guard > Position::START {
             return;
         }
+        self.exchange_stored(slot, stored);
+        let Self { slots, columns, .. } = self;
+        let held = &mut slots[slot];
         if let Some(row) = &row {
-            columns.iter_mut().for_each(|index| index.insert(&held.tenant, row.value_at(index.column), slot));
+            columns.iter_mut().for_each(|index| index.insert(held.tenant, row.value_at(index.column), slot));
         }
-        (held.row, held.guard, held.stored) = (row, guard, stored);
+        held.set(row);
+        held.guard = guard;
     }
 
     /// Keeps the rows by a column from now on.
@@ -147,7 +284,8 @@ impl<M: ReadModel> Slots<M> {
     /// The slots of the rows that hold a value in a column now.
     pub(super) fn matching(&self, tenant: &Tenant, column: usize, value: &Value) -> Vec<usize> {
         let index = self.columns.iter().find(|index| index.column == column);
-        let found = index.and_then(|index| index.slots.get(tenant)?.get(value));
+        let tenant = self.tenants.known(tenant);
+        let found = index.and_then(|index| index.slots.get(&tenant?)?.get(value));
         found.map(|slots| slots.iter().copied().collect()).unwrap_or_default()
     }
 
@@ -155,14 +293,14 @@ impl<M: ReadModel> Slots<M> {
     pub(super) fn take(&mut self, slot: usize) -> (Option<M>, Taken<M>) {
         let held = &mut self.slots[slot];
         if let Some(undo) = &mut self.undo {
-            undo.rows.entry(slot).or_insert_with(|| (held.row.clone(), held.guard));
+            undo.rows.entry(slot).or_insert_with(|| (held.row().cloned(), held.guard));
         }
-        let values = held.row.as_ref().map(|row| {
+        let values = held.row().map(|row| {
             let values = self.columns.iter().map(|index| row.value_at(index.column));
             values.collect()
         });
-        let kept = if self.purpose.read { held.row.clone().map(Box::new) } else { None };
-        (held.row.take(), Taken { values: values.unwrap_or_default(), kept })
+        let kept = if self.purpose.read { held.row().cloned().map(Box::new) } else { None };
+        (held.take(), Taken { values: values.unwrap_or_default(), kept })
     }
 
     /// Puts the row back as a fact has left it; `taken` is what [`Slots::take`] gave.
@@ -180,14 +318,14 @@ impl<M: ReadModel> Slots<M> {
             let (before, after) =
                 (taken.values.get(number), row.as_ref().map(|row| row.value_at(index.column)));
             if before != after.as_ref() {
-                before.into_iter().for_each(|value| index.remove(&held.tenant, value, slot));
-                after.into_iter().for_each(|value| index.insert(&held.tenant, value, slot));
+                before.into_iter().for_each(|value| index.remove(held.tenant, value, slot));
+                after.into_iter().for_each(|value| index.insert(held.tenant, value, slot));
             }
         }
         if purpose.read {
             history.entry(slot).or_default().push((at, taken.kept));
         }
-        held.row = row;
+        held.set(row);
         held.guard = guard;
         if !held.changed {
             held.changed = true;
@@ -210,7 +348,7 @@ impl<M: ReadModel> Slots<M> {
             .and_then(|changes| changes.get(changes.partition_point(|(since, _)| *since <= at)));
         Looked::Known(match later {
             Some((_, before)) => before.as_deref(),
-            None => self.slots[slot].row.as_ref(),
+            None => self.slots[slot].row(),
         })
     }
 
@@ -234,7 +372,8 @@ impl<M: ReadModel> Slots<M> {
         let Some(Undo { rows, changed }) = self.undo.take() else { return };
         for (slot, (row, guard)) in rows {
             let held = &mut self.slots[slot];
-            (held.row, held.guard) = (row, guard);
+            held.set(row);
+            held.guard = guard;
         }
         for slot in self.changed.drain(changed..) {
             self.slots[slot].changed = false;
@@ -243,9 +382,17 @@ impl<M: ReadModel> Slots<M> {
         self.columns.iter_mut().for_each(|index| index.rebuild(&self.slots));
     }
 
-    /// The slots that changed since this was last asked.
-    pub(super) fn take_changed(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.changed)
+    /// The slots that changed since this was last asked, in the order of the table, at most so many.
+    pub(super) fn take_changed(&mut self, rows_max: usize) -> Vec<(RowRef, usize)> {
+        if self.ordered.len() == 0 {
+            let changed = std::mem::take(&mut self.changed).into_iter().map(|slot| {
+                self.slots[slot].changed = false;
+                (RowRef { tenant: self.tenant(slot).clone(), key: self.slots[slot].key_values() }, slot)
+            });
+            let changed = changed.collect();
+            self.ordered = sort_in_table_order(changed, |(row, _)| row).into_iter();
+        }
+        self.ordered.by_ref().take(rows_max).collect()
     }
 }
 
@@ -258,16 +405,12 @@ pub(super) struct Taken<M> {
 }
 
 impl ColumnIndex {
-    fn insert(&mut self, tenant: &Tenant, value: Value, slot: usize) {
-        let values = match self.slots.get_mut(tenant) {
-            Some(values) => values,
-            None => self.slots.entry(tenant.clone()).or_default(),
-        };
-        values.entry(value).or_default().insert(slot);
+    fn insert(&mut self, tenant: u32, value: Value, slot: usize) {
+        self.slots.entry(tenant).or_default().entry(value).or_default().insert(slot);
     }
 
-    fn remove(&mut self, tenant: &Tenant, value: &Value, slot: usize) {
-        let Some(values) = self.slots.get_mut(tenant) else { return };
+    fn remove(&mut self, tenant: u32, value: &Value, slot: usize) {
+        let Some(values) = self.slots.get_mut(&tenant) else { return };
         let Some(slots) = values.get_mut(value) else { return };
         slots.remove(&slot);
         if slots.is_empty() {
@@ -278,8 +421,8 @@ impl ColumnIndex {
     fn rebuild<M: ReadModel>(&mut self, slots: &[Slot<M>]) {
         self.slots.clear();
         for (number, slot) in slots.iter().enumerate() {
-            if let Some(row) = &slot.row {
-                self.insert(&slot.tenant, row.value_at(self.column), number);
+            if let Some(row) = slot.row() {
+                self.insert(slot.tenant, row.value_at(self.column), number);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::decoded::{Decoded, Facts, decode};
 use super::digest::{bucket_of, row_digest, short};
 use super::earlier::{Earlier, Looked};
 use super::guarded::guarded;
-use super::slots::{Slot, Slots, TableUse};
+use super::slots::{Slots, TableUse};
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX};
 use crate::{JoinedProjection, Matching, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow};
 use crate::{TableChanges, TableNeeds};
@@ -48,6 +48,15 @@ pub trait TableFold: Send {
     /// # Errors
     /// A row that no store can keep.
     fn changes(&mut self) -> Result<TableChanges, FoldError>;
+    /// As `changes`, but at most so many rows; all of them are told when there are fewer. A table that cannot
+    /// be asked for a part answers all at once.
+    ///
+    /// # Errors
+    /// As `changes`.
+    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
+        let _ = rows_max;
+        self.changes()
+    }
     /// How many facts met no row and left none.
     fn no_ops(&self) -> u64;
     /// How many rows are held.
@@ -69,6 +78,8 @@ pub enum Ran {
 pub struct TypedTable<M: JoinedProjection> {
     rows: Slots<M>,
     queue: Vec<Waiting<M>>,
+    /// The facts of the last run, to be freed when the fold is: nobody waits for it then.
+    spent: Vec<Waiting<M>>,
     matching: HashSet<Matching>,
     asked: Vec<Matching>,
     /// The values of which a store has handed over one row more than a fact may touch: there may be others
@@ -117,6 +128,7 @@ impl<M: JoinedProjection> TypedTable<M> {
         Self {
             rows: Slots::new(purpose),
             queue: Vec::new(),
+            spent: Vec::new(),
             matching: HashSet::new(),
             asked: Vec::new(),
             cut_short: Vec::new(),
@@ -274,7 +286,7 @@ impl<M: JoinedProjection> TypedTable<M> {
         // Where there is no row, what came before the group's clock has left none, whether one was deleted
         // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
         // now.
-        if at <= held.guard || (held.row.is_none() && at <= moment.clock) {
+        if at <= held.guard || (held.row().is_none() && at <= moment.clock) {
             return Ok(());
         }
         let (before, taken) = self.rows.take(slot);
@@ -286,8 +298,8 @@ impl<M: JoinedProjection> TypedTable<M> {
                 self.no_ops += 1;
                 return Ok(());
             }
-            Some(row) if !row.has_key(&self.rows.slots[slot].key) => {
-                let routed = format!("{:?}", self.rows.slots[slot].key);
+            Some(row) if !self.rows.slots[slot].fits(row) => {
+                let routed = format!("{:?}", self.rows.slots[slot].key());
                 let answered = format!("{:?}", row.key());
                 return Err(FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered }));
             }
@@ -349,25 +361,28 @@ fn few<E>(fact: &Fact<E>, rows: usize) -> Result<(), FoldError> {
     Ok(())
 }
 
-impl<M: ReadModel> Slot<M> {
-    /// The row as it must be kept, and what that changes in the digest.
-    fn take_change(&mut self, digest: &mut BTreeMap<u8, (i64, u128)>) -> Result<RowChange, FoldError> {
-        let key = M::key_values(&self.key);
-        let values = self.row.as_ref().map(M::to_row);
-        let held = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
-        if values.iter().flatten().any(held) {
-            return Err(row_error(&key, |key| FoldErrorKind::RowUnstorable { key }));
+impl<M: ReadModel> Slots<M> {
+    /// A row as it must be kept, and what that changes in the digest.
+    fn take_change(
+        &mut self,
+        row: RowRef,
+        slot: usize,
+        digest: &mut BTreeMap<u8, (i64, u128)>,
+    ) -> Result<RowChange, FoldError> {
+        let (held, RowRef { tenant, key }) = (&self.slots[slot], &row);
+        let guard = held.guard;
+        let values = held.row().map(M::to_row);
+        let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
+        if values.iter().flatten().any(has_nul) {
+            return Err(row_error(key, |key| FoldErrorKind::RowUnstorable { key }));
         }
-        let new = values.as_ref().map(|values| row_digest(&self.tenant, values));
-        let (rows, sum) = digest.entry(bucket_of(&self.tenant, &key)).or_default();
-        *rows += i64::from(new.is_some()) - i64::from(self.stored.is_some());
-        *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(self.stored.unwrap_or(0));
-        let existed = self.stored.is_some();
-        let row = RowRef { tenant: self.tenant.clone(), key };
-        let stored = StoredRow { row, values, guard: self.guard, hash: short(new.unwrap_or(0)) };
-        self.stored = new;
-        self.changed = false;
-        Ok(RowChange { stored, existed })
+        let new = values.as_ref().map(|values| row_digest(tenant, values));
+        let old = self.exchange_stored(slot, new);
+        let (rows, sum) = digest.entry(bucket_of(tenant, key)).or_default();
+        *rows += i64::from(new.is_some()) - i64::from(old.is_some());
+        *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(old.unwrap_or(0));
+        let stored = StoredRow { row, values, guard, hash: short(new.unwrap_or(0)) };
+        Ok(RowChange { stored, existed: old.is_some() })
     }
 }
 
@@ -446,7 +461,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
             return Ok(Ran::Missed);
         }
         self.rows.keep();
-        self.queue.clear();
+        self.spent = std::mem::take(&mut self.queue);
         result.map(|()| Ran::Done)
     }
 
@@ -462,12 +477,17 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
+        self.changes_up_to(usize::MAX)
+    }
+
+    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
         let mut changes = TableChanges::default();
         let mut digest: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
         guarded(&|_| None, &mut |_| {
-            for index in self.rows.take_changed() {
-                let Some(slot) = self.rows.slots.get_mut(index) else { continue };
-                let change = slot.take_change(&mut digest)?;
+            let changed = self.rows.take_changed(rows_max);
+            changes.rows.reserve_exact(changed.len());
+            for (row, slot) in changed {
+                let change = self.rows.take_change(row, slot, &mut digest)?;
                 changes.rows.push(change);
             }
             Ok(())

@@ -5,6 +5,7 @@ use super::world::{BoxEvent, Kept, Log, ShelfEvent, ThingEvent, group};
 use crate::fold::{LOOK_UP_ROUNDS_MAX, ROWS_PER_FACT_MAX};
 use crate::{FoldError, FoldErrorKind};
 use diptych_core::{Code, Position};
+use std::collections::BTreeMap;
 
 fn named(name: &str) -> ShelfEvent {
     ShelfEvent::Named { name: name.to_owned() }
@@ -41,6 +42,38 @@ fn stored(log: &Log, count: usize) -> Kept {
         kept.apply(std::slice::from_ref(raw)).unwrap();
     }
     kept
+}
+
+#[test]
+fn changes_taken_in_parts_are_those_taken_at_once_in_the_order_of_the_table() {
+    let mut log = Log::default();
+    for number in 0..23_u32 {
+        let (tenant, key) = (["main", "other"][number as usize % 2], format!("{:02}", number * 7 % 23));
+        log.tell_in(tenant, &key, named(&format!("shelf {number}")));
+    }
+    let fold = || Kept::new(group()).plan(&[&log.facts], true).unwrap();
+    let whole = fold().changes().unwrap().swap_remove(0);
+    assert!(whole.rows.is_sorted_by(|a, b| a.stored.row.table_cmp(&b.stored.row).is_lt()));
+    assert_eq!(whole.rows.len(), 23);
+    for rows_max in [1, 5, 22, 23, 24] {
+        let (mut fold, mut rows, mut digest) = (fold(), Vec::new(), BTreeMap::new());
+        loop {
+            let part = fold.changes_up_to(0, rows_max).unwrap();
+            let last = part.rows.len() < rows_max;
+            rows.extend(part.rows);
+            for (bucket, count, sum) in part.digest {
+                let held: &mut (i64, u128) = digest.entry(bucket).or_default();
+                *held = (held.0 + count, held.1.wrapping_add(sum));
+            }
+            if last {
+                break;
+            }
+        }
+        assert_eq!(rows, whole.rows, "{rows_max} at a time");
+        assert!(
+            digest.into_iter().eq(whole.digest.iter().map(|(bucket, rows, sum)| (*bucket, (*rows, *sum))))
+        );
+    }
 }
 
 /// The rest of a log in one batch and one by one must leave the same.

@@ -1,8 +1,10 @@
 //! The log as bytes on disk: its schema, its names, and how readers see it. Appending is the writer's.
 
+mod gathered;
 mod names;
 mod read;
 pub(crate) mod schema;
 
+pub(crate) use gathered::{Gathered, Spares};
 pub(crate) use names::Names;
-pub(crate) use read::{head, load, mark_at, mark_of, position_of_head, range, read, statistics};
+pub(crate) use read::{head, load, mark_at, mark_of, position_of_head, range, read, read_raw, statistics};

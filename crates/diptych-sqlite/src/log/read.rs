@@ -1,11 +1,12 @@
 //! Reading the log: ranges, streams, single entries. The log never changes, so ranges need no transaction.
 
-use super::names::{Gathered, Names, contiguous};
+use super::gathered::{Cut, Gathered, Spares};
+use super::names::{Names, contiguous};
 use super::schema::LogIdentity;
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
 use diptych_core::{Code, Fault, Fingerprint, Position, RawFact, StreamRef, Timestamp, Token, Version};
-use diptych_query::{Block, Categories, Mark, Statistics};
+use diptych_query::{Block, Categories, Mark, RawBlock, Statistics};
 use rusqlite::{Connection, OptionalExtension};
 use std::sync::Arc;
 
@@ -36,6 +37,33 @@ pub(crate) fn read(
     categories: &Categories,
     positions_max: usize,
 ) -> Result<Block, Fault> {
+    let gathered = Gathered::default();
+    let (cut, through, head) = gather(reader, identity, after, categories, positions_max, gathered)?;
+    Ok(Block { after, through, facts: cut.rest(), head })
+}
+
+/// Reads like [`read`] and leaves the facts to whoever takes them.
+pub(crate) fn read_raw(
+    reader: &mut Reader,
+    identity: LogIdentity,
+    after: Position,
+    categories: &Categories,
+    positions_max: usize,
+    spares: &Arc<Spares>,
+) -> Result<RawBlock, Fault> {
+    let gathered = Gathered::reusing(spares);
+    let (cut, through, head) = gather(reader, identity, after, categories, positions_max, gathered)?;
+    Ok(RawBlock { through, head, facts: Box::new(cut) })
+}
+
+fn gather(
+    reader: &mut Reader,
+    identity: LogIdentity,
+    after: Position,
+    categories: &Categories,
+    positions_max: usize,
+    gathered: Gathered,
+) -> Result<(Cut, Mark, Position), Fault> {
     let head = position_of_head(&reader.connection)?;
     if after > head {
         let message = format!("position {after} lies beyond the head of the log, which is {head}");
@@ -43,25 +71,24 @@ pub(crate) fn read(
     }
     let end = Position(after.0.saturating_add(positions_max as u64).min(head.0));
     let Reader { connection, names } = reader;
-    let facts = range(connection, names, after, end, categories)?;
-    let through = match facts.last() {
-        Some(last) if last.position == end => mark_of(identity, last),
+    let cut = range(connection, names, (after, end), categories, gathered)?;
+    let through = match cut.last() {
+        Some(last) if last.position == end => mark_of(identity, &last),
         _ => mark_at(connection, identity, end)?
             .ok_or_else(|| damaged(format!("the log has no entry at position {end}")))?,
     };
-    Ok(Block { after, through, facts, head })
+    Ok((cut, through, head))
 }
 
 /// The wanted facts of a range, which must be complete.
 pub(crate) fn range(
     connection: &Connection,
     names: &mut Names,
-    after: Position,
-    end: Position,
+    (after, end): (Position, Position),
     categories: &Categories,
-) -> Result<Vec<Arc<RawFact>>, Fault> {
+    mut gathered: Gathered,
+) -> Result<Cut, Fault> {
     debug_assert!(SELECT_RANGE.contains(Gathered::COLUMNS), "facts are read by column number");
-    let mut gathered = Gathered::default();
     let mut expected = after;
     let mut statement = connection.prepare_cached(SELECT_RANGE).or_fault()?;
     let bounds = [after.0.cast_signed(), end.0.cast_signed()];
@@ -73,13 +100,13 @@ pub(crate) fn range(
             break;
         }
         let kind = row.get(1).or_fault()?;
-        if categories.contains(names.type_of(connection, kind).or_fault()?.category.as_str()) {
-            gathered.add(connection, names, (position, kind), row).or_fault()?;
+        if let Some(event) = gathered.event(connection, names, kind, categories).or_fault()? {
+            gathered.add(connection, names, (position, event), row).or_fault()?;
         }
     }
     // INVARIANT: a completed range has every position; what readers are given is all there is.
     if expected == end {
-        Ok(gathered.facts())
+        Ok(gathered.cut())
     } else {
         Err(damaged(format!("the log has a gap at position {expected}")))
     }
@@ -102,9 +129,11 @@ pub(crate) fn load(
     let mut rows = statement.query(parameters).or_fault()?;
     while let Some(row) = rows.next().or_fault()? {
         let (position, kind) = (row.get(0).or_fault()?, row.get(1).or_fault()?);
-        gathered.add(connection, names, (position, kind), row).or_fault()?;
+        if let Some(event) = gathered.event(connection, names, kind, &Categories::All).or_fault()? {
+            gathered.add(connection, names, (position, event), row).or_fault()?;
+        }
     }
-    let facts = gathered.facts();
+    let facts = gathered.cut().rest();
     contiguous(after, &facts)?;
     Ok(facts)
 }

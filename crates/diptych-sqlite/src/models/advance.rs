@@ -1,5 +1,6 @@
 //! Moving a group: rows, tombstones, digest, history and checkpoint in one transaction, or not at all.
 
+use super::bulk::{is_bulk, write_all};
 use super::checkpoint::{existing, move_to};
 use super::file::Attached;
 use super::load::{Loaded, drive};
@@ -10,9 +11,6 @@ use crate::fault::OrFault;
 use diptych_core::{Fault, Position, Timestamp};
 use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Mark, Stopped, TableChanges};
 use rusqlite::{Connection, TransactionBehavior};
-
-/// From how many rows on an empty table is loaded before its indexes are made.
-const BULK_ROWS_MIN: usize = 1_000;
 
 const CLEAR_DIGEST: &str = "DELETE FROM digest WHERE table_name = ?1";
 
@@ -34,25 +32,23 @@ pub(crate) fn advance(
         return Err(AdvanceError::Moved { checkpoint: standing });
     }
     let loaded = drive(&transaction, &attached.tables, &mut fold)?;
-    let changes = fold.changes()?;
+    let mut digests = Digests::default();
+    let changes = if is_bulk(&attached.tables, &fold) {
+        write_all(&transaction, &attached.tables, &mut fold, &loaded, &mut digests)?
+    } else {
+        let changes = fold.changes()?;
+        for ((table, changes), loaded) in attached.tables.iter().zip(&changes).zip(&loaded) {
+            write(&transaction, table, changes, &mut loaded.in_order(), fold.is_fresh()).or_fault()?;
+            digests.add(table, changes);
+        }
+        changes
+    };
     let mut rows = changes.iter().map(|changes| changes.rows.len()).sum();
     for (table, changes) in attached.tables.iter().zip(&changes) {
         rows += statements::take(&transaction, table, &changes.facts)?;
     }
-    let bulk = fold.is_fresh() && rows >= BULK_ROWS_MIN;
     let through = fold.through();
-    let write_all = || -> rusqlite::Result<bool> {
-        let mut digests = Digests::default();
-        for ((table, changes), loaded) in attached.tables.iter().zip(&changes).zip(&loaded) {
-            if bulk {
-                table.drop_indexes(&transaction)?;
-            }
-            write(&transaction, table, changes, loaded, fold.is_fresh())?;
-            if bulk {
-                table.create_indexes(&transaction)?;
-            }
-            digests.add(table, changes);
-        }
+    let move_all = || -> rusqlite::Result<bool> {
         digests.write(&transaction)?;
         move_to(&transaction, attached.place, through, now)?;
         if through.position() > standing {
@@ -61,7 +57,7 @@ pub(crate) fn advance(
         }
         sweep(&transaction, attached, through.position(), limits)
     };
-    let swept = write_all().or_fault()?;
+    let swept = move_all().or_fault()?;
     transaction.commit().or_fault()?;
     if swept {
         attached.note_sweep(through.position());

@@ -5,7 +5,7 @@ use super::rows::{Binder, key_of, stored_row, values_of};
 use crate::fault::OrFault;
 use diptych_core::{Position, Value};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
-use diptych_query::{AdvanceError, Fold, Matching, RowRef, StoredRow, TableNeeds};
+use diptych_query::{AdvanceError, Fold, Matching, RowRef, StoredRow, TableNeeds, sort_in_table_order};
 use rusqlite::Connection;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -16,14 +16,14 @@ pub(crate) struct Loaded {
     /// The indexed columns of each row as the table holds them.
     indexed: Vec<(RowRef, Vec<Value>)>,
     /// The rows that are tombstones now.
-    pub(crate) tombstones: HashSet<RowRef, foldhash::fast::RandomState>,
+    tombstones: HashSet<RowRef, foldhash::fast::RandomState>,
 }
 
 impl Loaded {
     /// The indexed columns that the table holds, for whoever asks in the order of the table.
     pub(crate) fn in_order(&self) -> InOrder<'_> {
         debug_assert!(self.indexed.is_sorted_by(|(a, _), (b, _)| a.table_cmp(b).is_le()));
-        InOrder { rest: &self.indexed }
+        InOrder { rest: &self.indexed, tombstones: &self.tombstones }
     }
 
     fn hold(&mut self, table: &Table, row: &RowRef, values: &[Value]) {
@@ -37,9 +37,15 @@ impl Loaded {
 /// Loaded rows, walked once beside others in the same order.
 pub(crate) struct InOrder<'l> {
     rest: &'l [(RowRef, Vec<Value>)],
+    tombstones: &'l HashSet<RowRef, foldhash::fast::RandomState>,
 }
 
 impl<'l> InOrder<'l> {
+    /// Whether a row is a tombstone in the table.
+    pub(crate) fn is_tombstone(&self, row: &RowRef) -> bool {
+        self.tombstones.contains(row)
+    }
+
     /// The indexed columns of a row, which stands after those that were asked for before.
     pub(crate) fn of(&mut self, row: &RowRef) -> Option<&'l [Value]> {
         while let Some(((held, values), rest)) = self.rest.split_first() {
@@ -77,32 +83,6 @@ pub(crate) fn drive(
         loaded.indexed.sort_unstable_by(|(a, _), (b, _)| a.table_cmp(b));
     }
     Ok(loaded)
-}
-
-/// Sorts by row, in table order. Most rows are told apart by the beginning of their key, which is laid beside
-/// them: following it to where it lies would cost more than all the rest.
-pub(crate) fn sort_in_table_order<T>(rows: Vec<T>, row_of: impl Fn(&T) -> &RowRef) -> Vec<T> {
-    let tenant = rows.first().map(|first| row_of(first).tenant.clone());
-    let one_tenant = rows.iter().all(|row| Some(&row_of(row).tenant) == tenant.as_ref());
-    let begin = |row: &RowRef| if one_tenant { row.key.first().map_or(0, beginning) } else { 0 };
-    let mut begun: Vec<(u128, T)> = rows.into_iter().map(|row| (begin(row_of(&row)), row)).collect();
-    begun
-        .sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row_of(row).table_cmp(row_of(other))));
-    begun.into_iter().map(|(_, row)| row).collect()
-}
-
-/// A number that never orders two values of a column other than they order; they may share it.
-fn beginning(value: &Value) -> u128 {
-    match value {
-        Value::Text(text) => {
-            let mut bytes = [0; 16];
-            bytes.iter_mut().zip(text.as_bytes()).for_each(|(byte, of_text)| *byte = *of_text);
-            u128::from_be_bytes(bytes)
-        }
-        Value::Integer(number) => u128::from(number.cast_unsigned() ^ 1 << 63),
-        Value::Null => u128::MAX,
-        _ => 0,
-    }
 }
 
 fn load(
@@ -165,37 +145,4 @@ fn load_matching(
         found.push(stored_row(row, values, held, next)?);
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use diptych_core::Tenant;
-
-    #[track_caller]
-    fn check(tenants: &[&str], keys: &[Value]) {
-        let of = |tenant: &&str, key: &Value| RowRef {
-            tenant: Tenant::new(tenant).unwrap(),
-            key: vec![key.clone(), Value::Integer(7)],
-        };
-        let pairs = keys.iter().flat_map(|key| tenants.iter().map(move |tenant| (tenant, key)));
-        let rows: Vec<_> = pairs.map(|(tenant, key)| of(tenant, key)).collect();
-        let mut expected = rows.clone();
-        expected.sort_by(RowRef::table_cmp);
-        assert_eq!(sort_in_table_order(rows, |row| row), expected);
-    }
-
-    #[test]
-    fn what_lies_beside_a_row_never_changes_its_place() {
-        let texts = ["b", "", "a-key-longer-than-sixteen-2", "a-key-longer-than-sixteen-1", "ä", "a", "z"];
-        let texts: Vec<_> = texts.iter().map(|text| Value::Text((*text).to_owned())).collect();
-        let numbers: Vec<_> = [5, -1, i64::MIN, 0, i64::MAX].map(Value::Integer).to_vec();
-        let others = [Value::Null, Value::Bool(true), Value::Bool(false), Value::Bytes(vec![255; 20])];
-        for tenants in [&["main"][..], &["main", "another"]] {
-            check(tenants, &texts);
-            check(tenants, &numbers);
-            check(tenants, &others[..3]);
-            check(tenants, &[others[0].clone(), others[3].clone(), Value::Bytes(vec![1])]);
-        }
-    }
 }

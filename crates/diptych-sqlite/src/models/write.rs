@@ -1,6 +1,6 @@
 //! Writing what a fold has changed: rows, tombstones, digest. The caller owns the transaction.
 
-use super::load::{InOrder, Loaded, sort_in_table_order};
+use super::load::InOrder;
 use super::rows::Binder;
 use super::table::{Changed, Table, Update};
 use diptych_core::{Position, Value};
@@ -51,25 +51,25 @@ impl Digests {
     }
 }
 
-/// Writes the rows of one table in the order of its key. `fresh` says that it is empty.
+/// Writes rows of one table, which come in the order of its key, after those that were written before.
+/// `fresh` says that it was empty.
 pub(crate) fn write(
     connection: &Connection,
     table: &Table,
     changes: &TableChanges,
-    loaded: &Loaded,
+    held: &mut InOrder<'_>,
     fresh: bool,
 ) -> rusqlite::Result<usize> {
-    let rows: Vec<&RowChange> = changes.rows.iter().collect();
-    let rows = sort_in_table_order(rows, |change| &change.stored.row);
-    let mut held = loaded.in_order();
+    let rows = &changes.rows;
+    debug_assert!(rows.is_sorted_by(|a, b| a.stored.row.table_cmp(&b.stored.row).is_lt()));
     let mut statements = Statements::new(connection, table)?;
-    for change in &rows {
+    for change in rows {
         let RowChange { stored, existed } = change;
         let guard = stored.guard.0.cast_signed();
         match &stored.values {
-            Some(values) if *existed => statements.update(connection, table, change, values, &mut held)?,
+            Some(values) if *existed => statements.update(connection, table, change, values, held)?,
             Some(values) => {
-                if !fresh && loaded.tombstones.contains(&stored.row) {
+                if !fresh && held.is_tombstone(&stored.row) {
                     let delete = &mut statements.delete_tombstone;
                     Binder::new(delete).row(table.schema, &stored.row)?;
                     delete.raw_execute()?;

@@ -3,7 +3,7 @@
 
 use super::State;
 use crate::fault::{OrFault, is_about_the_row, storage};
-use crate::log::{Names, range};
+use crate::log::{self, Gathered, Names};
 use crate::models::{Attached, Digests, Table, drive, existing, move_to, open_tables, write};
 use crate::shared::Shared;
 use diptych_core::{Code, Fault, Position, RawFact, Timestamp};
@@ -104,8 +104,11 @@ impl InlineGroup {
         now: Timestamp,
     ) -> Result<Standing, Fault> {
         let from = checkpoint.mark.position();
-        let mut names = Names::new(shared.limits.stream_names_max);
-        let facts = range(connection, &mut names, from, head.position(), self.group.categories())?;
+        // Only for these few facts.
+        let facts_max = usize::try_from(from.lag_to(head.position())).unwrap_or(usize::MAX);
+        let mut names = Names::new(shared.limits.stream_names_max.min(facts_max));
+        let (range, wanted) = ((from, head.position()), self.group.categories());
+        let facts = log::range(connection, &mut names, range, wanted, Gathered::default())?.rest();
         let mut digests = Digests::default();
         run(connection, SAVEPOINT)?;
         let standing = match self.fold(connection, checkpoint.mark, head, &facts, &mut digests) {
@@ -176,7 +179,7 @@ impl InlineGroup {
         let loaded = drive(connection, tables, &mut fold)?;
         let fresh = fold.is_fresh();
         for ((table, changes), loaded) in tables.iter().zip(&fold.changes()?).zip(&loaded) {
-            write(connection, table, changes, loaded, fresh).map_err(|error| {
+            write(connection, table, changes, &mut loaded.in_order(), fresh).map_err(|error| {
                 let about_the_row = is_about_the_row(&error);
                 let fault = storage(error);
                 if about_the_row {

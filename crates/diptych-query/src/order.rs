@@ -1,0 +1,64 @@
+//! Rows in the order of their table, in which a store writes and reads them.
+
+use crate::RowRef;
+use diptych_core::Value;
+
+/// Sorts by row, in table order. Most rows are told apart by the beginning of their key, which is laid beside
+/// them: following it to where it lies would cost more than all the rest.
+#[must_use]
+pub fn sort_in_table_order<T>(rows: Vec<T>, row_of: impl Fn(&T) -> &RowRef) -> Vec<T> {
+    let tenant = rows.first().map(|first| row_of(first).tenant.clone());
+    let one_tenant = rows.iter().all(|row| Some(&row_of(row).tenant) == tenant.as_ref());
+    let begin = |row: &RowRef| if one_tenant { row.key.first().map_or(0, beginning) } else { 0 };
+    let mut begun: Vec<(u128, T)> = rows.into_iter().map(|row| (begin(row_of(&row)), row)).collect();
+    begun
+        .sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row_of(row).table_cmp(row_of(other))));
+    begun.into_iter().map(|(_, row)| row).collect()
+}
+
+/// A number that never orders two values of a column other than they order; they may share it.
+fn beginning(value: &Value) -> u128 {
+    match value {
+        Value::Text(text) => {
+            let mut bytes = [0; 16];
+            bytes.iter_mut().zip(text.as_bytes()).for_each(|(byte, of_text)| *byte = *of_text);
+            u128::from_be_bytes(bytes)
+        }
+        Value::Integer(number) => u128::from(number.cast_unsigned() ^ 1 << 63),
+        Value::Null => u128::MAX,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diptych_core::Tenant;
+
+    #[track_caller]
+    fn check(tenants: &[&str], keys: &[Value]) {
+        let of = |tenant: &&str, key: &Value| RowRef {
+            tenant: Tenant::new(tenant).unwrap(),
+            key: vec![key.clone(), Value::Integer(7)],
+        };
+        let pairs = keys.iter().flat_map(|key| tenants.iter().map(move |tenant| (tenant, key)));
+        let rows: Vec<_> = pairs.map(|(tenant, key)| of(tenant, key)).collect();
+        let mut expected = rows.clone();
+        expected.sort_by(RowRef::table_cmp);
+        assert_eq!(sort_in_table_order(rows, |row| row), expected);
+    }
+
+    #[test]
+    fn what_lies_beside_a_row_never_changes_its_place() {
+        let texts = ["b", "", "a-key-longer-than-sixteen-2", "a-key-longer-than-sixteen-1", "ä", "a", "z"];
+        let texts: Vec<_> = texts.iter().map(|text| Value::Text((*text).to_owned())).collect();
+        let numbers: Vec<_> = [5, -1, i64::MIN, 0, i64::MAX].map(Value::Integer).to_vec();
+        let others = [Value::Null, Value::Bool(true), Value::Bool(false), Value::Bytes(vec![255; 20])];
+        for tenants in [&["main"][..], &["main", "another"]] {
+            check(tenants, &texts);
+            check(tenants, &numbers);
+            check(tenants, &others[..3]);
+            check(tenants, &[others[0].clone(), others[3].clone(), Value::Bytes(vec![1])]);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Facts being put together from rows. Reading a row copies its texts into one piece of memory; the facts are
+//! cut out of it where they are used.
+
+use super::names::Names;
+use diptych_core::{
+    Category, EventName, Position, RawFact, SharedText, StreamId, StreamKey, StreamRef, Tenant, Timestamp,
+    Version,
+};
+use diptych_query::{Categories, RawFacts};
+use rusqlite::{Connection, Row};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// How many pieces of memory are kept for the next blocks: those that one build has in hand.
+const SPARES_MAX: usize = 8;
+
+/// A piece of memory that is larger than this is freed.
+const SPARE_BYTES_MAX: usize = 4 << 20;
+
+/// Rows that were read, not yet facts. The names they share are of their own: counters of names that several
+/// threads change would cost more than the facts themselves.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    room: Room,
+    events: Vec<EventName>,
+    /// Which of the events each type is; none for a type of a category that nobody wants.
+    kinds: Map<i64, Option<u32>>,
+    scopes: Vec<(Tenant, Category)>,
+    /// Where the tenant and category of each of the connection's scopes stand.
+    places: Map<u32, u32>,
+    /// The scope of the row before, and its place.
+    last: Option<(u32, u32)>,
+    spares: Option<Arc<Spares>>,
+}
+
+/// The memory of a block, which the next one may use.
+#[derive(Default)]
+struct Room {
+    texts: String,
+    rows: Vec<GatheredRow>,
+}
+
+/// Memory of blocks that nobody uses any more. A block takes more than a system gives without fetching
+/// fresh pages, which takes a tenth of the time of reading it.
+#[derive(Default)]
+pub(crate) struct Spares(Mutex<Vec<Room>>);
+
+/// A row whose texts are not yet shared.
+struct GatheredRow {
+    position: Position,
+    stream: i64,
+    version: Version,
+    recorded_at: Timestamp,
+    occurred_at: Timestamp,
+    /// The places of its tenant and category, and of its type.
+    scope: u32,
+    event: u32,
+    /// Where its texts end: key, metadata, payload; the first begins where the last of the row before ends.
+    ends: [u32; 3],
+}
+
+/// Facts to be cut out of what was gathered, one after the other.
+pub(crate) struct Cut {
+    texts: Arc<String>,
+    rows: Vec<GatheredRow>,
+    events: Vec<EventName>,
+    scopes: Vec<(Tenant, Category)>,
+    next: usize,
+    spares: Option<Arc<Spares>>,
+}
+
+impl Gathered {
+    /// The columns that [`Gathered::add`] reads.
+    pub(crate) const COLUMNS: &str =
+        "position, type, stream, version, recorded_at, occurred_at, metadata, payload";
+
+    /// For facts that are used and freed soon: their memory comes from there and goes back.
+    pub(crate) fn reusing(spares: &Arc<Spares>) -> Self {
+        Self { room: spares.take(), spares: Some(Arc::clone(spares)), ..Self::default() }
+    }
+
+    /// Which event a type is, if its category is wanted.
+    pub(crate) fn event(
+        &mut self,
+        connection: &Connection,
+        names: &mut Names,
+        kind: i64,
+        wanted: &Categories,
+    ) -> rusqlite::Result<Option<u32>> {
+        if let Some(event) = self.kinds.get(&kind) {
+            return Ok(*event);
+        }
+        let known = names.type_of(connection, kind)?;
+        let event = if wanted.contains(known.category.as_str()) {
+            let EventName { name, schema_version } = &known.name;
+            self.events.push(EventName { name: Arc::from(&**name), schema_version: *schema_version });
+            u32::try_from(self.events.len() - 1).ok()
+        } else {
+            None
+        };
+        self.kinds.insert(kind, event);
+        Ok(event)
+    }
+
+    /// Adds the fact of a row, of which position and event are known by now.
+    pub(crate) fn add(
+        &mut self,
+        connection: &Connection,
+        names: &mut Names,
+        (position, event): (i64, u32),
+        row: &Row<'_>,
+    ) -> rusqlite::Result<()> {
+        let stream: i64 = row.get(2)?;
+        let known = names.stream(connection, stream)?;
+        let scope = match self.last {
+            Some((scope, place)) if scope == known.scope => place,
+            _ => self.scope(connection, names, known.scope)?,
+        };
+        let recorded_at = Timestamp::from_stored(row.get(4)?);
+        let occurred_at: Option<i64> = row.get(5)?;
+        let ends = [
+            self.text(names.key(known))?,
+            self.text(row.get_ref(6)?.as_str()?)?,
+            self.text(row.get_ref(7)?.as_str()?)?,
+        ];
+        self.room.rows.push(GatheredRow {
+            position: Position(position.cast_unsigned()),
+            stream,
+            version: Version(row.get::<_, i64>(3)?.cast_unsigned()),
+            recorded_at,
+            occurred_at: occurred_at.map_or(recorded_at, Timestamp::from_stored),
+            scope,
+            event,
+            ends,
+        });
+        Ok(())
+    }
+
+    /// The facts, to be taken in the order in which they were added.
+    pub(crate) fn cut(self) -> Cut {
+        let Self { room: Room { texts, rows }, events, scopes, spares, .. } = self;
+        Cut { texts: Arc::new(texts), rows, events, scopes, next: 0, spares }
+    }
+
+    /// The place of a tenant and a category; most rows have those of the row before.
+    fn scope(&mut self, connection: &Connection, names: &mut Names, scope: u32) -> rusqlite::Result<u32> {
+        let place = match self.places.get(&scope) {
+            Some(place) => *place,
+            None => {
+                let (tenant, category) = names.scope(connection, scope)?;
+                let tenant = Tenant::from_stored(tenant.as_str());
+                self.scopes.push((tenant, Category::from_stored(category.as_str())));
+                let place = (self.scopes.len() - 1) as u32;
+                self.places.insert(scope, place);
+                place
+            }
+        };
+        self.last = Some((scope, place));
+        Ok(place)
+    }
+
+    /// Adds a text; answers where it ends.
+    fn text(&mut self, text: &str) -> rusqlite::Result<u32> {
+        self.room.texts.push_str(text);
+        u32::try_from(self.room.texts.len()).map_err(|_| {
+            rusqlite::Error::ToSqlConversionFailure("the texts of a block are larger than 4 GiB".into())
+        })
+    }
+}
+
+impl Cut {
+    /// Every fact that is left.
+    pub(crate) fn rest(mut self) -> Vec<Arc<RawFact>> {
+        let mut facts = Vec::new();
+        self.take(self.rows.len(), &mut facts);
+        facts
+    }
+
+    /// The last fact.
+    pub(crate) fn last(&self) -> Option<RawFact> {
+        let number = self.rows.len().checked_sub(1)?;
+        Some(self.fact(number, None))
+    }
+
+    fn fact(&self, number: usize, before: Option<&RawFact>) -> RawFact {
+        let row = &self.rows[number];
+        let from = if number == 0 { 0 } else { self.rows[number - 1].ends[2] as usize };
+        let [key, metadata, payload] = row.ends.map(|end| end as usize);
+        let same = |_: &&RawFact| self.rows[number - 1].stream == row.stream;
+        let stream = match before.filter(same) {
+            Some(before) => Arc::clone(&before.stream),
+            None => {
+                let (tenant, category) = &self.scopes[row.scope as usize];
+                let key = StreamKey::from_stored(&self.texts[from..key]);
+                let stream = StreamId { category: category.clone(), key };
+                Arc::new(StreamRef { tenant: tenant.clone(), stream })
+            }
+        };
+        RawFact {
+            position: row.position,
+            stream,
+            version: row.version,
+            event: self.events[row.event as usize].clone(),
+            recorded_at: row.recorded_at,
+            occurred_at: row.occurred_at,
+            metadata: SharedText::part(&self.texts, key..metadata),
+            payload: SharedText::part(&self.texts, metadata..payload),
+        }
+    }
+}
+
+impl RawFacts for Cut {
+    fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>) {
+        let from = self.next;
+        self.next = self.rows.len().min(from.saturating_add(facts_max));
+        into.reserve(self.next - from);
+        for number in from..self.next {
+            let before = if number == from { None } else { into.last().map(|fact| &**fact) };
+            let fact = Arc::new(self.fact(number, before));
+            into.push(fact);
+        }
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        // Facts that are still in use keep their texts.
+        if let (Some(spares), Some(texts)) = (&self.spares, Arc::get_mut(&mut self.texts)) {
+            spares.give(Room { texts: std::mem::take(texts), rows: std::mem::take(&mut self.rows) });
+        }
+    }
+}
+
+impl Spares {
+    fn take(&self) -> Room {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut room: Room) {
+        if room.texts.capacity() > SPARE_BYTES_MAX {
+            return;
+        }
+        room.texts.clear();
+        room.rows.clear();
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() < SPARES_MAX {
+            held.push(room);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gathered(spares: &Arc<Spares>, key: &str) -> Cut {
+        let mut gathered = Gathered::reusing(spares);
+        gathered.scopes.push((Tenant::from_stored("main"), Category::from_stored("order")));
+        gathered.events.push(EventName { name: "Placed".into(), schema_version: 1 });
+        let ends = [key, "{}", key].map(|text| gathered.text(text).unwrap());
+        let (position, version) = (Position(1), Version(1));
+        let (recorded_at, occurred_at) = (Timestamp::EPOCH, Timestamp::EPOCH);
+        let row =
+            GatheredRow { position, stream: 1, version, recorded_at, occurred_at, scope: 0, event: 0, ends };
+        gathered.room.rows.push(row);
+        gathered.cut()
+    }
+
+    #[test]
+    fn memory_is_used_again_and_never_while_a_fact_needs_it() {
+        let spares = Arc::default();
+        let held = gathered(&spares, "first").rest();
+        assert!(spares.0.lock().unwrap().is_empty(), "the texts are still in use");
+        drop(gathered(&spares, "second"));
+        assert_eq!(spares.0.lock().unwrap().len(), 1);
+        let third = gathered(&spares, "third");
+        assert!(spares.0.lock().unwrap().is_empty(), "the memory of the second is the third's");
+        assert_eq!(third.rest()[0].stream.stream.key.as_str(), "third");
+        assert_eq!((held[0].stream.stream.key.as_str(), &*held[0].payload), ("first", "first"));
+    }
+
+    #[test]
+    fn little_memory_is_kept() {
+        let spares = Spares::default();
+        for bytes in [SPARE_BYTES_MAX + 1].into_iter().chain([1; SPARES_MAX + 1]) {
+            spares.give(Room { texts: String::with_capacity(bytes), rows: Vec::new() });
+        }
+        let held = spares.0.lock().unwrap();
+        assert_eq!(held.len(), SPARES_MAX);
+        assert!(held.iter().all(|room| room.texts.capacity() <= SPARE_BYTES_MAX));
+    }
+}
