@@ -4,7 +4,7 @@
 use crate::Outcome;
 use crate::database::Database;
 use crate::domain;
-use diptych::{Config, Running};
+use diptych::{Config, Role, Roles, Running};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -45,14 +45,17 @@ impl Drop for Place {
 
 /// Opens the product; `follow` says whether its read model moves by itself.
 pub(crate) async fn open(place: &Place, follow: bool) -> Outcome<Running> {
-    let roles = if follow { Roles::ALL } else { Roles::ALL.without(Role::Projector) };
-    Ok(domain::service().open(Config { roles, ..Config::at(place.product()) }).await?)
+    Ok(domain::service().open(Config { roles: roles(follow), ..Config::at(place.product()) }).await?)
 }
 
 /// Opens the product on PostgreSQL, with its defaults.
 pub(crate) async fn open_on(database: &Database, follow: bool) -> Outcome<Running> {
     let store = diptych::Database::at(database.url());
-    Ok(domain::service().open(Config { follow, ..Config::at(store) }).await?)
+    Ok(domain::service().open(Config { roles: roles(follow), ..Config::at(store) }).await?)
+}
+
+fn roles(follow: bool) -> Roles {
+    if follow { Roles::ALL } else { Roles::ALL.without(Role::Projector) }
 }
 
 /// Waits until everything in a directory is on the disk.
