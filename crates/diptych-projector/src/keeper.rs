@@ -59,6 +59,8 @@ pub(crate) struct Keeper {
     free_since: HashMap<Share, Instant>,
     /// Where each partition stood when it was last looked at.
     seen_at: HashMap<Share, Position>,
+    /// Leases that are to be given back, with their groups. Signs of life prolong them until they are.
+    owed: Vec<(usize, Lease)>,
 }
 
 /// A partition that a worker of this process moves.
@@ -81,7 +83,8 @@ impl Held {
 impl Keeper {
     pub(crate) fn new(parts: KeeperParts) -> Self {
         let groups = parts.kept.iter().map(|kept| Arc::clone(&kept.group)).collect();
-        Self { parts, groups, held: HashMap::new(), free_since: HashMap::new(), seen_at: HashMap::new() }
+        let (held, free_since, seen_at) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { parts, groups, held, free_since, seen_at, owed: Vec::new() }
     }
 
     /// Keeps the share until told to stop, then hands everything over.
@@ -128,9 +131,20 @@ impl Keeper {
         for share in ended {
             self.end(share).await;
         }
+        self.give_back().await;
     }
 
-    /// Waits for a worker and gives its lease back.
+    /// Gives back what is owed; what fails is owed still.
+    async fn give_back(&mut self) {
+        for (group, lease) in std::mem::take(&mut self.owed) {
+            if let Err(fault) = self.parts.store.release(&self.groups[group], lease).await {
+                tracing::warn!(%fault, model = self.groups[group].name(), "a lease could not be given back");
+                self.owed.push((group, lease));
+            }
+        }
+    }
+
+    /// Waits for a worker, whose lease is to be given back then.
     async fn end(&mut self, share: Share) {
         let Some(Held { lease, stop, worker, .. }) = self.held.remove(&share) else { return };
         stop.send_replace(true);
@@ -146,10 +160,7 @@ impl Keeper {
             Ok(Ended::Told) => {}
             Err(error) => tracing::error!(%error, model = group.name(), "a projection worker ended badly"),
         }
-        if let Err(fault) = self.parts.store.release(group, lease).await {
-            // It runs out by itself.
-            tracing::warn!(%fault, model = group.name(), "a lease could not be given back");
-        }
+        self.owed.push((share.0, lease));
     }
 
     /// Tells a worker to end. Its step may take long, and signs of life must go on meanwhile.
@@ -270,6 +281,7 @@ impl Keeper {
         for share in shares {
             self.end(share).await;
         }
+        self.give_back().await;
         if let Err(fault) = self.parts.store.leave(&self.parts.worker).await {
             tracing::warn!(%fault, "could not say that this process moves no read models any more");
         }

@@ -40,7 +40,9 @@ pub(crate) fn moves(me: &WorkerId, groups: &[Shares], own: impl Fn(Share) -> Own
         for state in &shares.partitions {
             let share = (index, state.partition);
             let others = shares.workers.iter().filter(|worker| *worker != me);
-            match (own(share), &state.holder) {
+            // A lease of its own that no worker uses is as good as none.
+            let holder = state.holder.as_ref().filter(|holder| *holder != me);
+            match (own(share), holder) {
                 (Own::Would, None) if others.clone().all(|other| loads.get(me) <= loads.get(other)) => {
                     moves.claim.push(share);
                     loads.add(me, 1);
@@ -75,7 +77,7 @@ impl<'a> Loads<'a> {
                 let holder = match own((index, state.partition)) {
                     Own::Moves => Some(me),
                     Own::Leaves => None,
-                    _ => state.holder.as_ref(),
+                    _ => state.holder.as_ref().filter(|holder| *holder != me),
                 };
                 holder.into_iter().for_each(|holder| loads.add(holder, 1));
             }

@@ -171,3 +171,12 @@ fn what_nobody_took_for_long_is_taken_by_whoever_sees_it() {
     assert_eq!(look(Own::Would), []);
     assert_eq!(look(Own::Overdue), [(1, Partition::WHOLE)]);
 }
+
+#[test]
+fn a_lease_of_its_own_that_no_worker_uses_is_claimed_again() {
+    let mut world = World::new(&[1, 1], 2);
+    world.groups[0][0] = Some(worker(0));
+    world.groups[1][0] = Some(worker(1));
+    let shares = world.shares();
+    assert_eq!(moves(&worker(0), &shares, |_| Own::Would).claim, [(0, Partition::WHOLE)]);
+}
