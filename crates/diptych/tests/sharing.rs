@@ -3,49 +3,18 @@
 
 mod support;
 
+use diptych::Place;
 use diptych::prelude::*;
 use diptych::query::{Group, Health, Mode, PartitionState};
-use diptych::{Database, Place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::jar::{Jar, JarCommand, JarEvent, JarId};
+use support::kitchen::{self, fresh, rows, shelf};
 
 /// How long anything may take before the test says that it hangs.
 const HANG: Duration = Duration::from_secs(60);
-
-macro_rules! shelf {
-    ($name:ident, $table:literal $(, $($mode:tt)*)?) => {
-        /// What is in each jar that is not empty.
-        #[derive(Clone, Debug, PartialEq, ReadModel)]
-        #[read_model(name = $table, revision = 1, owner = "kitchen" $(, $($mode)*)?)]
-        struct $name {
-            #[key]
-            jar: JarId,
-            #[sort]
-            spoons: i64,
-        }
-
-        impl Projection for $name {
-            type Event = JarEvent;
-
-            fn route(fact: &Fact<JarEvent>) -> Route<Self> {
-                Route::key(fact.id())
-            }
-
-            fn project(row: Option<Self>, fact: &Fact<JarEvent>) -> Option<Self> {
-                match &fact.event {
-                    JarEvent::Filled { spoons } => {
-                        let held = row.map_or(0, |row| row.spoons);
-                        Some(Self { jar: fact.id(), spoons: held + spoons })
-                    }
-                    JarEvent::Emptied => None,
-                }
-            }
-        }
-    };
-}
 
 shelf!(Shelf, "shelf", partitions = 4);
 shelf!(Pantry, "pantry");
@@ -82,22 +51,13 @@ impl Projection for Fragile {
     }
 }
 
-fn kitchen() -> Service {
+fn service() -> Service {
     Service::new("kitchen")
         .decider::<Jar>()
         .read_model::<Shelf>()
         .read_model::<Pantry>()
         .read_model::<Cellar>()
         .read_model::<Lazy>()
-}
-
-/// A schema of its own in the private server of the test run.
-fn fresh() -> Place {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let url = std::env::var("DIPTYCH_POSTGRES_URL")
-        .unwrap_or_else(|_| panic!("there is no PostgreSQL to test on: run `cargo xtask test`"));
-    let schema = format!("sharing_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    Place::Postgres(Database { schema, ..Database::at(url) })
 }
 
 /// A process that gives signs of life often, so that a test need not wait for long.
@@ -109,16 +69,7 @@ async fn process(service: Service, place: &Place) -> Running {
 }
 
 async fn give(running: &Running, jar: &str, spoons: i64) -> Token {
-    let request = Request::by(running.principal()).to(&JarId::new(jar), JarCommand::Fill { spoons });
-    running.commands().handle::<Jar>(request).await.unwrap().token
-}
-
-async fn rows<M: ReadModel>(running: &Running, token: Token) -> Vec<M> {
-    let wait = Duration::from_secs(20);
-    let answer = running.queries().find(running.principal(), M::find().at_least(token).wait(wait)).await;
-    let answer = answer.unwrap();
-    assert_eq!(answer.freshness.caught_up_to_requested_position, Some(true), "{:?}", answer.health);
-    answer.value.items
+    kitchen::give(running, jar, JarCommand::Fill { spoons }).await
 }
 
 /// Every partition of every model that follows the log.
@@ -171,11 +122,11 @@ async fn clean(running: &Running, models: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_share_the_partitions_and_hand_them_over() {
     let place = fresh();
-    let one = process(kitchen(), &place).await;
+    let one = process(service(), &place).await;
     until(&one, "one that moves everything", |loads| by_workers(loads) == [6]).await;
-    let two = process(kitchen(), &place).await;
+    let two = process(service(), &place).await;
     until(&one, "two that move half each", |loads| by_workers(loads) == [3, 3]).await;
-    let three = process(kitchen(), &place).await;
+    let three = process(service(), &place).await;
     until(&one, "three that move a third each", |loads| by_workers(loads) == [2, 2, 2]).await;
     let mut token = None;
     for number in 0..60 {
@@ -205,12 +156,12 @@ async fn a_process_that_says_no_more_is_taken_over_and_may_come_back() {
     // It gives one sign of life and then none for longer than the test takes.
     silent.projector.lease_beat = Duration::from_secs(3_600);
     silent.projector.lease_duration = Duration::from_millis(300);
-    let silent = kitchen().open(silent).await.unwrap();
+    let silent = service().open(silent).await.unwrap();
     until(&silent, "one that moves everything", |loads| by_workers(loads) == [6]).await;
     let held = partitions(&silent).await[0].holder.clone().unwrap().to_string();
     let token = give(&silent, "tea", 1).await;
     assert_eq!(rows::<Shelf>(&silent, token).await.len(), 1);
-    let other = process(kitchen(), &place).await;
+    let other = process(service(), &place).await;
     until(&other, "the other that moves everything", |loads| {
         by_workers(loads) == [6] && !loads.contains_key(&held)
     })
@@ -233,9 +184,9 @@ async fn a_process_that_says_no_more_is_taken_over_and_may_come_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_works_beside_processes_that_follow_and_on_its_own() {
     let place = fresh();
-    let following = process(kitchen(), &place).await;
+    let following = process(service(), &place).await;
     until(&following, "one that moves everything", |loads| by_workers(loads) == [6]).await;
-    let looking = kitchen()
+    let looking = service()
         .open(Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(place.clone()) })
         .await
         .unwrap();

@@ -1,7 +1,8 @@
 //! What the facade's tests share: a folder for a store that is removed afterwards.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses its own part")]
 
 pub(crate) mod jar;
+pub(crate) mod kitchen;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
