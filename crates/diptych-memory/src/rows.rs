@@ -172,8 +172,7 @@ impl GroupRows {
     /// The partition of a row.
     pub(crate) fn owner(&self, row: &RowRef) -> Partition {
         let of = u8::try_from(self.parts.len()).unwrap_or(u8::MAX);
-        let mut partitions = Partition::all(of);
-        partitions.find(|partition| partition.owns(&row.tenant, &row.key)).unwrap_or(Partition::WHOLE)
+        Partition::owner(of, &row.tenant, &row.key)
     }
 
     pub(crate) fn get(&self, table: usize, row: &RowRef) -> Option<Vec<Value>> {

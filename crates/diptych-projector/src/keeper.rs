@@ -52,8 +52,6 @@ pub(crate) struct KeeperParts {
 
 pub(crate) struct Keeper {
     parts: KeeperParts,
-    /// The groups, in the order in which shares are asked for.
-    groups: Vec<Arc<Group>>,
     held: HashMap<Share, Held>,
     /// Since when this process has seen a partition that nobody moves.
     free_since: HashMap<Share, Instant>,
@@ -82,9 +80,8 @@ impl Held {
 
 impl Keeper {
     pub(crate) fn new(parts: KeeperParts) -> Self {
-        let groups = parts.kept.iter().map(|kept| Arc::clone(&kept.group)).collect();
         let (held, free_since, seen_at) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { parts, groups, held, free_since, seen_at, owed: Vec::new() }
+        Self { parts, held, free_since, seen_at, owed: Vec::new() }
     }
 
     /// Keeps the share until told to stop, then hands everything over.
@@ -121,7 +118,8 @@ impl Keeper {
             let unable = given_up.with(|given_up| given_up.keys().any(|(given_up, _)| *given_up == name));
             if unable { Readiness::Unable } else { Readiness::Able }
         };
-        self.groups.iter().map(|group| (Arc::clone(group), ready(group))).collect()
+        let groups = self.parts.kept.iter().map(|kept| &kept.group);
+        groups.map(|group| (Arc::clone(group), ready(group))).collect()
     }
 
     /// Looks after workers that have ended, and gives their leases back.
@@ -137,8 +135,9 @@ impl Keeper {
     /// Gives back what is owed; what fails is owed still.
     async fn give_back(&mut self) {
         for (group, lease) in std::mem::take(&mut self.owed) {
-            if let Err(fault) = self.parts.store.release(&self.groups[group], lease).await {
-                tracing::warn!(%fault, model = self.groups[group].name(), "a lease could not be given back");
+            let Kept { group: owed, .. } = &self.parts.kept[group];
+            if let Err(fault) = self.parts.store.release(owed, lease).await {
+                tracing::warn!(%fault, model = owed.name(), "a lease could not be given back");
                 self.owed.push((group, lease));
             }
         }
@@ -148,7 +147,7 @@ impl Keeper {
     async fn end(&mut self, share: Share) {
         let Some(Held { lease, stop, worker, .. }) = self.held.remove(&share) else { return };
         stop.send_replace(true);
-        let group = &self.groups[share.0];
+        let group = self.group(share);
         match worker.await {
             Ok(Ended::Lost) => {
                 tracing::info!(model = group.name(), partition = %share.1, "another process moves it now");
@@ -206,7 +205,7 @@ impl Keeper {
         } else {
             self.free_since.entry(share).or_insert_with(Instant::now);
         }
-        let key = (self.groups[share.0].name(), share.1);
+        let key = (self.group(share).name(), share.1);
         let (position, stopped) = (state.checkpoint.mark.position(), state.checkpoint.stopped.is_some());
         let given_up = self.parts.given_up.with(|given_up| {
             if given_up.get(&key).is_some_and(|at| *at != position || !stopped) {
@@ -228,7 +227,7 @@ impl Keeper {
     }
 
     fn own(&self, share: Share, lasting: Duration) -> Own {
-        let key = (self.groups[share.0].name(), share.1);
+        let key = (self.group(share).name(), share.1);
         if let Some(held) = self.held.get(&share) {
             if held.leaving { Own::Leaves } else { Own::Moves }
         } else if self.parts.given_up.with(|given_up| given_up.contains_key(&key)) {
@@ -242,7 +241,7 @@ impl Keeper {
 
     async fn claim(&mut self, share: Share) {
         let KeeperParts { worker, store, feed, limits, nudge, .. } = &self.parts;
-        let group = &self.groups[share.0];
+        let group = self.group(share);
         let lease = match store.claim(group, share.1, worker, limits.lease_duration).await {
             Ok(Some(lease)) => lease,
             // Another process was first.
@@ -266,6 +265,10 @@ impl Keeper {
             ended
         });
         self.held.insert(share, Held { lease, stop, worker, over, leaving: false });
+    }
+
+    fn group(&self, share: Share) -> &Arc<Group> {
+        &self.parts.kept[share.0].group
     }
 
     fn part(&self, share: Share) -> &Part {

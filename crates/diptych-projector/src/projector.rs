@@ -7,8 +7,8 @@ use crate::worker::{Part, work_inline};
 use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
 use diptych_query::{
-    Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, PartitionState, Progress, ProgressEntry,
-    Readiness, Schema, Stopped, WorkerId,
+    Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, Partition, PartitionState, Progress,
+    ProgressEntry, Readiness, Schema, Stopped, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -228,18 +228,15 @@ impl Projector {
             if group.mode() == Mode::Inline || follower.lease().is_some() {
                 // Somebody may have moved the checkpoint since this process last looked.
                 follower.forget();
-            } else {
-                borrowed = store.claim(group, part.partition, &drain, limits.lease_duration).await?;
+            } else if let Some(lease) =
+                store.claim(group, part.partition, &drain, limits.lease_duration).await?
+            {
+                borrowed = Some(lease);
                 follower.set_lease(borrowed);
-            }
-            if borrowed.is_none() && group.mode() != Mode::Inline && follower.lease().is_none() {
+            } else {
                 drop(follower);
-                let Checkpoint { mark, stopped, .. } = store.checkpoint_of(group, part.partition).await?;
-                if mark.position() >= head {
-                    return Ok(mark.position());
-                }
-                if let Some(Stopped { position, reason }) = stopped {
-                    return Err(DrainError::Stopped { health: Health::Stopped { position, reason } });
+                if let Some(reached) = self.reached_elsewhere(group, part.partition, head).await? {
+                    return Ok(reached);
                 }
                 tokio::time::sleep(limits.foreign_poll).await;
                 continue;
@@ -252,6 +249,23 @@ impl Projector {
             if let Some(reached) = drained? {
                 return Ok(reached);
             }
+        }
+    }
+
+    /// Where a partition stands that another process moves, once it stands at a position or beyond.
+    async fn reached_elsewhere(
+        &self,
+        group: &Group,
+        partition: Partition,
+        head: Position,
+    ) -> Result<Option<Position>, DrainError> {
+        let Checkpoint { mark, stopped, .. } = self.parts.store.checkpoint_of(group, partition).await?;
+        match stopped {
+            _ if mark.position() >= head => Ok(Some(mark.position())),
+            Some(Stopped { position, reason }) => {
+                Err(DrainError::Stopped { health: Health::Stopped { position, reason } })
+            }
+            None => Ok(None),
         }
     }
 

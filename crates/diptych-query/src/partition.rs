@@ -34,6 +34,13 @@ impl Partition {
         (0..of).map(move |index| Self { index, of })
     }
 
+    /// The one of `of` partitions that owns a row.
+    #[must_use]
+    pub fn owner(of: u8, tenant: &Tenant, key: &[Value]) -> Self {
+        let of = of.clamp(1, PARTITIONS_MAX);
+        if of == 1 { Self::WHOLE } else { Self { index: bucket_of(tenant, key) % of, of } }
+    }
+
     /// Its number among those of the group, from 0.
     #[must_use]
     pub fn index(self) -> u8 {
@@ -150,7 +157,7 @@ mod tests {
             for key in 0..5_000 {
                 let key = [Value::Integer(key)];
                 let owners: Vec<_> = Partition::all(of).filter(|one| one.owns(&tenant, &key)).collect();
-                assert_eq!(owners.len(), 1, "{key:?}");
+                assert_eq!(owners, [Partition::owner(of, &tenant, &key)]);
                 owned[usize::from(owners[0].index())] += 1;
             }
             assert!(owned.iter().all(|rows| *rows > 0), "{owned:?}");

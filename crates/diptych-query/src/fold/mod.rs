@@ -87,12 +87,6 @@ impl Fold {
         Self::begin(group, Partition::WHOLE, mark, false)
     }
 
-    /// The same under a lease.
-    #[must_use]
-    pub fn redelivery_under(group: &Group, lease: Lease, mark: Mark) -> Self {
-        Self { lease: Some(lease), ..Self::begin(group, lease.partition, mark, false) }
-    }
-
     fn begin(group: &Group, partition: Partition, mark: Mark, fresh: bool) -> Self {
         let (tables, from) = (group.tables(partition, fresh), mark.position());
         Self { tables, partition, lease: None, fresh, from, through: mark, facts: 0, folded: 0, rounds: 0 }
