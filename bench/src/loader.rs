@@ -92,7 +92,7 @@ impl Loader {
             policy: None,
             occurred_at: SystemClock.now(),
         };
-        Ok(Commit { header, effect: Effect::Append { base, events: Vec::new() } })
+        Ok(Commit::new(header, Effect::Append { base, events: Vec::new() }))
     }
 }
 

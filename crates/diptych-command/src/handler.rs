@@ -246,7 +246,7 @@ impl Commands {
                 return Err(decide_error(error));
             }
         };
-        match self.store.commit(Commit { header: header.clone(), effect }).await {
+        match self.store.commit(Commit::new(header.clone(), effect)).await {
             Ok(committed) if committed.replayed => {
                 self.replay(checked, committed.record).await.map(Settled::read_back)
             }
@@ -359,7 +359,7 @@ impl Commands {
         forbidden: diptych_core::Forbidden,
     ) -> Result<T, RawError> {
         let effect = Effect::Refuse { reason: RefusedFor::Forbidden, version: Version::NONE };
-        self.keep_evidence(Commit { header, effect }).await;
+        self.keep_evidence(Commit::new(header, effect)).await;
         Err(Refusal::Forbidden(forbidden).into())
     }
 
@@ -369,7 +369,7 @@ impl Commands {
         conflict: Conflict,
     ) -> Result<RawReceipt, RawError> {
         let effect = Effect::Refuse { reason: RefusedFor::Conflict, version: conflict.actual };
-        self.keep_evidence(Commit { header: checked.header.clone(), effect }).await;
+        self.keep_evidence(Commit::new(checked.header.clone(), effect)).await;
         Err(HandleError::Conflict(conflict))
     }
 

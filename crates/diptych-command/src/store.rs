@@ -14,6 +14,14 @@ pub struct Commit {
     pub effect: Effect,
 }
 
+impl Commit {
+    /// A commit of an effect, and of nothing besides.
+    #[must_use]
+    pub fn new(header: CommandHeader, effect: Effect) -> Self {
+        Self { header, effect }
+    }
+}
+
 /// What a command does to the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {

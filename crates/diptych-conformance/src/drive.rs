@@ -107,21 +107,21 @@ pub(crate) fn append<E: Event>(
     let body: Vec<_> = encoded.iter().map(|event| event.payload.as_str()).collect();
     let header = header(stores, stream, id, &body.join(","))?;
     let effect = Effect::Append { base: Version(base), events: encoded };
-    Ok(Commit { header, effect })
+    Ok(Commit::new(header, effect))
 }
 
 /// The commit of the domain's no.
 pub(crate) fn reject(stores: &Stores, stream: &StreamRef, id: &str, base: u64) -> Outcome<Commit> {
     let effect = Effect::Reject { base: Version(base), name: "NotOpen".to_owned(), data: "{}".to_owned() };
     let header = header(stores, stream, id, "rejected")?;
-    Ok(Commit { header, effect })
+    Ok(Commit::new(header, effect))
 }
 
 /// The commit of a refusal's evidence.
 pub(crate) fn refuse(stores: &Stores, stream: &StreamRef, id: &str, reason: RefusedFor) -> Outcome<Commit> {
     let effect = Effect::Refuse { reason, version: Version(0) };
     let header = header(stores, stream, id, "refused")?;
-    Ok(Commit { header, effect })
+    Ok(Commit::new(header, effect))
 }
 
 /// Appends on the version that the stream has, under a command id of its own.

@@ -105,13 +105,19 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// An event in bytes.
+    #[must_use]
+    pub fn new(name: &'static str, schema_version: u32, payload: String) -> Self {
+        Self { name, schema_version, payload }
+    }
+
     /// Encodes a typed event.
     ///
     /// # Errors
     /// As [`Event::encode`].
     pub fn from_event<E: Event>(event: &E) -> Result<Self, EncodeError> {
         let kind = event.event_type();
-        Ok(Self { name: kind.name, schema_version: kind.version, payload: event.encode()? })
+        Ok(Self::new(kind.name, kind.version, event.encode()?))
     }
 }
 

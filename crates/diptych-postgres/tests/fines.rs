@@ -138,25 +138,19 @@ fn commit(case: &Case, base: u64, events: &[Event]) -> Commit {
     let stream = StreamRef { tenant: tenant("main"), stream: StreamId::new("fine", &case.id).unwrap() };
     let command = RawCommand { name: "record".to_owned(), body: events[0].payload.clone() };
     let actor = Actor::new("police").unwrap();
-    let new = events.iter().map(|event| NewEvent {
-        name: event.name,
-        schema_version: 1,
-        payload: event.payload.clone(),
-    });
-    Commit {
-        effect: Effect::Append { base: Version(base), events: new.collect() },
-        header: CommandHeader {
-            id: CommandId::new(format!("{}-{base}", case.id)).unwrap(),
-            hash: InputHash::of(&actor, &stream, &command, ExpectedVersion::Any),
-            stream,
-            name: command.name,
-            actor,
-            correlation: None,
-            causation: None,
-            policy: None,
-            occurred_at: events[0].occurred_at,
-        },
-    }
+    let new = events.iter().map(|event| NewEvent::new(event.name, 1, event.payload.clone()));
+    let header = CommandHeader {
+        id: CommandId::new(format!("{}-{base}", case.id)).unwrap(),
+        hash: InputHash::of(&actor, &stream, &command, ExpectedVersion::Any),
+        stream,
+        name: command.name,
+        actor,
+        correlation: None,
+        causation: None,
+        policy: None,
+        occurred_at: events[0].occurred_at,
+    };
+    Commit::new(header, Effect::Append { base: Version(base), events: new.collect() })
 }
 
 /// Every position and every version is there, every event is the one of the file, and the figures are those

@@ -17,11 +17,8 @@ pub(crate) async fn facts_read_back_byte_for_byte(harness: &dyn Harness) -> Outc
     let stores = harness.open(Vec::new()).await?;
     let stream = account("a")?;
     let payloads = ["{ \"b\" : 1,\n\t\"a\":\"\\u00e4 ä\" }", "{\"big\":9007199254740993.0001e10}", "[]"];
-    let events = payloads.iter().zip(1..).map(|(payload, version)| NewEvent {
-        name: "Odd",
-        schema_version: version,
-        payload: (*payload).to_owned(),
-    });
+    let events = payloads.iter().zip(1..);
+    let events = events.map(|(payload, version)| NewEvent::new("Odd", version, (*payload).to_owned()));
     let mut commit = append::<AccountEvent>(&stores, &stream, "one", 0, &[])?;
     commit.header.correlation = Some(CorrelationId::new("talk")?);
     commit.header.causation = Some(CausationId::new("cause")?);

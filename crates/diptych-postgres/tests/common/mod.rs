@@ -111,31 +111,25 @@ pub fn append(command: &str, key: &str, base: u64, deposits: &[i64]) -> Commit {
     let raw = RawCommand { name: "deposit".to_owned(), body };
     let actor = Actor::new("ann").unwrap();
     let hash = InputHash::of(&actor, &stream, &raw, ExpectedVersion::Any);
-    let events = deposits.iter().map(|amount| NewEvent {
-        name: "Deposited",
-        schema_version: 1,
-        payload: amount.to_string(),
-    });
-    Commit {
-        header: CommandHeader {
-            id: id(command),
-            stream,
-            name: raw.name.clone(),
-            hash,
-            actor,
-            correlation: None,
-            causation: None,
-            policy: Some(PolicyVersion("p1".into())),
-            occurred_at: Timestamp::from_stored(1_600_000_000_000_000),
-        },
-        effect: Effect::Append { base: Version(base), events: events.collect() },
-    }
+    let events = deposits.iter().map(|amount| NewEvent::new("Deposited", 1, amount.to_string()));
+    let header = CommandHeader {
+        id: id(command),
+        stream,
+        name: raw.name.clone(),
+        hash,
+        actor,
+        correlation: None,
+        causation: None,
+        policy: Some(PolicyVersion("p1".into())),
+        occurred_at: Timestamp::from_stored(1_600_000_000_000_000),
+    };
+    Commit::new(header, Effect::Append { base: Version(base), events: events.collect() })
 }
 
 /// A command that opens an account of the suites, which their models can read.
 pub fn open_account(command: &str, key: &str, base: u64) -> Commit {
     let payload = "{\"owner\":\"ann\"}".to_owned();
-    let events = vec![NewEvent { name: "Opened", schema_version: 1, payload }];
+    let events = vec![NewEvent::new("Opened", 1, payload)];
     let effect = Effect::Append { base: Version(base), events };
     Commit { effect, ..append(command, key, base, &[]) }
 }

@@ -294,10 +294,8 @@ pub fn header(id: &str, stream: &StreamRef, body: &str) -> CommandHeader {
 pub fn append(id: &str, key: &str, base: u64, events: &[AccountEvent]) -> Commit {
     let stream = stream(key);
     let events = events.iter().map(|event| NewEvent::from_event(event).unwrap()).collect();
-    Commit {
-        header: header(id, &stream, &format!("{key} {base}")),
-        effect: Effect::Append { base: Version(base), events },
-    }
+    let header = header(id, &stream, &format!("{key} {base}"));
+    Commit::new(header, Effect::Append { base: Version(base), events })
 }
 
 pub async fn deposit(

@@ -97,7 +97,7 @@ fn an_enum_with_data_names_its_variant_in_a_property() {
 #[track_caller]
 fn stored(event: &OrderEvent, name: &str, schema_version: u32, payload: &str) {
     let new = NewEvent::from_event(event).expect("writes");
-    assert_eq!(new, NewEvent { name: new.name, schema_version, payload: payload.to_owned() });
+    assert_eq!(new, NewEvent::new(new.name, schema_version, payload.to_owned()));
     assert_eq!(new.name, name);
     assert_eq!(OrderEvent::decode(name, schema_version, payload).expect("reads").as_ref(), Some(event));
 }
