@@ -11,8 +11,11 @@ mod erased;
 mod error;
 mod fields;
 mod handler;
+mod intake;
 mod ledger;
 mod metrics;
+mod outbox;
+mod outbox_worker;
 mod reading;
 mod receipt;
 mod rejection;
@@ -26,8 +29,16 @@ pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, era
 pub use error::{Conflict, HandleError, RawError, RawRejection, Refusal};
 pub use fields::{FieldProblem, Fields, ShapeError};
 pub use handler::{CommandLimits, Commands};
+pub use intake::{
+    Arrival, EntryPrint, Intake, Source, SourcePosition, TakenIn, Watermark, not_in_order, out_of_order,
+};
 pub use ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
 pub use metrics::CommandMetrics;
+pub use outbox::{
+    BadRow, Facts, FactsBy, Languages, NewRow, OutboxError, OutboxRow, OutboxTable, UNNAMED_COMMAND, Waiting,
+    arrivals,
+};
+pub use outbox_worker::{OutboxHealth, OutboxLimits, OutboxStatus, OutboxWorker};
 pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
 pub use rejection::{Rejection, RejectionKind, RejectionType};

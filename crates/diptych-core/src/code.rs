@@ -71,6 +71,8 @@ codes! {
     ServiceInvalid = "DP0040", "the service is put together wrongly";
     NotLoopback = "DP0041", "the service has no authentication and may not listen there";
     CannotListen = "DP0042", "the service cannot listen there";
+    FactsInvalid = "DP0052", "facts cannot be recorded as they are";
+    IntakeStopped = "DP0053", "facts from elsewhere cannot be taken into the log";
     ImportFailed = "DP0043", "the import met data it cannot take";
 }
 

@@ -135,6 +135,11 @@ impl Log {
         self.audit.push(record);
     }
 
+    /// Writes a row of the audit that claims no key.
+    pub(crate) fn note(&mut self, record: CommandRecord) {
+        self.audit.push(record);
+    }
+
     pub(crate) fn claimed(&self, tenant: &Tenant, id: &CommandId) -> Option<&CommandRecord> {
         self.claims.get(&(tenant.clone(), id.clone()))
     }

@@ -1,10 +1,14 @@
 //! The three ports over one mutex. What a transaction changes is worked out first and written after, so that
 //! an error leaves nothing behind.
 
+mod intake;
+
 use crate::log::{Log, mark_of};
 use crate::rows::GroupRows;
-use diptych_command::{CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict};
-use diptych_command::{Effect, EventStore, Outcome};
+use diptych_command::{
+    CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, EventStore, Outcome,
+    Source, Watermark,
+};
 use diptych_core::{
     BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, Tenant, Timestamp,
     Version,
@@ -41,6 +45,8 @@ type GroupId = (&'static str, u32);
 struct Held {
     log: Log,
     groups: BTreeMap<GroupId, GroupRows>,
+    /// How far each source has been taken in.
+    sources: BTreeMap<Source, Watermark>,
     /// Who lives, until when, and which groups they would move.
     workers: BTreeMap<WorkerId, (Timestamp, Vec<GroupId>)>,
 }
@@ -53,7 +59,12 @@ impl MemoryStore {
     pub fn open(clock: Arc<dyn Clock>, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
         static LOGS: AtomicU64 = AtomicU64::new(0);
         let identity = format!("memory {}", LOGS.fetch_add(1, Ordering::Relaxed));
-        let held = Held { log: Log::new(identity), groups: BTreeMap::new(), workers: BTreeMap::new() };
+        let held = Held {
+            log: Log::new(identity),
+            groups: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            workers: BTreeMap::new(),
+        };
         Self::over(Arc::new(Mutex::new(held)), Arc::default(), clock, inline)
     }
 

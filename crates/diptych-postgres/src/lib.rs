@@ -13,6 +13,7 @@ mod migrate;
 mod models;
 mod notify;
 mod options;
+mod outbox;
 mod pool;
 mod shared;
 mod store;
@@ -22,4 +23,5 @@ mod url;
 mod writer;
 
 pub use options::{Notify, PostgresLimits, PostgresOptions};
+pub use outbox::Outbox;
 pub use store::PostgresStore;

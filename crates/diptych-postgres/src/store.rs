@@ -7,11 +7,15 @@ use crate::migrate::migrate;
 use crate::models::{InlineGroup, Models, existing, fits, inline_groups};
 use crate::notify::Listener;
 use crate::options::Notify;
+use crate::outbox::OutboxRows;
 use crate::pool::Pool;
 use crate::shared::{Schema, Shared, start_of};
-use crate::writer::WriterHandle;
+use crate::writer::{IntakeJob, Origin, WriterHandle, watermark};
 use crate::{PostgresOptions, ledger, log};
-use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore};
+use diptych_command::{
+    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, OutboxTable, Source, TakenIn,
+    Watermark, not_in_order, out_of_order,
+};
 use diptych_core::{
     BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
 };
@@ -116,6 +120,12 @@ impl PostgresStore {
         Ok(PageKey::new(current, previous.map(key).transpose()?))
     }
 
+    /// The outbox of this database, from which facts of applications are taken into the log.
+    #[must_use]
+    pub fn outbox(&self) -> Arc<dyn OutboxTable> {
+        Arc::new(OutboxRows { shared: Arc::clone(&self.shared), writer: Arc::clone(&self.writer) })
+    }
+
     /// Counts for an operator. Walks the streams, so it takes a moment on a large log.
     ///
     /// # Errors
@@ -130,6 +140,28 @@ impl PostgresStore {
     /// A fault of the store.
     pub async fn event_count(&self) -> Result<u64, Fault> {
         Ok(self.head().await?.position().0)
+    }
+}
+
+impl Intake for PostgresStore {
+    fn take_in<'a>(
+        &'a self,
+        source: &'a Source,
+        arrivals: Vec<Arrival>,
+    ) -> BoxFuture<'a, Result<TakenIn, Fault>> {
+        Box::pin(async move {
+            if let Some(entry) = out_of_order(&arrivals) {
+                return Err(not_in_order(source, entry));
+            }
+            self.writer.take_in(IntakeJob { origin: Origin::Source(source.clone()), arrivals }).await
+        })
+    }
+
+    fn watermark<'a>(&'a self, source: &'a Source) -> BoxFuture<'a, Result<Option<Watermark>, Fault>> {
+        Box::pin(async move {
+            let reader = self.shared.reader().await?;
+            watermark(&reader, &self.shared, source).await.or_fault()
+        })
     }
 }
 

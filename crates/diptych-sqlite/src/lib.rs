@@ -12,10 +12,12 @@ mod ledger;
 mod log;
 mod models;
 mod options;
+mod outbox;
 mod pool;
 mod shared;
 mod store;
 mod writer;
 
 pub use options::{Durability, SqliteLimits, SqliteOptions};
+pub use outbox::{Outbox, OutboxFile};
 pub use store::SqliteStore;

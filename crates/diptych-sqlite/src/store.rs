@@ -7,9 +7,11 @@ use crate::log::schema::migrate;
 use crate::models::{Attached, Place, existing};
 use crate::pool::Pool;
 use crate::shared::{Shared, start_of};
-use crate::writer::{WriterHandle, inline_groups};
+use crate::writer::{WriterHandle, inline_groups, watermark};
 use crate::{SqliteOptions, ledger, log};
-use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore};
+use diptych_command::{
+    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, Source, TakenIn, Watermark,
+};
 use diptych_core::{
     BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
 };
@@ -163,6 +165,23 @@ impl EventStore for SqliteStore {
                 self.writer.run(move |writer| ledger::expire(&mut writer.connection, before, keys_max));
             swept.await?
         })
+    }
+}
+
+impl Intake for SqliteStore {
+    fn take_in<'a>(
+        &'a self,
+        source: &'a Source,
+        arrivals: Vec<Arrival>,
+    ) -> BoxFuture<'a, Result<TakenIn, Fault>> {
+        Box::pin(async move {
+            let source = source.clone();
+            self.writer.run(move |writer| writer.take_in(&source, arrivals)).await?
+        })
+    }
+
+    fn watermark<'a>(&'a self, source: &'a Source) -> BoxFuture<'a, Result<Option<Watermark>, Fault>> {
+        Box::pin(async move { watermark(&self.shared.readers.now()?.connection, source) })
     }
 }
 

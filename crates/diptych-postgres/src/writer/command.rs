@@ -1,7 +1,7 @@
 //! A command as it waits for the writer, with what its caller's task could do for it already. Knows nothing
 //! of SQL.
 
-use diptych_command::{CommandHeader, Commit, Effect, RefusedFor};
+use diptych_command::{Arrival, CommandHeader, Commit, Effect, RefusedFor};
 use diptych_core::{SharedText, StreamRef, Version};
 use std::sync::Arc;
 
@@ -13,6 +13,15 @@ pub(super) struct Prepared {
     /// What will stand beside each event.
     pub(super) metadata: SharedText,
     pub(super) effect: PreparedEffect,
+    pub(super) claim: Claim,
+}
+
+/// Whether what is appended claims the key of its id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    Key,
+    /// The id belongs to whoever gave it.
+    Nothing,
 }
 
 /// An [`Effect`] whose texts are shared.
@@ -49,7 +58,25 @@ impl Prepared {
             Effect::Refuse { reason, version } => PreparedEffect::Refuse { reason, version },
         };
         let stream = Arc::new(header.stream.clone());
-        Self { header, stream, metadata: metadata.into(), effect }
+        Self { header, stream, metadata: metadata.into(), effect, claim: Claim::Key }
+    }
+
+    /// What comes from elsewhere. [`Prepared::follow`] says on which version.
+    pub(super) fn of_arrival(arrival: Arrival) -> Self {
+        let (header, events) = arrival.into_commit();
+        let commit = Commit::new(header, Effect::Append { base: Version::NONE, events });
+        Self { claim: Claim::Nothing, ..Self::of(commit) }
+    }
+
+    /// Puts its events behind a version. Answers the version after them.
+    pub(super) fn follow(&mut self, version: Version) -> Version {
+        match &mut self.effect {
+            PreparedEffect::Append { base, events } => {
+                *base = version;
+                version.plus(events.len())
+            }
+            PreparedEffect::Reject { .. } | PreparedEffect::Refuse { .. } => version,
+        }
     }
 
     /// The types of its events.

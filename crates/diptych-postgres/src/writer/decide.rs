@@ -1,7 +1,7 @@
 //! What becomes of each command of a group, and the rows that it leaves: pure, from what the transaction has
 //! found.
 
-use super::command::{Prepared, PreparedEffect, PreparedEvent};
+use super::command::{Claim, Prepared, PreparedEffect, PreparedEvent};
 use super::intern::{CommandNames, Interned};
 use crate::fault::damaged;
 use crate::ledger::{ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED};
@@ -151,7 +151,8 @@ impl<'a> Deciding<'a> {
             PreparedEffect::Append { base, .. } | PreparedEffect::Reject { base, .. } => *base,
         };
         let key = (names.tenant, command.header.id.as_str());
-        if let Some(decision) = self.claimed(command, key, claimed) {
+        let claims = command.claim == Claim::Key;
+        if claims && let Some(decision) = self.claimed(command, key, claimed) {
             return Ok(decision);
         }
         let actual = self.streams[place].version;
@@ -159,7 +160,9 @@ impl<'a> Deciding<'a> {
             let stream = command.stream.stream.clone();
             return Ok(Decision::Conflict(Conflict { stream, expected: base, actual, attempts: 1 }));
         }
-        self.claims.insert(key, (command.header.hash.0, self.decided.decisions.len()));
+        if claims {
+            self.claims.insert(key, (command.header.hash.0, self.decided.decisions.len()));
+        }
         match &command.effect {
             PreparedEffect::Append { events, .. } => self.append(command, names, place, events),
             PreparedEffect::Reject { name, data, .. } => {
@@ -271,7 +274,7 @@ impl<'a> Deciding<'a> {
             events: events.len(),
             names,
             outcome: number,
-            claims: !matches!(outcome, Outcome::Refused(_)),
+            claims: command.claim == Claim::Key && !matches!(outcome, Outcome::Refused(_)),
             rejection,
             prepared: command,
         });

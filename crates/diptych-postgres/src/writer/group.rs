@@ -78,7 +78,7 @@ impl Writer {
     }
 
     /// Tells everyone who waits where the head and the inline groups are.
-    fn announce(&mut self, head: Mark) {
+    pub(super) fn announce(&mut self, head: Mark) {
         for group in &mut self.inline {
             group.committed(head.position());
         }
@@ -109,6 +109,16 @@ async fn write_and_commit(
     }
 }
 
+/// Opens the transaction and locks the head.
+pub(super) async fn lock(appending: &Appending, begin: &str) -> Result<Vec<Row>, GroupFailure> {
+    let Appending { connection, statements } = appending;
+    let client: &Client = connection;
+    let (begun, locked) =
+        tokio::join!(biased; client.batch_execute(begin), statements.lock_head.query(client, &[]));
+    begun?;
+    Ok(locked?)
+}
+
 /// Opens the transaction, locks the head, and asks for what the decisions need.
 async fn lock_and_find(
     appending: &Appending,
@@ -136,10 +146,7 @@ async fn lock_and_find(
         // Somebody else has appended: what was known of streams may be old, so all are asked for.
         return Ok((standing, find(client, statements, interned, known, commands).await?));
     }
-    let (begun, locked) =
-        tokio::join!(biased; client.batch_execute(begin), statements.lock_head.query(client, &[]));
-    begun?;
-    let standing = standing(shared, &locked?)?;
+    let standing = standing(shared, &lock(appending, begin).await?)?;
     interned.learn(client, &shared.schema, commands).await?;
     known.holds(standing.head.token);
     Ok((standing, find(client, statements, interned, known, commands).await?))
@@ -147,7 +154,7 @@ async fn lock_and_find(
 
 /// Where the log stands. One that has begun a new life since this process started is not this process's any
 /// more.
-fn standing(shared: &Shared, rows: &[Row]) -> Result<Standing, GroupFailure> {
+pub(super) fn standing(shared: &Shared, rows: &[Row]) -> Result<Standing, GroupFailure> {
     let row = rows.first().ok_or_else(|| damaged("the log has lost its head"))?;
     let epoch = unsigned(row, 6)?;
     if epoch != u64::from(shared.identity.epoch.0) {
@@ -167,7 +174,7 @@ fn standing(shared: &Shared, rows: &[Row]) -> Result<Standing, GroupFailure> {
 }
 
 /// Folds what the group appends into every inline group that stands at the head.
-async fn fold(
+pub(super) async fn fold(
     client: &Client,
     shared: &Shared,
     inline: &mut [InlineGroup],
@@ -208,7 +215,7 @@ impl From<Error> for GroupFailure {
 impl GroupFailure {
     /// After the commit was sent, a lost connection says nothing of what became of it; an answer of
     /// PostgreSQL does.
-    fn committing(error: Error) -> Self {
+    pub(super) fn committing(error: Error) -> Self {
         if is_lost(&error) { Self { fault: storage(error), remedy: Remedy::Unknown } } else { error.into() }
     }
 

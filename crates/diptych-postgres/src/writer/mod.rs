@@ -4,6 +4,7 @@ mod budget;
 mod command;
 mod decide;
 mod group;
+mod intake;
 mod intern;
 mod known;
 mod queue;
@@ -17,7 +18,7 @@ use crate::models::InlineGroup;
 use crate::shared::Shared;
 use command::Prepared;
 use decide::Decision;
-use diptych_command::{Commit, CommitError, Committed};
+use diptych_command::{Commit, CommitError, Committed, TakenIn};
 use diptych_core::{Code, Fault};
 use group::{GroupFailure, Remedy};
 use intern::Interned;
@@ -30,6 +31,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use tokio::task::JoinHandle;
+
+pub(crate) use intake::{IntakeJob, Origin, watermark};
 
 /// How often a group is given to PostgreSQL that could not take it for a reason that passes.
 const ATTEMPTS_MAX: usize = 3;
@@ -108,6 +111,12 @@ impl WriterHandle {
         self.queue.look()?.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// Has the writer take in what comes from elsewhere.
+    pub(crate) async fn take_in(&self, job: IntakeJob) -> Result<TakenIn, Fault> {
+        let gone = || Fault::transient(Code::Internal, "the writer could not finish");
+        self.queue.take_in(job)?.await.unwrap_or_else(|_| Err(gone()))
+    }
+
     /// Whether anything is folded in the transaction that appends.
     pub(crate) fn folds_inline(&self) -> bool {
         self.folds_inline
@@ -144,7 +153,7 @@ impl Writer {
         let _watchman = Watchman(queue);
         let commands_max = self.shared.limits.group_commands_max.max(1);
         let mut expected = 0;
-        while let Some(Batch { commands, looks }) = queue.take(commands_max, expected).await {
+        while let Some(Batch { commands, intakes, looks }) = queue.take(commands_max, expected).await {
             expected = commands.len();
             if !commands.is_empty() {
                 let (commands, callers): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
@@ -153,6 +162,10 @@ impl Writer {
                     // A caller that has gone can ask the ledger.
                     let _ = caller.send(answer);
                 }
+            }
+            for (job, reply) in intakes {
+                // Whoever brought them asks again, or has gone.
+                let _ = reply.send(self.serve_intake(&job).await);
             }
             for look in looks {
                 // Whoever asked may have gone.
@@ -200,24 +213,10 @@ impl Writer {
     }
 
     async fn attempt_once(&mut self, commands: &[Prepared]) -> Result<Vec<Decision>, GroupFailure> {
-        let appending = match self.appending.take().filter(|held| !held.connection.is_closed()) {
-            Some(held) => held,
-            None => self.connect().await?,
-        };
+        let appending = self.appending().await?;
         let done = caught(self.commit_group(&appending, commands)).await;
         let done = done.unwrap_or_else(|| Err(GroupFailure::defect()));
-        if done.is_ok() {
-            self.appending = Some(appending);
-            return done;
-        }
-        // What was believed of the log may be wrong, and names made in the transaction are gone with it.
-        self.state.interned = Interned::default();
-        self.state.known = Known::default();
-        // Where even this fails, letting the connection go takes the transaction back.
-        let connection = &appending.connection;
-        if !connection.is_closed() && connection.batch_execute("ROLLBACK").await.is_ok() {
-            self.appending = Some(appending);
-        }
+        self.settle(appending, done.is_ok()).await;
         done
     }
 

@@ -2,8 +2,9 @@
 //! of SQL.
 
 use super::command::Prepared;
+use super::intake::IntakeJob;
 use crate::fault::closed;
-use diptych_command::{CommitError, Committed};
+use diptych_command::{CommitError, Committed, TakenIn};
 use diptych_core::Fault;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,9 @@ pub(super) type Answer = Result<Committed, CommitError>;
 /// Where one who waits for the log to be looked at is told.
 pub(super) type Looked = oneshot::Sender<Result<(), Fault>>;
 
+/// What comes from elsewhere, and where whoever brought it is told.
+pub(super) type Bringing = (IntakeJob, oneshot::Sender<Result<TakenIn, Fault>>);
+
 /// The queue before the writer.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -36,6 +40,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Held {
     commands: VecDeque<(Prepared, oneshot::Sender<Answer>)>,
+    intakes: Vec<Bringing>,
     looks: Vec<Looked>,
     closed: bool,
 }
@@ -43,6 +48,7 @@ struct Held {
 /// What the writer takes at once.
 pub(super) struct Batch {
     pub(super) commands: Vec<(Prepared, oneshot::Sender<Answer>)>,
+    pub(super) intakes: Vec<Bringing>,
     pub(super) looks: Vec<Looked>,
 }
 
@@ -80,6 +86,19 @@ impl Queue {
         Ok(answer)
     }
 
+    /// Lines up what comes from elsewhere.
+    pub(super) fn take_in(&self, job: IntakeJob) -> Result<oneshot::Receiver<Result<TakenIn, Fault>>, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let mut held = self.lock();
+        if held.closed {
+            return Err(closed());
+        }
+        held.intakes.push((job, reply));
+        drop(held);
+        self.arrived.notify_one();
+        Ok(answer)
+    }
+
     /// Takes nothing more; what waits is still done.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -91,6 +110,7 @@ impl Queue {
         let mut held = self.lock();
         held.closed = true;
         held.commands.clear();
+        held.intakes.clear();
         held.looks.clear();
     }
 
@@ -100,10 +120,11 @@ impl Queue {
         loop {
             let waiting = {
                 let held = self.lock();
-                if held.closed && held.commands.is_empty() && held.looks.is_empty() {
+                if held.closed && held.commands.is_empty() && held.intakes.is_empty() && held.looks.is_empty()
+                {
                     return None;
                 }
-                (held.commands.len(), held.looks.len())
+                (held.commands.len(), held.looks.len() + held.intakes.len())
             };
             if waiting != (0, 0) {
                 break;
@@ -120,7 +141,8 @@ impl Queue {
         let count = held.commands.len().min(commands_max);
         let commands = held.commands.drain(..count).collect();
         let looks = std::mem::take(&mut held.looks);
-        Some(Batch { commands, looks })
+        let intakes = std::mem::take(&mut held.intakes);
+        Some(Batch { commands, intakes, looks })
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

@@ -9,7 +9,8 @@ use crate::ledger::{self, ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTE
 use crate::log::mark_of;
 use crate::models::Digests;
 use diptych_command::{
-    CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, Outcome, RefusedFor,
+    Arrival, CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, Outcome,
+    RefusedFor,
 };
 use diptych_core::{Fault, NewEvent, Position, RawFact, SharedText, StreamRef, Version};
 use diptych_query::Mark;
@@ -22,6 +23,14 @@ const INSERT_STREAM: &str = "INSERT INTO stream (tenant, category, key) VALUES (
 
 /// What became of one command.
 type Step = Result<Committed, CommitError>;
+
+/// Whether what is appended claims the key of its id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    Key,
+    /// The id belongs to whoever gave it.
+    Nothing,
+}
 
 /// A command as it waits for the writer, with what its caller's thread could do for it already.
 pub(crate) struct Prepared {
@@ -47,6 +56,12 @@ impl Prepared {
         };
         let stream = Arc::new(header.stream.clone());
         Self { asked: Asked { header, stream, metadata: metadata.into() }, effect }
+    }
+
+    /// What comes from elsewhere, on whatever its stream holds.
+    pub(super) fn of_arrival(arrival: Arrival) -> Self {
+        let (header, events) = arrival.into_commit();
+        Self::of(Commit::new(header, Effect::Append { base: Version::NONE, events }))
     }
 }
 
@@ -76,7 +91,7 @@ impl GroupTx<'_> {
             return Ok(claimed.unwrap_or(Err(CommitError::Conflict(conflict))));
         }
         match effect {
-            Effect::Append { events, .. } => self.append(asked, stream, events),
+            Effect::Append { events, .. } => self.append(asked, stream, events, Claim::Key),
             Effect::Reject { name, data, .. } => {
                 if let Some(answer) = self.claim(&asked.header, stream.tenant)? {
                     return Ok(answer);
@@ -86,6 +101,17 @@ impl GroupTx<'_> {
             }
             Effect::Refuse { .. } => Err(damaged("a refusal cannot come here")),
         }
+    }
+
+    /// Appends what comes from elsewhere: behind whatever the stream holds, and without claiming a key.
+    pub(super) fn take(&mut self, arrival: Prepared) -> Result<Step, Fault> {
+        let Prepared { asked, effect } = arrival;
+        let State { streams, names, .. } = &mut *self.state;
+        let stream = streams.row(self.connection, &mut self.statements, names, &asked.stream)?;
+        let Effect::Append { events, .. } = effect else {
+            return Err(damaged("an arrival appends"));
+        };
+        self.append(asked, stream, events, Claim::Nothing)
     }
 
     /// Claims the key for the command that is recorded next; what was answered before, if it was claimed
@@ -126,7 +152,13 @@ impl GroupTx<'_> {
     }
 
     /// Claims the key, folds inline and appends. A fold that fails takes this command back, and no other.
-    fn append(&mut self, asked: Asked, stream: StreamRow, events: Vec<NewEvent>) -> Result<Step, Fault> {
+    fn append(
+        &mut self,
+        asked: Asked,
+        stream: StreamRow,
+        events: Vec<NewEvent>,
+        claim: Claim,
+    ) -> Result<Step, Fault> {
         let base = stream.version;
         // Before the savepoint: the integers of types are remembered, so that they must not be taken back.
         let (types, facts) = self.facts(&asked, stream, events)?;
@@ -135,7 +167,11 @@ impl GroupTx<'_> {
         if folds {
             run(self.connection, SAVEPOINT)?;
         }
-        if let Some(answer) = self.claim(&asked.header, stream.tenant)? {
+        let answered = match claim {
+            Claim::Key => self.claim(&asked.header, stream.tenant)?,
+            Claim::Nothing => None,
+        };
+        if let Some(answer) = answered {
             if folds {
                 run(self.connection, RELEASE)?;
             }

@@ -134,7 +134,7 @@ impl<'a> GroupTx<'a> {
     }
 
     /// Writes what was gathered, and moves the checkpoints that stand at the head with it.
-    fn finish(self) -> Result<(), Fault> {
+    pub(super) fn finish(self) -> Result<(), Fault> {
         self.digests.write(self.connection).or_fault()?;
         let head = self.state.head;
         if head.position() != self.started_at {

@@ -6,6 +6,7 @@ mod budget;
 mod command;
 mod group;
 mod inline;
+mod intake;
 mod intern;
 mod queue;
 mod statements;
@@ -31,6 +32,7 @@ use streams::Streams;
 use tokio::sync::oneshot;
 
 pub(crate) use inline::inline_groups;
+pub(crate) use intake::watermark;
 
 /// The store's way to its writer.
 pub(crate) struct WriterHandle {
