@@ -1,4 +1,5 @@
-//! Facts from elsewhere on their way into the log: the port of the store that takes them, once each and in the
+//! Facts from elsewhere on their way into the log: the port of the store that takes them, once each and
+//! in the
 //! order of their source. Where they come from is not known here.
 
 use crate::CommandHeader;

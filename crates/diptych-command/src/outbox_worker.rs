@@ -55,6 +55,8 @@ pub struct OutboxStatus {
     pub location: String,
     /// What waits.
     pub waiting: Waiting,
+    /// The row in front, where it cannot be taken as it is.
+    pub blocked: Option<BadRow>,
     /// How this process is doing.
     pub health: OutboxHealth,
 }
@@ -166,7 +168,9 @@ impl OutboxWorker {
         let age = waiting.oldest.map_or(0, |oldest| self.clock.now().as_micros() - oldest.as_micros());
         self.counts.oldest.set(Duration::from_micros(age.max(0).unsigned_abs()).as_secs_f64());
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(OutboxStatus { location: self.table.location(), waiting, health })
+        let front = self.table.oldest(1).await?;
+        let (_, blocked) = arrivals(&front, &self.languages);
+        Ok(OutboxStatus { location: self.table.location(), waiting, blocked, health })
     }
 
     async fn step(&self) -> Result<Step, Fault> {

@@ -206,6 +206,7 @@ impl Harness for Oracle {
             let store = Arc::new(MemoryStore::open(Arc::clone(&clock) as Arc<dyn Clock>, inline)?);
             Ok(Stores {
                 events: Arc::clone(&store) as _,
+                intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
                 progress: store.progress(),
                 models: store,

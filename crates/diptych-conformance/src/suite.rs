@@ -189,6 +189,17 @@ suites! {
         a_reset_clears_the_stop,
         the_time_of_passing_is_kept,
     }
+    intake {
+        arrivals_stand_in_the_log_in_their_order,
+        an_arrival_is_taken_once,
+        the_watermark_survives_with_its_facts,
+        sources_do_not_disturb_each_other,
+        arrivals_out_of_order_are_refused,
+        arrivals_and_commands_share_their_streams,
+        an_inline_model_stops_the_source_at_what_it_refuses,
+        two_processes_take_each_arrival_once,
+        models_fold_what_arrived,
+    }
     partitions {
         a_split_model_keeps_the_rows_of_a_whole_one,
         routes_by_column_reach_every_partition,

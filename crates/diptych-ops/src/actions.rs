@@ -1,9 +1,9 @@
 //! What an operator can do and look at. Every action answers with a report.
 
 use crate::report::{
-    ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
+    ColumnReport, ModelReport, ModelStatus, OutboxReport, PartitionReport, Report, RowsReport, StatusReport,
 };
-use diptych_command::Commands;
+use diptych_command::{Commands, OutboxWorker};
 use diptych_core::{Fault, Principal, Value};
 use diptych_projector::{DrainError, Projector, VerifyError};
 use diptych_query::{AnyModel, Ask, Group, Mark, PartitionState, Queries, QueryError};
@@ -25,6 +25,8 @@ pub struct Operator<'a> {
     pub queries: &'a Queries,
     /// The hinge.
     pub projector: &'a Projector,
+    /// The outbox of applications, where the service has one.
+    pub outbox: Option<&'a OutboxWorker>,
     /// The log.
     pub log: LogStatus,
 }
@@ -101,6 +103,28 @@ async fn partitions(operator: &Operator<'_>, group: &Arc<Group>) -> Result<Vec<P
         worker: state.holder.map(|holder| holder.to_string()),
     };
     Ok(states.into_iter().map(report).collect())
+}
+
+/// What waits in the outbox.
+///
+/// # Errors
+/// A service without one, or a fault of the database.
+pub async fn show_outbox(operator: &Operator<'_>) -> Result<Report, ActionError> {
+    Ok(Report::Outbox(OutboxReport::of(outbox(operator)?.status().await?)))
+}
+
+/// Takes in everything that waits in the outbox.
+///
+/// # Errors
+/// A service without one, a row that cannot be taken, or a fault of the database.
+pub async fn drain_outbox(operator: &Operator<'_>) -> Result<Report, ActionError> {
+    let events = outbox(operator)?.drain().await?;
+    Ok(Report::OutboxDrained { events })
+}
+
+fn outbox<'a>(operator: &Operator<'a>) -> Result<&'a OutboxWorker, ActionError> {
+    let reason = "no facts come by an outbox here: the service declares none, or `--outbox` names no file";
+    operator.outbox.ok_or_else(|| ActionError::Argument { reason: reason.to_owned() })
 }
 
 /// How every read model is doing.

@@ -9,10 +9,12 @@ mod report;
 mod words;
 
 pub use actions::{
-    ActionError, LogStatus, Operator, drain, list_models, query, show_model, status, verify_models,
+    ActionError, LogStatus, Operator, drain, drain_outbox, list_models, query, show_model, show_outbox,
+    status, verify_models,
 };
 pub use line::{run, verbs};
 pub use report::{
-    ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
+    ColumnReport, ModelReport, ModelStatus, OutboxReport, Output, PartitionReport, Report, RowsReport,
+    StatusReport,
 };
 pub use words::lag_in_words;

@@ -1,6 +1,8 @@
 //! The command line of the actions.
 
-use crate::actions::{drain, list_models, query, show_model, status, verify_models};
+use crate::actions::{
+    drain, drain_outbox, list_models, query, show_model, show_outbox, status, verify_models,
+};
 use crate::{ActionError, Operator, Report};
 use clap::{Arg, ArgMatches, Command};
 
@@ -24,6 +26,15 @@ pub fn verbs() -> Vec<Command> {
         .subcommand(
             Command::new("drain").about("Fold everything the log holds by now").arg(name().required(true)),
         );
+    let outbox = Command::new("outbox")
+        .about("Look at the outbox of an application that keeps its own tables, drain it")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("show")
+                .about("What waits to be taken into the log; exit code 1 when a row holds it up"),
+        )
+        .subcommand(Command::new("drain").about("Take everything that waits into the log"));
     let question = Arg::new("question")
         .value_name("NAME=VALUE")
         .num_args(0..)
@@ -31,6 +42,7 @@ pub fn verbs() -> Vec<Command> {
     vec![
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,
+        outbox,
         Command::new("query").about("Ask a read model").arg(name().required(true)).arg(question),
     ]
 }
@@ -48,6 +60,8 @@ pub async fn run(operator: &Operator<'_>, verb: &str, arguments: &ArgMatches) ->
             verify_models(operator, own.get_one::<String>("model").map(String::as_str)).await
         }
         ("models", Some(("drain", own))) => drain(operator, text(own, "model")).await,
+        ("outbox", Some(("drain", _))) => drain_outbox(operator).await,
+        ("outbox", _) => show_outbox(operator).await,
         ("query", _) => {
             let words: Vec<String> = arguments.get_many("question").into_iter().flatten().cloned().collect();
             query(operator, text(arguments, "model"), &words).await

@@ -3,6 +3,7 @@
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
+use diptych_command::OutboxStatus;
 use diptych_core::{Position, Timestamp, Token};
 use diptych_projector::VerifyReport;
 use diptych_query::{Freshness, Health};
@@ -43,6 +44,35 @@ pub enum Report {
     },
     /// Rows of a read model.
     Rows(RowsReport),
+    /// What waits in the outbox.
+    Outbox(OutboxReport),
+    /// The outbox was drained.
+    OutboxDrained {
+        /// How many events came into the log.
+        events: usize,
+    },
+}
+
+/// What waits in the outbox.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboxReport {
+    /// Where it is.
+    pub outbox: String,
+    /// How many rows wait.
+    pub rows: u64,
+    /// When the oldest of them happened.
+    pub oldest: Option<Timestamp>,
+    /// Why the row in front cannot be taken, and everything behind it waits.
+    pub blocked: Option<String>,
+}
+
+impl OutboxReport {
+    pub(crate) fn of(status: OutboxStatus) -> Self {
+        let OutboxStatus { location, waiting, blocked, .. } = status;
+        let blocked = blocked.map(|row| format!("row {} cannot be taken in: {}", row.id, row.reason));
+        Self { outbox: location, rows: waiting.rows, oldest: waiting.oldest, blocked }
+    }
 }
 
 /// The log and every read model.
@@ -193,6 +223,7 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         match self {
             Self::Verified(reports) => reports.iter().all(VerifyReport::is_clean),
+            Self::Outbox(report) => report.blocked.is_none(),
             _ => true,
         }
     }
@@ -207,6 +238,12 @@ impl Report {
                 format!("{model}: {events} events folded, from position {from} to {through}")
             }
             Self::Rows(rows) => rows_text(rows),
+            Self::Outbox(OutboxReport { outbox, rows, oldest, blocked }) => {
+                let since = oldest.map_or(String::new(), |oldest| format!(", the oldest since {oldest}"));
+                let blocked = blocked.as_ref().map_or(String::new(), |blocked| format!("\n{blocked}"));
+                format!("{outbox}: {rows} rows wait{since}{blocked}")
+            }
+            Self::OutboxDrained { events } => format!("{events} events taken into the log"),
         }
     }
 }

@@ -18,14 +18,14 @@ use tokio_postgres::{Row, Transaction};
 /// INVARIANT: rows of one stream are numbered in the order of their transactions' commits, because a
 /// transaction holds the stream's lock from before its first row until its end.
 const LOCK_STREAM: &str = "SELECT pg_advisory_xact_lock(hashtextextended('diptych outbox ' || $1, 0))";
-const INSERT: &str = "INSERT INTO diptych.outbox (tenant, category, key, type, schema_version, payload, actor, \
-    command, command_id, correlation, causation, occurred_at) \
+const INSERT: &str = "INSERT INTO diptych.outbox (tenant, category, key, type, schema_version, payload, \
+    actor, command, command_id, correlation, causation, occurred_at) \
     SELECT $1, $2, $3, new.type, new.schema_version, new.payload, $4, $5, $6, $7, $8, \
-    coalesce($9, clock_timestamp()) \
+    coalesce($9, statement_timestamp()) \
     FROM unnest($10, $11, $12) WITH ORDINALITY AS new (type, schema_version, payload, number) \
     ORDER BY new.number";
-const SELECT_OLDEST: &str = "SELECT id, tenant, actor, category, key, type, schema_version, payload, command, \
-    command_id, correlation, causation, occurred_at FROM diptych.outbox ORDER BY id LIMIT $1";
+const SELECT_OLDEST: &str = "SELECT id, tenant, actor, category, key, type, schema_version, payload, \
+    command, command_id, correlation, causation, occurred_at FROM diptych.outbox ORDER BY id LIMIT $1";
 const SELECT_WAITING: &str = "SELECT count(*), min(occurred_at) FROM diptych.outbox";
 
 /// The application's side of the outbox.
@@ -52,9 +52,10 @@ impl Outbox {
     /// the log some moments after it has committed, and nowhere if it is rolled back.
     ///
     /// Facts of one stream stay in the order of their transactions: a second one that has facts for the same
-    /// stream waits until the first has ended. Facts of other streams never wait. Where a transaction has facts
-    /// of several streams, append them in an order that all transactions keep, or two may wait for each other,
-    /// of which PostgreSQL ends one.
+    /// stream waits until the first has ended. Facts of other streams never wait. Where a transaction
+    /// has facts
+    /// of several streams, append them in an order that all transactions keep, or two may wait for each
+    /// other, of which PostgreSQL ends one.
     ///
     /// # Errors
     /// [`OutboxError::Invalid`] for facts that cannot be stored; a fault of the database, after which the

@@ -1,4 +1,5 @@
-//! The outbox of an application that keeps its own tables in a SQLite file: written in its transactions, taken
+//! The outbox of an application that keeps its own tables in a SQLite file: written in its transactions,
+//! taken
 //! into the log from there. The file is the application's; nothing in it is touched but the outbox.
 
 use crate::SqliteStore;
@@ -15,14 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const SCHEMA: &str = include_str!("schema/outbox.sql");
-const INSERT: &str = "INSERT INTO diptych_outbox (tenant, category, key, type, schema_version, payload, actor, \
-    command, command_id, correlation, causation, occurred_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-    ?10, ?11, coalesce(?12, CAST(unixepoch('subsec') * 1000000 AS INTEGER)))";
+const INSERT: &str = "INSERT INTO diptych_outbox (tenant, category, key, type, schema_version, payload, \
+    actor, command, command_id, correlation, causation, occurred_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+/// Asked once for all rows of an append, so that they are seen to belong together.
+const SELECT_NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 const SELECT_IDENTITY: &str = "SELECT identity FROM diptych_outbox_identity WHERE id = 1";
-const SELECT_OLDEST: &str = "SELECT id, tenant, actor, category, key, type, schema_version, payload, command, \
-    command_id, correlation, causation, occurred_at FROM diptych_outbox ORDER BY id LIMIT ?1";
-const SELECT_ROW: &str = "SELECT id, tenant, actor, category, key, type, schema_version, payload, command, \
-    command_id, correlation, causation, occurred_at FROM diptych_outbox WHERE id = ?1";
+const SELECT_OLDEST: &str = "SELECT id, tenant, actor, category, key, type, schema_version, payload, \
+    command, command_id, correlation, causation, occurred_at FROM diptych_outbox ORDER BY id LIMIT ?1";
+const SELECT_ROW: &str = "SELECT id, tenant, actor, category, key, type, schema_version, payload, \
+    command, command_id, correlation, causation, occurred_at FROM diptych_outbox WHERE id = ?1";
 const SELECT_FIRST: &str = "SELECT min(id) FROM diptych_outbox";
 const SELECT_WAITING: &str = "SELECT count(*), min(occurred_at) FROM diptych_outbox";
 const DELETE_THROUGH: &str = "DELETE FROM diptych_outbox WHERE id <= ?1";
@@ -66,6 +69,7 @@ impl Outbox {
     /// [`OutboxError::Invalid`] for facts that cannot be stored, or a fault of the database.
     pub fn append<E: Event>(transaction: &mut Transaction<'_>, facts: Facts<E>) -> Result<(), OutboxError> {
         let mut insert = transaction.prepare_cached(INSERT).map_err(storage)?;
+        let now: i64 = transaction.query_row(SELECT_NOW, [], |row| row.get(0)).map_err(storage)?;
         for row in facts.into_rows()? {
             let values = rusqlite::params![
                 row.tenant.as_str(),
@@ -79,7 +83,7 @@ impl Outbox {
                 row.command_id.as_str(),
                 row.correlation.as_ref().map(|id| id.as_str()),
                 row.causation.as_ref().map(|id| id.as_str()),
-                row.occurred_at.map(Timestamp::as_micros),
+                row.occurred_at.map_or(now, Timestamp::as_micros),
             ];
             insert.execute(values).map_err(storage)?;
         }

@@ -57,13 +57,18 @@ fn command_line(service: &Service) -> Command {
         .value_name("postgres://… or `poll`")
         .help("Where to listen for appends when the store's URL leads through a pooler")
         .global(true);
+    let outbox = Arg::new("outbox")
+        .long("outbox")
+        .value_name("FILE")
+        .help("The application's own SQLite file, whose outbox is taken in; or `DIPTYCH_OUTBOX`")
+        .global(true);
     let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
     let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
     let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([store, reader, listen, tenant, actor, json])
+        .args([store, reader, listen, outbox, tenant, actor, json])
         .subcommand(serve_command());
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
@@ -122,7 +127,8 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
             Some(url) => Notify::At(url),
         };
     }
-    Ok(Config { principal, ..Config::at(store) })
+    let outbox = given("outbox", "DIPTYCH_OUTBOX").map(Into::into);
+    Ok(Config { principal, outbox, ..Config::at(store) })
 }
 
 async fn serve(

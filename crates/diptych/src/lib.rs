@@ -39,7 +39,7 @@ pub use verb::{Verb, VerbError, VerbFuture};
 /// Everything that a service's code names, in one import.
 pub mod prelude {
     pub use crate::{Config, Role, Roles, Running, Service};
-    pub use diptych_command::{Command, Context, Decider, HandleError, Receipt, Rejection, Request};
+    pub use diptych_command::{Command, Context, Decider, Facts, HandleError, Receipt, Rejection, Request};
     pub use diptych_core::{
         Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, Tenant, Timestamp, Token,
         Version,

@@ -1,6 +1,6 @@
 //! All panels' metrics under one exposition. No global recorder: two services in one process stay apart.
 
-use diptych_command::Commands;
+use diptych_command::{Commands, OutboxWorker};
 use diptych_projector::Projector;
 use diptych_query::Queries;
 use prometheus_client::encoding::text::encode;
@@ -15,16 +15,25 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Metrics {
     registry: Registry,
     projector: Arc<Projector>,
+    outbox: Option<Arc<OutboxWorker>>,
     failure: Mutex<Option<String>>,
 }
 
 impl Metrics {
-    pub(crate) fn new(commands: &Commands, queries: &Queries, projector: &Arc<Projector>) -> Self {
+    pub(crate) fn new(
+        commands: &Commands,
+        queries: &Queries,
+        projector: &Arc<Projector>,
+        outbox: Option<Arc<OutboxWorker>>,
+    ) -> Self {
         let mut registry = Registry::default();
         commands.metrics().register(&mut registry);
         queries.metrics().register(&mut registry);
         projector.metrics().register(&mut registry);
-        Self { registry, projector: Arc::clone(projector), failure: Mutex::default() }
+        if let Some(outbox) = &outbox {
+            outbox.register(&mut registry);
+        }
+        Self { registry, projector: Arc::clone(projector), outbox, failure: Mutex::default() }
     }
 
     /// Measures every model now and then, for as long as the service runs.
@@ -32,7 +41,11 @@ impl Metrics {
         let mut ticks = tokio::time::interval(MEASURE_INTERVAL);
         loop {
             ticks.tick().await;
-            let failure = self.projector.measure().await.err().map(|fault| fault.to_string());
+            let mut failure = self.projector.measure().await.err();
+            if let Some(outbox) = &self.outbox {
+                failure = failure.or(outbox.status().await.err());
+            }
+            let failure = failure.map(|fault| fault.to_string());
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         }
     }

@@ -49,11 +49,16 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
                 schema.name
             ));
         }
-        let known = |category: &&str| service.deciders.iter().any(|decider| decider.category() == *category);
+        let known = |category: &&str| {
+            let mut deciders = service.deciders.iter().map(|decider| decider.category());
+            deciders.any(|own| own == *category) || service.outbox.categories().any(|own| own == *category)
+        };
         for category in model.categories().iter().filter(|category| !known(category)) {
             let mode = if schema.mode == Mode::Inline { " inline" } else { "" };
             let name = schema.name;
-            problems.push(format!("{mode} read model `{name}` reads `{category}`, which no decider writes"));
+            problems.push(format!(
+                "{mode} read model `{name}` reads `{category}`, which no decider writes and no outbox brings"
+            ));
         }
     }
     problems

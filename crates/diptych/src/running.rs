@@ -3,7 +3,7 @@
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::{Config, Place, Role, Service};
-use diptych_command::Commands;
+use diptych_command::{Commands, OutboxWorker};
 use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
@@ -28,7 +28,9 @@ pub struct Running {
     commands: Arc<Commands>,
     queries: Arc<Queries>,
     projector: Arc<Projector>,
+    outbox: Option<Arc<OutboxWorker>>,
     metrics: Arc<Metrics>,
+    taker: Option<JoinHandle<()>>,
     sweeper: JoinHandle<()>,
     measurer: JoinHandle<()>,
 }
@@ -74,11 +76,28 @@ impl Running {
         if config.roles.contains(Role::Projector) {
             projector.start();
         }
-        let metrics = Arc::new(Metrics::new(&commands, &queries, &projector));
+        let outbox = outbox(&service, &config, &store)?;
+        let mut taker = None;
+        if config.roles.contains(Role::Command) {
+            taker = outbox.as_ref().map(|outbox| tokio::spawn(Arc::clone(outbox).keep_taking()));
+        }
+        let metrics = Arc::new(Metrics::new(&commands, &queries, &projector, outbox.clone()));
         let sweeper =
             tokio::spawn(sweep(Arc::clone(&store), Arc::clone(&service.clock), config.idempotency_retention));
         let measurer = tokio::spawn(Arc::clone(&metrics).keep_measuring());
-        Ok(Self { service, config, store, commands, queries, projector, metrics, sweeper, measurer })
+        Ok(Self {
+            service,
+            config,
+            store,
+            commands,
+            queries,
+            projector,
+            outbox,
+            metrics,
+            taker,
+            sweeper,
+            measurer,
+        })
     }
 
     /// The left panel.
@@ -97,6 +116,12 @@ impl Running {
     #[must_use]
     pub fn projector(&self) -> &Arc<Projector> {
         &self.projector
+    }
+
+    /// The outbox that applications record facts in, where the service has one.
+    #[must_use]
+    pub fn outbox(&self) -> Option<&Arc<OutboxWorker>> {
+        self.outbox.as_ref()
     }
 
     /// The log as readers see it.
@@ -129,6 +154,7 @@ impl Running {
             commands: &self.commands,
             queries: &self.queries,
             projector: &self.projector,
+            outbox: self.outbox.as_deref(),
             log: LogStatus {
                 location: self.config.store.to_string(),
                 head: self.store.head().await?,
@@ -183,11 +209,40 @@ impl Running {
     /// A fault while closing; nothing acknowledged is lost by it.
     pub async fn stop(self) -> Result<(), Fault> {
         self.sweeper.abort();
+        if let Some(taker) = self.taker {
+            // What it has begun the store finishes or takes back.
+            taker.abort();
+        }
         self.measurer.abort();
         self.projector.stop().await;
         self.store.close().await;
         Ok(())
     }
+}
+
+/// The service's outbox, where facts come by one.
+fn outbox(
+    service: &Service,
+    config: &Config,
+    store: &Arc<dyn Store>,
+) -> Result<Option<Arc<OutboxWorker>>, Fault> {
+    let file = config.outbox.as_deref();
+    if service.outbox.is_empty() {
+        return match file {
+            None => Ok(None),
+            Some(file) => {
+                let message = format!(
+                    "`{}` is named as an outbox, and no language comes by one: add `.outbox::<E>()`",
+                    file.display()
+                );
+                Err(Fault::permanent(Code::ServiceInvalid, message))
+            }
+        };
+    }
+    let table = Arc::clone(store).outbox(file)?;
+    let (languages, clock, limits) = (&service.outbox, &service.clock, &config.outbox_limits);
+    let worker = |table| OutboxWorker::new(table, languages.clone(), Arc::clone(clock), limits.clone());
+    Ok(table.map(|table| Arc::new(worker(table))))
 }
 
 /// A name that no other process has, and that tells an operator where this one is.

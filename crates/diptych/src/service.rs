@@ -2,7 +2,7 @@
 
 use crate::problems::problems;
 use crate::{Place, Roles, Running, SystemClock, Verb};
-use diptych_command::{AnyDecider, CommandLimits, Decider};
+use diptych_command::{AnyDecider, CommandLimits, Decider, Languages, OutboxLimits};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
 use diptych_postgres::PostgresLimits;
@@ -10,6 +10,7 @@ use diptych_projector::ProjectorLimits;
 use diptych_query::{AnyModel, Group, GroupError, JoinedProjection, QueryLimits, SqlProjection, Tables};
 use diptych_sqlite::{Durability, SqliteLimits};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub struct Service {
     pub(crate) version: String,
     pub(crate) about: String,
     pub(crate) deciders: Vec<Arc<dyn AnyDecider>>,
+    pub(crate) outbox: Languages,
     pub(crate) groups: Vec<GroupDraft>,
     pub(crate) collections: BTreeMap<String, String>,
     pub(crate) links: Vec<String>,
@@ -96,10 +98,16 @@ pub struct Config {
     pub durability: Durability,
     /// How long an idempotency key is kept.
     pub idempotency_retention: Duration,
+    /// The application's own SQLite file, whose outbox is taken in; on PostgreSQL the outbox is in the
+    /// store's
+    /// database and needs no naming.
+    pub outbox: Option<PathBuf>,
     /// What this process does of the service.
     pub roles: Roles,
     /// Limits of handling commands.
     pub commands: CommandLimits,
+    /// Limits of taking in what an application records in its outbox.
+    pub outbox_limits: OutboxLimits,
     /// Limits of asking.
     pub queries: QueryLimits,
     /// Limits of following.
@@ -124,8 +132,10 @@ impl Config {
             principal: Principal::new("main", "local").expect("both are valid names"),
             durability: Durability::Full,
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
+            outbox: None,
             roles: Roles::ALL,
             commands: CommandLimits::default(),
+            outbox_limits: OutboxLimits::default(),
             queries: QueryLimits::default(),
             projector: ProjectorLimits::default(),
             sqlite: SqliteLimits::default(),
@@ -143,6 +153,7 @@ impl Service {
             version: "0.0.0".to_owned(),
             about: String::new(),
             deciders: Vec::new(),
+            outbox: Languages::default(),
             groups: Vec::new(),
             collections: BTreeMap::new(),
             links: Vec::new(),
@@ -179,6 +190,15 @@ impl Service {
     pub fn decider_in<D: Decider>(mut self, collection: impl Into<String>) -> Self {
         self.collections.insert(D::Event::CATEGORY.to_owned(), collection.into());
         self.decider::<D>()
+    }
+
+    /// Has facts of a language come by the outbox of an application that keeps its own tables: what it
+    /// appends with `Outbox::append`, in its own transactions and without a decider, is taken into the
+    /// log. On SQLite [`Config::outbox`] names the application's file.
+    #[must_use]
+    pub fn outbox<E: Event>(mut self) -> Self {
+        self.outbox.add::<E>();
+        self
     }
 
     /// Adds a read model: its questions can be asked from now on. If it looks up rows of others, they come

@@ -1,20 +1,29 @@
 //! The stores that a service can run on, behind one seam: the ports of both panels and what an operator asks.
 
 use crate::{Config, Place};
-use diptych_command::EventStore;
+use diptych_command::{EventStore, Intake, OutboxTable};
 use diptych_core::{BoxFuture, Clock, Code, Fault};
 use diptych_postgres::{PostgresOptions, PostgresStore};
 use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress, Statistics};
-use diptych_sqlite::{SqliteOptions, SqliteStore};
+use diptych_sqlite::{OutboxFile, SqliteOptions, SqliteStore};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A store with everything that a service needs of it.
-pub trait Store: EventStore + Feed + ModelStore {
+pub trait Store: EventStore + Intake + Feed + ModelStore {
     /// The key that signs page tokens.
     fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>>;
 
     /// Counts for an operator.
     fn statistics(&self) -> BoxFuture<'_, Result<Statistics, Fault>>;
+
+    /// The outbox that applications record facts in: that of the store's database, or, for the embedded
+    /// store,
+    /// that of the application's file, where one is named.
+    ///
+    /// # Errors
+    /// A file that cannot be used, or one that is named where there is no use for it.
+    fn outbox(self: Arc<Self>, file: Option<&Path>) -> Result<Option<Arc<dyn OutboxTable>>, Fault>;
 
     /// Commits what waits and lets go of everything.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -23,6 +32,11 @@ pub trait Store: EventStore + Feed + ModelStore {
 impl Store for SqliteStore {
     fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>> {
         Box::pin(async move { Self::page_key(self) })
+    }
+
+    fn outbox(self: Arc<Self>, file: Option<&Path>) -> Result<Option<Arc<dyn OutboxTable>>, Fault> {
+        let Some(file) = file else { return Ok(None) };
+        Ok(Some(Arc::new(OutboxFile::open(file, self)?)))
     }
 
     fn statistics(&self) -> BoxFuture<'_, Result<Statistics, Fault>> {
@@ -37,6 +51,20 @@ impl Store for SqliteStore {
 impl Store for PostgresStore {
     fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>> {
         Box::pin(Self::page_key(self))
+    }
+
+    fn outbox(self: Arc<Self>, file: Option<&Path>) -> Result<Option<Arc<dyn OutboxTable>>, Fault> {
+        match file {
+            None => Ok(Some(Self::outbox(&self))),
+            Some(file) => {
+                let message = format!(
+                    "the store is on PostgreSQL, where the outbox is in the same database; `{}` cannot be \
+                     taken in",
+                    file.display()
+                );
+                Err(Fault::permanent(Code::ServiceInvalid, message))
+            }
+        }
     }
 
     fn statistics(&self) -> BoxFuture<'_, Result<Statistics, Fault>> {

@@ -1,3 +1,5 @@
+//! Rows put together, refused and told apart.
+
 use super::*;
 use diptych_core::{EncodeError, EventType};
 

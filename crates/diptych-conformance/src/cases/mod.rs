@@ -8,6 +8,7 @@ pub(crate) mod groups;
 pub(crate) mod guard;
 pub(crate) mod identity;
 pub(crate) mod inline;
+pub(crate) mod intake;
 pub(crate) mod leases;
 pub(crate) mod ledger;
 pub(crate) mod log;

@@ -4,6 +4,7 @@
 //! A suite that passes over a broken store proves nothing. Absent here, on purpose: any use outside of tests.
 
 mod fold;
+mod intake;
 mod ports;
 
 use crate::{Failure, Harness, Outcome, Stores, run};
@@ -48,11 +49,17 @@ pub enum Defect {
     PartitionsForgotten,
     /// A lease is given to whoever asks, the same to all.
     LeasesShared,
+    /// What arrives is not looked up: everything is taken as new.
+    WatermarkIgnored,
+    /// The watermark is kept by the process and not with the facts.
+    WatermarkOutside,
+    /// An arrival that an inline model refuses is passed over.
+    RefusedArrivalsSkipped,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -69,6 +76,9 @@ impl Defect {
         Self::NoValueFirst,
         Self::PartitionsForgotten,
         Self::LeasesShared,
+        Self::WatermarkIgnored,
+        Self::WatermarkOutside,
+        Self::RefusedArrivalsSkipped,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -125,6 +135,18 @@ impl Defect {
                 ("partitions", "a_row_stands_where_its_own_partition_does"),
                 ("leases", "a_partition_goes_on_where_the_one_before_stood"),
             ],
+            Self::WatermarkIgnored => &[
+                ("intake", "an_arrival_is_taken_once"),
+                ("intake", "the_watermark_survives_with_its_facts"),
+                ("intake", "two_processes_take_each_arrival_once"),
+            ],
+            Self::WatermarkOutside => &[
+                ("intake", "the_watermark_survives_with_its_facts"),
+                ("intake", "two_processes_take_each_arrival_once"),
+            ],
+            Self::RefusedArrivalsSkipped => {
+                &[("intake", "an_inline_model_stops_the_source_at_what_it_refuses")]
+            }
             Self::LeasesShared => &[
                 ("leases", "a_partition_has_one_holder"),
                 ("leases", "racing_workers_take_each_partition_once"),
@@ -174,6 +196,7 @@ impl<H: Harness> Harness for Defective<H> {
             let broken = Arc::new(Broken::new(stores.clone(), self.defect, after, crashed));
             Ok(Stores {
                 events: Arc::clone(&broken) as _,
+                intake: Arc::clone(&broken) as _,
                 feed: Arc::clone(&broken) as _,
                 models: broken,
                 ..stores

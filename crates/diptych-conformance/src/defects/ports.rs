@@ -2,7 +2,7 @@
 
 use super::Defect;
 use crate::Stores;
-use diptych_command::{CommandRecord, Commit, CommitError, Committed, Effect, EventStore};
+use diptych_command::{CommandRecord, Commit, CommitError, Committed, Effect, EventStore, Source, Watermark};
 use diptych_core::{
     BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Value, Version,
 };
@@ -21,8 +21,8 @@ use tokio::sync::watch;
 const GAP: u64 = 3;
 
 pub(super) struct Broken {
-    inner: Stores,
-    defect: Defect,
+    pub(super) inner: Stores,
+    pub(super) defect: Defect,
     /// Inline groups that are folded after the commit.
     after: Vec<Arc<Group>>,
     /// The ledger that is not in the store.
@@ -33,6 +33,10 @@ pub(super) struct Broken {
     lost: Mutex<BTreeSet<&'static str>>,
     /// The leases that are given to everybody.
     leases: Mutex<BTreeMap<(&'static str, Partition), Lease>>,
+    /// The watermarks that are not in the store.
+    pub(super) watermarks: Mutex<BTreeMap<Source, Watermark>>,
+    /// Numbers arrivals anew, so that none looks known.
+    pub(super) arrived: AtomicU32,
 }
 
 impl Broken {
@@ -46,6 +50,8 @@ impl Broken {
             crashed,
             lost: Mutex::default(),
             leases: Mutex::default(),
+            watermarks: Mutex::default(),
+            arrived: AtomicU32::new(0),
         }
     }
 

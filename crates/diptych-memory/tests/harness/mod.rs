@@ -32,6 +32,7 @@ impl Harness for MemoryHarness {
             *held = Some(Arc::clone(&store));
             Ok(Stores {
                 events: Arc::clone(&store) as _,
+                intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
                 progress: store.progress(),
                 models: store,

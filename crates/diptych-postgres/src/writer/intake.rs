@@ -1,4 +1,5 @@
-//! Facts from elsewhere, in one transaction with what says that they were taken: the watermark of their source,
+//! Facts from elsewhere, in one transaction with what says that they were taken: the watermark of their
+//! source,
 //! or their leaving the outbox.
 
 use super::command::Prepared;

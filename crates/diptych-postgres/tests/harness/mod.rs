@@ -166,6 +166,7 @@ impl Harness for PostgresHarness {
             self.lives().push(Life { store: Arc::clone(&store), process: Some(process) });
             Ok(Stores {
                 events: Arc::clone(&store) as _,
+                intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
                 models: store,
                 progress,

@@ -67,6 +67,7 @@ impl Harness for SqliteHarness {
             self.opened().push(Arc::clone(&store));
             Ok(Stores {
                 events: Arc::clone(&store) as _,
+                intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
                 models: store,
                 progress,
