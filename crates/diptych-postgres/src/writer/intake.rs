@@ -9,7 +9,7 @@ use super::intern::Interned;
 use super::known::Known;
 use super::write::{find, write};
 use super::{ATTEMPTS_MAX, Appending, State, Writer, caught};
-use crate::log::Parameter;
+use crate::log::{Parameter, head};
 use crate::shared::Shared;
 use crate::time::Stamp;
 use diptych_command::{Arrival, EntryPrint, Source, SourcePosition, TakenIn, Watermark};
@@ -52,7 +52,7 @@ impl Writer {
                     let one = match self.attempt_intake(origin, std::slice::from_ref(arrival)).await {
                         Err(failure) if failure.remedy == Remedy::Alone => {
                             let refused = Some((arrival.position(), failure.fault));
-                            return Ok(self.refused(all, refused));
+                            return self.refused(all, refused).await;
                         }
                         taken => taken.map_err(|failure| failure.fault)?,
                     };
@@ -63,20 +63,30 @@ impl Writer {
                         ..one
                     });
                 }
-                Ok(self.refused(all, None))
+                self.refused(all, None).await
             }
             Err(failure) if failure.remedy == Remedy::Alone => {
                 let position = arrivals.first().map(Arrival::position).unwrap_or_default();
-                Ok(self.refused(None, Some((position, failure.fault))))
+                self.refused(None, Some((position, failure.fault))).await
             }
             taken => taken.map_err(|failure| failure.fault),
         }
     }
 
-    fn refused(&self, before: Option<TakenIn>, refused: Option<(SourcePosition, Fault)>) -> TakenIn {
-        let head = self.shared.start().token;
-        let none = TakenIn { taken: 0, passed_over: 0, head, refused: None };
-        TakenIn { refused, ..before.unwrap_or(none) }
+    /// What was taken before something was refused.
+    async fn refused(
+        &self,
+        before: Option<TakenIn>,
+        refused: Option<(SourcePosition, Fault)>,
+    ) -> Result<TakenIn, Fault> {
+        let before = match before {
+            Some(before) => before,
+            None => {
+                let head = head(&*self.shared.reader().await?, &self.shared).await?.token;
+                TakenIn { taken: 0, passed_over: 0, head, refused: None }
+            }
+        };
+        Ok(TakenIn { refused, ..before })
     }
 
     async fn attempt_intake(
