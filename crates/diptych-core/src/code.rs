@@ -72,6 +72,9 @@ codes! {
     NotLoopback = "DP0041", "the service has no authentication and may not listen there";
     CannotListen = "DP0042", "the service cannot listen there";
     ImportFailed = "DP0043", "the import met data it cannot take";
+    CatalogDiffers = "DP0049", "the event catalog and the code differ";
+    ExportDamaged = "DP0050", "the export file cannot be taken";
+    StoreNotEmpty = "DP0051", "the store already holds something";
 }
 
 impl fmt::Display for Code {

@@ -4,7 +4,7 @@ use crate::report::{
     ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
 };
 use diptych_command::Commands;
-use diptych_core::{Fault, Principal, Value};
+use diptych_core::{Fault, Principal, UnknownTypes, Value};
 use diptych_projector::{DrainError, Projector, VerifyError};
 use diptych_query::{AnyModel, Ask, Group, Mark, PartitionState, Queries, QueryError};
 use std::sync::Arc;
@@ -152,6 +152,8 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
         ("sign-off cadence", governance.sign_off_cadence),
         ("runbook", governance.runbook),
     ];
+    let passed = operator.projector.progress().entry(group.name()).passed(schema.name);
+    let ignoring = model.languages().iter().filter(|language| language.unknown == UnknownTypes::Ignore);
     Ok(Report::Model(Box::new(ModelReport {
         status: one_status(operator, model, group).await?,
         meaning: schema.meaning,
@@ -166,7 +168,9 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
         event_types: model.event_types().iter().map(|event| event.name).collect(),
         governance: declared.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
         partitions: partitions(operator, group).await?,
-        no_ops: operator.projector.progress().entry(group.name()).no_ops(model.schema().name),
+        ignores: ignoring.map(|language| language.category).collect(),
+        no_ops: passed.no_ops,
+        ignored: passed.ignored,
     })))
 }
 

@@ -4,6 +4,7 @@
 //! Absent here: terminals and exit codes, which belong to whoever runs the action.
 
 mod actions;
+pub mod catalog;
 mod line;
 mod report;
 mod words;
@@ -11,7 +12,7 @@ mod words;
 pub use actions::{
     ActionError, LogStatus, Operator, drain, list_models, query, show_model, status, verify_models,
 };
-pub use line::{run, verbs};
+pub use line::{run, run_catalog, verbs};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };

@@ -1,5 +1,6 @@
 //! What actions answer: the same values as tables for people and as JSON for machines.
 
+use crate::catalog::CatalogReport;
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
@@ -43,6 +44,8 @@ pub enum Report {
     },
     /// Rows of a read model.
     Rows(RowsReport),
+    /// The event catalog and its file.
+    Catalog(CatalogReport),
 }
 
 /// The log and every read model.
@@ -120,8 +123,12 @@ pub struct ModelReport {
     pub event_types: Vec<&'static str>,
     /// Who answers for it and why it exists.
     pub governance: Vec<(&'static str, &'static str)>,
+    /// The categories of which it passes over types that it does not know.
+    pub ignores: Vec<&'static str>,
     /// How many facts met no row and left none, in this process.
     pub no_ops: u64,
+    /// How many facts were passed over because their type is ignored, in this process.
+    pub ignored: u64,
     /// The partitions of its group, and who moves each.
     pub partitions: Vec<PartitionReport>,
 }
@@ -193,6 +200,7 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         match self {
             Self::Verified(reports) => reports.iter().all(VerifyReport::is_clean),
+            Self::Catalog(report) => report.is_clean(),
             _ => true,
         }
     }
@@ -207,6 +215,7 @@ impl Report {
                 format!("{model}: {events} events folded, from position {from} to {through}")
             }
             Self::Rows(rows) => rows_text(rows),
+            Self::Catalog(report) => report.to_text(),
         }
     }
 }
@@ -289,7 +298,9 @@ fn model_text(model: &ModelReport) -> String {
             if model.group == model.status.model { String::new() } else { model.group.to_owned() },
         ),
         ("shape", model.shape.clone()),
+        ("ignores unknown types of", model.ignores.join(", ")),
         ("facts that met no row", model.no_ops.to_string()),
+        ("facts ignored", if model.ignores.is_empty() { String::new() } else { model.ignored.to_string() }),
         ("moved by", moved_by(&model.partitions)),
     ];
     let governance = model.governance.iter().map(|(name, value)| (*name, (*value).to_owned()));
