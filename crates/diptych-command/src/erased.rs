@@ -2,7 +2,7 @@
 
 use crate::error::RawRejection;
 use crate::{Command, CommandType, Context, Decider, Rejection, RejectionType, ShapeError};
-use diptych_core::{Code, DecodeError, Event, EventType, Fault, NewEvent, RawFact};
+use diptych_core::{Code, DecodeError, Event, EventType, Fault, Language, NewEvent, RawFact};
 use schemars::{Schema, SchemaGenerator};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -44,6 +44,8 @@ pub trait AnyDecider: Send + Sync + 'static {
     fn category(&self) -> &'static str;
     /// Who answers for it.
     fn owner(&self) -> &'static str;
+    /// The event language that it writes.
+    fn language(&self) -> Language;
     /// What may be asked.
     fn commands(&self) -> &'static [CommandType];
     /// What may happen.
@@ -118,6 +120,10 @@ impl<D: Decider> AnyDecider for Erased<D> {
 
     fn owner(&self) -> &'static str {
         D::Event::OWNER
+    }
+
+    fn language(&self) -> Language {
+        D::Event::LANGUAGE
     }
 
     fn commands(&self) -> &'static [CommandType] {

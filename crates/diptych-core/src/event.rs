@@ -15,6 +15,62 @@ pub struct EventType {
     pub meaning: &'static str,
 }
 
+/// What a reader does with a type of its category that it does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum UnknownTypes {
+    /// It is an error: the data is newer than the code. So it is unless the code says otherwise.
+    #[default]
+    Refuse,
+    /// It is passed over and counted: the reader wants a part of the category only, and says so.
+    Ignore,
+}
+
+impl UnknownTypes {
+    /// The word in declarations, reports and the catalog.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// An event language as a value, for whoever has no type of it at hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Language {
+    /// The category whose streams hold its events.
+    pub category: &'static str,
+    /// Who answers for it.
+    pub owner: &'static str,
+    /// Every type that can be written. Each can be read in every version from 1 up to its own.
+    pub types: &'static [EventType],
+    /// The names of types that are stored, mean nothing any more, and are read as nothing.
+    pub retired: &'static [&'static str],
+    /// What becomes of other types.
+    pub unknown: UnknownTypes,
+}
+
+impl Language {
+    /// The same language, for a reader that passes over what it does not know.
+    #[must_use]
+    pub const fn ignoring(self) -> Self {
+        Self { unknown: UnknownTypes::Ignore, ..self }
+    }
+
+    /// Whether a stored type is passed over because the reader does not know it and has said so.
+    #[must_use]
+    pub fn ignores(&self, category: &str, name: &str) -> bool {
+        self.unknown == UnknownTypes::Ignore && self.category == category && !self.knows(name)
+    }
+
+    /// Whether it is one of its types, written or retired.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.types.iter().any(|kind| kind.name == name) || self.retired.contains(&name)
+    }
+}
+
 /// An event language: the events of one category. Derived by `#[derive(Event)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event language",
@@ -27,6 +83,18 @@ pub trait Event: Sized + Send + Sync + 'static {
     const OWNER: &'static str;
     /// Every type that can be written.
     const TYPES: &'static [EventType];
+    /// The names of types that are stored and are read as nothing.
+    const RETIRED: &'static [&'static str] = &[];
+    /// What becomes of types that it does not know.
+    const UNKNOWN: UnknownTypes = UnknownTypes::Refuse;
+    /// All of this as a value.
+    const LANGUAGE: Language = Language {
+        category: Self::CATEGORY,
+        owner: Self::OWNER,
+        types: Self::TYPES,
+        retired: Self::RETIRED,
+        unknown: Self::UNKNOWN,
+    };
 
     /// The type of this event.
     fn event_type(&self) -> EventType;
@@ -37,7 +105,8 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// Refuses an event that could not be read back, such as one holding an empty id.
     fn encode(&self) -> Result<String, EncodeError>;
 
-    /// Reads a stored payload; `None` for a type that the language has declared retired.
+    /// Reads a stored payload; `None` for a type that the language has declared retired, or does not know and
+    /// ignores.
     ///
     /// # Errors
     /// An unknown type or version, or a payload that does not fit its type.
@@ -56,11 +125,16 @@ pub trait Event: Sized + Send + Sync + 'static {
 pub trait EventSet: Sized + Send + Sync + 'static {
     /// The categories it reads.
     const CATEGORIES: &'static [&'static str];
+    /// The languages it reads, one for each category.
+    const LANGUAGES: &'static [Language];
 
-    /// The types it can be handed, for display and metrics.
-    fn types() -> Vec<EventType>;
+    /// Whether a stored type is passed over because the set does not know it and has said so.
+    #[must_use]
+    fn ignores(category: &str, name: &str) -> bool {
+        Self::LANGUAGES.iter().any(|language| language.ignores(category, name))
+    }
 
-    /// Reads a stored payload of one of its categories; `None` for a retired type.
+    /// Reads a stored payload of one of its categories; `None` for a type that is retired or ignored.
     ///
     /// # Errors
     /// As [`Event::decode`], and for a category that is not in the set.
@@ -74,10 +148,7 @@ pub trait EventSet: Sized + Send + Sync + 'static {
 
 impl<E: Event> EventSet for E {
     const CATEGORIES: &'static [&'static str] = &[E::CATEGORY];
-
-    fn types() -> Vec<EventType> {
-        E::TYPES.to_vec()
-    }
+    const LANGUAGES: &'static [Language] = &[E::LANGUAGE];
 
     fn decode_in(
         category: &str,

@@ -99,7 +99,7 @@ impl fmt::Debug for SharedText {
 }
 
 impl RawFact {
-    /// Decodes the payload as an event of the set `E`; `None` for a retired type.
+    /// Decodes the payload as an event of the set `E`; `None` for a type that is retired or ignored.
     ///
     /// # Errors
     /// As [`EventSet::decode_in`].

@@ -29,7 +29,7 @@ pub use authorize::{Action, Authorize, Forbidden, Permit, PolicyVersion, Unrestr
 pub use clock::{BoxFuture, Clock};
 pub use code::Code;
 pub use currency::Currency;
-pub use event::{DecodeError, EncodeError, Event, EventSet, EventType, NewEvent};
+pub use event::{DecodeError, EncodeError, Event, EventSet, EventType, Language, NewEvent, UnknownTypes};
 pub use fact::{EventName, Fact, RawFact, SharedText};
 pub use fault::Fault;
 pub use id::{Id, Scalar};

@@ -66,6 +66,16 @@ where
     Ok(parsed)
 }
 
+/// Reads what becomes of unknown types: `"refuse"`, or `"ignore"`, which answers true.
+pub(crate) fn ignores_unknown(entry: &ParseNestedMeta<'_>) -> Result<bool> {
+    let word = text(entry)?;
+    match word.value().as_str() {
+        "ignore" => Ok(true),
+        "refuse" => Ok(false),
+        _ => Err(Error::new(word.span(), "`unknown` is `\"refuse\"` or `\"ignore\"`")),
+    }
+}
+
 /// The first paragraph of the doc comment as one line, for catalogs and error pages.
 pub(crate) fn meaning(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(doc_line);

@@ -2,7 +2,7 @@
 
 use crate::shape::{self, Role, Variant};
 use crate::{attributes, names, payload};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, LitStr, Result, Type};
@@ -13,6 +13,8 @@ struct Language<'a> {
     category: LitStr,
     owner: LitStr,
     retired: Vec<String>,
+    /// Whether types that it does not know are passed over.
+    ignoring: bool,
     events: Vec<Kind>,
 }
 
@@ -38,15 +40,24 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         &quote!(<Self as ::diptych::__private::core::Event>::TYPES),
     );
     let (encode, schemas) = (payload::encode(&kinds), payload::schemas(&kinds));
-    let (types, decode) = (language.types(), language.decode());
-    let (name, category, owner) = (language.name, &language.category, &language.owner);
+    let (types, decode, upcasts) = (language.types(), language.decode(), language.upcasts());
+    let Language { name, category, owner, retired, .. } = &language;
+    let unknown = language.ignoring.then(|| {
+        quote! {
+            const UNKNOWN: ::diptych::__private::core::UnknownTypes =
+                ::diptych::__private::core::UnknownTypes::Ignore;
+        }
+    });
     Ok(shape::enclosed(&quote! {
         #hidden
+        #upcasts
 
         impl ::diptych::__private::core::Event for #name {
             const CATEGORY: &'static str = #category;
             const OWNER: &'static str = #owner;
             const TYPES: &'static [::diptych::__private::core::EventType] = &[#(#types),*];
+            const RETIRED: &'static [&'static str] = &[#(#retired),*];
+            #unknown
             #event_type
             #encode
             #decode
@@ -57,12 +68,13 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
 
 fn read(input: &DeriveInput) -> Result<Language<'_>> {
     let variants = shape::variants(input, "Event")?;
-    let (mut category, mut owner, mut retired) = (None, None, None);
-    attributes::read_entries(&input.attrs, "event", "category, owner, retired", |name, entry| {
+    let (mut category, mut owner, mut retired, mut ignoring) = (None, None, None, false);
+    attributes::read_entries(&input.attrs, "event", "category, owner, retired, unknown", |name, entry| {
         match name {
             "category" => category = Some(attributes::text(entry)?),
             "owner" => owner = Some(attributes::text(entry)?),
             "retired" => retired = Some(attributes::text(entry)?),
+            "unknown" => ignoring = attributes::ignores_unknown(entry)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -89,7 +101,7 @@ fn read(input: &DeriveInput) -> Result<Language<'_>> {
     let retired =
         attributes::keep(&mut errors, read_retired(retired.as_ref(), &mut seen)).unwrap_or_default();
     errors.map_or(Ok(()), Err)?;
-    Ok(Language { name: &input.ident, category, owner, retired, events })
+    Ok(Language { name: &input.ident, category, owner, retired, ignoring, events })
 }
 
 fn read_kind(variant: Variant, language: &Ident, seen: &mut Vec<String>) -> Result<Kind> {
@@ -120,9 +132,13 @@ fn read_kind(variant: Variant, language: &Ident, seen: &mut Vec<String>) -> Resu
     let mut types = Vec::new();
     for number in 1..version {
         let Some((.., ty)) = old.iter().find(|(held, ..)| *held == number) else {
+            let next = match number + 1 {
+                last if last == version => format!("`impl From<T> for {language}`"),
+                next => format!("`impl From<T>` for the type of `v{next}`"),
+            };
             let message = format!(
                 "`{stored}` is at version {version} and version {number} may be stored: add `v{number} = T` \
-                 with a `Data` type of that payload, and `impl From<T> for {language}`"
+                 with a `Data` type of that payload, and {next}"
             );
             return Err(Error::new(variant.ident.span(), message));
         };
@@ -161,6 +177,13 @@ impl Language<'_> {
             let names = &self.retired;
             quote!(#(#names)|* => ::core::result::Result::Ok(::core::option::Option::None),)
         });
+        let unknown = if self.ignoring {
+            quote!(::core::result::Result::Ok(::core::option::Option::None))
+        } else {
+            quote! {
+                ::core::result::Result::Err(::diptych::__private::core::DecodeError::unknown_type(__name))
+            }
+        };
         quote! {
             fn decode(
                 __name: &str,
@@ -173,30 +196,72 @@ impl Language<'_> {
                 match __name {
                     #(#arms)*
                     #retired
-                    _ => ::core::result::Result::Err(
-                        ::diptych::__private::core::DecodeError::unknown_type(__name),
-                    ),
+                    _ => #unknown,
                 }
             }
         }
     }
+
+    /// One function for each earlier version, which turns its payload into that of the version after it and
+    /// leaves the rest of the way to the function of that one.
+    fn upcasts(&self) -> TokenStream {
+        let name = self.name;
+        let functions = self.events.iter().flat_map(|kind| {
+            let last = kind.old.len();
+            kind.old.iter().enumerate().map(move |(index, ty)| {
+                let function = kind.upcast(index);
+                // A link that is missing is told where the version that it leads from is named.
+                let next = match kind.old.get(index + 1) {
+                    Some(next) => at(quote!(#next), ty.span()),
+                    None => at(quote!(#name), ty.span()),
+                };
+                let read = Ident::new("__read", Span::call_site());
+                let link = quote_spanned! {ty.span()=>
+                    <#next as ::core::convert::From<#ty>>::from(#read)
+                };
+                let body = if index + 1 == last {
+                    link
+                } else {
+                    let onwards = kind.upcast(index + 1);
+                    quote!(#onwards(#link))
+                };
+                quote! {
+                    #[allow(non_snake_case)]
+                    fn #function(#read: #ty) -> #name { #body }
+                }
+            })
+        });
+        quote!(#(#functions)*)
+    }
+}
+
+/// The same tokens, as if they stood at that place.
+fn at(tokens: TokenStream, span: Span) -> TokenStream {
+    let moved = tokens.into_iter().map(|mut token| {
+        token.set_span(span);
+        token
+    });
+    moved.collect()
 }
 
 impl Kind {
-    /// The newest version straight into the variant, each earlier one through its type and `From`.
+    /// The function that brings an earlier version's payload up to today's event.
+    fn upcast(&self, index: usize) -> Ident {
+        shape::hidden(&format!("Upcast{}", index + 1), &self.variant.ident)
+    }
+
+    /// The newest version straight into the variant, each earlier one through its type and those after it.
     fn decode_arms(&self) -> TokenStream {
         let Self { variant, stored, version, old, .. } = self;
         let reading = shape::hidden("Reading", &variant.ident);
         let ident = &variant.ident;
         let fields = variant.fields.iter().map(|field| &field.ident);
-        let earlier = old.iter().zip(1_u32..).map(|(ty, number)| {
-            let upcast = quote_spanned! {ty.span()=>
-                <Self as ::core::convert::From<#ty>>::from(__read)
-            };
+        let earlier = old.iter().zip(1_u32..).enumerate().map(|(index, (ty, number))| {
+            let upcast = self.upcast(index);
             quote! {
                 #number => match ::diptych::__private::serde_json::from_str::<#ty>(__payload) {
                     ::core::result::Result::Ok(__read) => {
-                        ::core::result::Result::Ok(::core::option::Option::Some(#upcast))
+                        ::core::result::Result::Ok(::core::option::Option::Some(#upcast(__read)))
                     }
                     ::core::result::Result::Err(error) => ::core::result::Result::Err(
                         ::diptych::__private::core::DecodeError::malformed(#stored, &error),

@@ -1,43 +1,42 @@
 //! `#[derive(EventSet)]`: several event languages as one, told apart by category.
 
-use crate::shape;
+use crate::{attributes, shape};
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, Fields, Ident, Result, Type};
 
+/// One language of a set.
+struct Member<'a> {
+    variant: &'a Ident,
+    language: &'a Type,
+    /// Whether types that the language does not know are passed over here.
+    ignoring: bool,
+}
+
 /// Derives a set on an enum with one language in each variant.
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     shape::refuse_generics(input, "EventSet")?;
     let data = shape::enum_data(input, "EventSet")?;
-    let members: Vec<(&Ident, &Type)> = data.variants.iter().map(member).collect::<Result<_>>()?;
+    let members: Vec<Member<'_>> = data.variants.iter().map(member).collect::<Result<_>>()?;
     if members.is_empty() {
         let message = "an `EventSet` needs a variant for each of its event languages";
         return Err(Error::new(input.ident.span(), message));
     }
     let name = &input.ident;
-    let categories = members
-        .iter()
-        .map(|(_, ty)| quote_spanned!(ty.span()=> <#ty as ::diptych::__private::core::Event>::CATEGORY));
-    let types = members.iter().map(|(_, ty)| ty);
-    let arms = members.iter().map(|(variant, ty)| {
-        quote! {
-            if __category == <#ty as ::diptych::__private::core::Event>::CATEGORY {
-                return ::core::result::Result::Ok(
-                    <#ty as ::diptych::__private::core::Event>::decode(__name, __version, __payload)?
-                        .map(Self::#variant),
-                );
-            }
-        }
+    let categories = members.iter().map(|Member { language, .. }| {
+        quote_spanned!(language.span()=> <#language as ::diptych::__private::core::Event>::CATEGORY)
     });
+    let languages = members.iter().map(|Member { language, ignoring, .. }| {
+        let ignoring = ignoring.then(|| quote!(.ignoring()));
+        quote!(<#language as ::diptych::__private::core::Event>::LANGUAGE #ignoring)
+    });
+    let arms = members.iter().map(Member::decode_arm);
     let distinct = distinct(name);
     Ok(shape::enclosed(&quote! {
         impl ::diptych::__private::core::EventSet for #name {
             const CATEGORIES: &'static [&'static str] = &[#(#categories),*];
-
-            fn types() -> ::std::vec::Vec<::diptych::__private::core::EventType> {
-                [#(<#types as ::diptych::__private::core::Event>::TYPES),*].concat()
-            }
+            const LANGUAGES: &'static [::diptych::__private::core::Language] = &[#(#languages),*];
 
             fn decode_in(
                 __category: &str,
@@ -57,13 +56,49 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     }))
 }
 
-fn member(variant: &syn::Variant) -> Result<(&Ident, &Type)> {
+impl Member<'_> {
+    fn decode_arm(&self) -> TokenStream {
+        let Self { variant, language, ignoring } = self;
+        let ignored = ignoring.then(|| {
+            quote! {
+                ::core::result::Result::Err(
+                    ::diptych::__private::core::DecodeError::UnknownType { .. },
+                ) => ::core::result::Result::Ok(::core::option::Option::None),
+            }
+        });
+        quote! {
+            if __category == <#language as ::diptych::__private::core::Event>::CATEGORY {
+                return match <#language as ::diptych::__private::core::Event>::decode(
+                    __name, __version, __payload,
+                ) {
+                    ::core::result::Result::Ok(__event) => {
+                        ::core::result::Result::Ok(__event.map(Self::#variant))
+                    }
+                    #ignored
+                    ::core::result::Result::Err(__error) => ::core::result::Result::Err(__error),
+                };
+            }
+        }
+    }
+}
+
+fn member(variant: &syn::Variant) -> Result<Member<'_>> {
+    let mut ignoring = false;
+    attributes::read_entries(&variant.attrs, "event", "unknown", |name, entry| {
+        if name != "unknown" {
+            return Ok(false);
+        }
+        ignoring = attributes::ignores_unknown(entry)?;
+        Ok(true)
+    })?;
     let message = || {
         let name = &variant.ident;
         format!("a variant of an `EventSet` holds one event language: write `{name}({name}Event)`")
     };
     match &variant.fields {
-        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => Ok((&variant.ident, &fields.unnamed[0].ty)),
+        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+            Ok(Member { variant: &variant.ident, language: &fields.unnamed[0].ty, ignoring })
+        }
         _ => Err(Error::new_spanned(variant, message())),
     }
 }

@@ -26,14 +26,19 @@ use syn::{DeriveInput, Error, Result, parse_macro_input};
 /// #[event(category = "order", owner = "sales", retired = "OrderNoted, OrderSeen")]
 /// pub enum OrderEvent {
 ///     /// The customer committed to buy.
-///     #[event(version = 2, v1 = PlacedV1)]
+///     #[event(version = 3, v1 = PlacedV1, v2 = PlacedV2)]
 ///     Placed { customer: CustomerId, lines: Vec<Line> },
 ///     #[event(name = "OrderConfirmed")]
 ///     Confirmed,
 /// }
 ///
-/// impl From<PlacedV1> for OrderEvent { .. }            // the upcast of what version 1 stored
+/// impl From<PlacedV1> for PlacedV2 { .. }      // the upcasts, from each version to the one after it,
+/// impl From<PlacedV2> for OrderEvent { .. }    // and from the last of them to today's event
 /// ```
+///
+/// A further version needs one more `From`: the last of them then leads to the new payload type. A type that
+/// the language does not know is an error, unless `unknown = "ignore"` says that a part of a category is
+/// read; a decider's own language may not say so.
 ///
 /// Equal to this by hand:
 ///
@@ -46,13 +51,16 @@ use syn::{DeriveInput, Error, Result, parse_macro_input};
 ///     const CATEGORY: &'static str = "order";
 ///     const OWNER: &'static str = "sales";
 ///     const TYPES: &'static [EventType] =
-///         &[EventType { name: "Placed", version: 2, meaning: "The customer committed to buy." }, ..];
+///         &[EventType { name: "Placed", version: 3, meaning: "The customer committed to buy." }, ..];
 ///     fn event_type(&self) -> EventType { match self { Self::Placed { .. } => Self::TYPES[0], .. } }
 ///     fn encode(&self) -> Result<String, EncodeError> { .. serde_json::to_string(..) .. }
 ///     fn decode(name: &str, version: u32, payload: &str) -> Result<Option<Self>, DecodeError> {
 ///         match (name, version) {
-///             ("Placed", 2) => serde_json::from_str::<Placed>(payload).map(..),
-///             ("Placed", 1) => serde_json::from_str::<PlacedV1>(payload).map(Self::from),
+///             ("Placed", 3) => serde_json::from_str::<Placed>(payload).map(..),
+///             ("Placed", 2) => serde_json::from_str::<PlacedV2>(payload).map(Self::from),
+///             ("Placed", 1) => {
+///                 serde_json::from_str::<PlacedV1>(payload).map(PlacedV2::from).map(Self::from)
+///             }
 ///             ("OrderNoted" | "OrderSeen", _) => Ok(None),
 ///             ..
 ///         }
@@ -71,7 +79,11 @@ pub fn event(input: TokenStream) -> TokenStream {
 ///
 /// ```text
 /// #[derive(Clone, Debug, EventSet)]
-/// pub enum QueueEvent { Decision(DecisionEvent), Case(CaseEvent) }
+/// pub enum QueueEvent {
+///     Decision(DecisionEvent),
+///     #[event(unknown = "ignore")]     // types that `CaseEvent` does not know are passed over and counted
+///     Case(CaseEvent),
+/// }
 /// ```
 ///
 /// Equal to this by hand; two languages of one category do not compile:
@@ -79,20 +91,23 @@ pub fn event(input: TokenStream) -> TokenStream {
 /// ```text
 /// impl EventSet for QueueEvent {
 ///     const CATEGORIES: &'static [&'static str] = &[DecisionEvent::CATEGORY, CaseEvent::CATEGORY];
-///     fn types() -> Vec<EventType> { [DecisionEvent::TYPES, CaseEvent::TYPES].concat() }
+///     const LANGUAGES: &'static [Language] = &[DecisionEvent::LANGUAGE, CaseEvent::LANGUAGE.ignoring()];
 ///     fn decode_in(category: &str, name: &str, version: u32, payload: &str)
 ///         -> Result<Option<Self>, DecodeError> {
 ///         match category {
 ///             DecisionEvent::CATEGORY => {
 ///                 Ok(DecisionEvent::decode(name, version, payload)?.map(Self::Decision))
 ///             }
-///             CaseEvent::CATEGORY => Ok(CaseEvent::decode(name, version, payload)?.map(Self::Case)),
+///             CaseEvent::CATEGORY => match CaseEvent::decode(name, version, payload) {
+///                 Err(DecodeError::UnknownType { .. }) => Ok(None),
+///                 read => Ok(read?.map(Self::Case)),
+///             },
 ///             _ => Err(DecodeError::foreign(category)),
 ///         }
 ///     }
 /// }
 /// ```
-#[proc_macro_derive(EventSet)]
+#[proc_macro_derive(EventSet, attributes(event))]
 pub fn event_set(input: TokenStream) -> TokenStream {
     run(input, event_set::derive)
 }

@@ -15,7 +15,7 @@ use diptych_core::{
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Feed, Fence, Fold, FoldError, Found, Group,
-    Health, Lease, Mark, ModelStore, Partition, PartitionState, Progress, RawFind, Readiness, RowRef,
+    Health, Lease, Mark, ModelStore, Partition, PartitionState, Passed, Progress, RawFind, Readiness, RowRef,
     ScannedRow, Schema, Shares, Stopped, TableChanges, WorkerId,
 };
 use std::collections::BTreeMap;
@@ -184,7 +184,7 @@ impl MemoryStore {
             return Ok(facts);
         };
         let through = mark_of(last);
-        let mut staged: Vec<(&Arc<Group>, Vec<TableChanges>, Vec<u64>)> = Vec::new();
+        let mut staged: Vec<(&Arc<Group>, Vec<TableChanges>, Vec<Passed>)> = Vec::new();
         for group in &self.inline {
             if !self.caught_up(held, group, now) {
                 continue;
@@ -194,15 +194,15 @@ impl MemoryStore {
             let planned = fold.plan_facts(&facts, through);
             let changes = planned.and_then(|()| rows.fold(&mut fold));
             let changes = changes.map_err(|error| CommitError::Fault(inline_failed(group, error)))?;
-            staged.push((group, changes, fold.no_ops()));
+            staged.push((group, changes, fold.passed()));
         }
         held.log.append(&facts);
-        for (group, changes, no_ops) in staged {
+        for (group, changes, passed) in staged {
             if let Some(rows) = held.groups.get_mut(&id(group)) {
                 rows.apply(Partition::WHOLE, changes, through, now);
             }
             let entry = self.progress.entry(group.name());
-            entry.count_no_ops(group, &no_ops);
+            entry.count_passed(group, &passed);
             entry.advance(through.position());
         }
         Ok(facts)
@@ -283,7 +283,7 @@ impl MemoryStore {
         let changes = rows.fold(&mut fold)?;
         let written = rows.apply(partition, changes, through, self.clock.now());
         let checkpoint = rows.part(partition).checkpoint.clone();
-        Ok(Advanced { checkpoint, rows: written, no_ops: fold.no_ops() })
+        Ok(Advanced { checkpoint, rows: written, passed: fold.passed() })
     }
 
     fn share_now(

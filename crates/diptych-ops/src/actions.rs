@@ -1,10 +1,10 @@
 //! What an operator can do and look at. Every action answers with a report.
 
 use crate::report::{
-    ColumnReport, ModelReport, ModelStatus, OutboxReport, PartitionReport, Report, RowsReport, StatusReport,
+    ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
 };
 use diptych_command::{Commands, OutboxWorker};
-use diptych_core::{Fault, Principal, Value};
+use diptych_core::{Fault, Principal, UnknownTypes, Value};
 use diptych_projector::{DrainError, Projector, VerifyError};
 use diptych_query::{AnyModel, Ask, Group, Mark, PartitionState, Queries, QueryError};
 use std::sync::Arc;
@@ -105,28 +105,6 @@ async fn partitions(operator: &Operator<'_>, group: &Arc<Group>) -> Result<Vec<P
     Ok(states.into_iter().map(report).collect())
 }
 
-/// What waits in the outbox.
-///
-/// # Errors
-/// A service without one, or a fault of the database.
-pub async fn show_outbox(operator: &Operator<'_>) -> Result<Report, ActionError> {
-    Ok(Report::Outbox(OutboxReport::of(outbox(operator)?.status().await?)))
-}
-
-/// Takes in everything that waits in the outbox.
-///
-/// # Errors
-/// A service without one, a row that cannot be taken, or a fault of the database.
-pub async fn drain_outbox(operator: &Operator<'_>) -> Result<Report, ActionError> {
-    let events = outbox(operator)?.drain().await?;
-    Ok(Report::OutboxDrained { events })
-}
-
-fn outbox<'a>(operator: &Operator<'a>) -> Result<&'a OutboxWorker, ActionError> {
-    let reason = "no facts come by an outbox here: the service declares none, or `--outbox` names no file";
-    operator.outbox.ok_or_else(|| ActionError::Argument { reason: reason.to_owned() })
-}
-
 /// How every read model is doing.
 ///
 /// # Errors
@@ -176,6 +154,8 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
         ("sign-off cadence", governance.sign_off_cadence),
         ("runbook", governance.runbook),
     ];
+    let passed = operator.projector.progress().entry(group.name()).passed(schema.name);
+    let ignoring = model.languages().iter().filter(|language| language.unknown == UnknownTypes::Ignore);
     Ok(Report::Model(Box::new(ModelReport {
         status: one_status(operator, model, group).await?,
         meaning: schema.meaning,
@@ -190,7 +170,9 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
         event_types: model.event_types().iter().map(|event| event.name).collect(),
         governance: declared.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
         partitions: partitions(operator, group).await?,
-        no_ops: operator.projector.progress().entry(group.name()).no_ops(model.schema().name),
+        ignores: ignoring.map(|language| language.category).collect(),
+        no_ops: passed.no_ops,
+        ignored: passed.ignored,
     })))
 }
 

@@ -4,17 +4,18 @@
 //! Absent here: terminals and exit codes, which belong to whoever runs the action.
 
 mod actions;
+pub mod catalog;
 mod line;
+mod outbox;
 mod report;
 mod words;
 
 pub use actions::{
-    ActionError, LogStatus, Operator, drain, drain_outbox, list_models, query, show_model, show_outbox,
-    status, verify_models,
+    ActionError, LogStatus, Operator, drain, list_models, query, show_model, status, verify_models,
 };
-pub use line::{run, verbs};
+pub use line::{run, run_catalog, verbs};
+pub use outbox::{OutboxReport, drain_outbox, show_outbox};
 pub use report::{
-    ColumnReport, ModelReport, ModelStatus, OutboxReport, Output, PartitionReport, Report, RowsReport,
-    StatusReport,
+    ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };
 pub use words::lag_in_words;

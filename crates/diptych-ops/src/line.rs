@@ -1,10 +1,11 @@
 //! The command line of the actions.
 
-use crate::actions::{
-    drain, drain_outbox, list_models, query, show_model, show_outbox, status, verify_models,
-};
+use crate::actions::{drain, list_models, query, show_model, status, verify_models};
+use crate::catalog::{self, CATALOG_FILE, Catalog, Replacing};
+use crate::outbox::{drain_outbox, show_outbox};
 use crate::{ActionError, Operator, Report};
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::path::PathBuf;
 
 /// The operator's verbs, for a service's command line.
 #[must_use]
@@ -43,8 +44,56 @@ pub fn verbs() -> Vec<Command> {
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,
         outbox,
+        catalog_verb(),
         Command::new("query").about("Ask a read model").arg(name().required(true)).arg(question),
     ]
+}
+
+fn catalog_verb() -> Command {
+    let file = || {
+        Arg::new("file")
+            .long("file")
+            .value_name("FILE")
+            .help("The committed file")
+            .default_value(CATALOG_FILE)
+            .value_parser(value_parser!(PathBuf))
+    };
+    let replace = Arg::new("replace")
+        .long("replace")
+        .help("Write although the code breaks the committed file")
+        .action(ArgAction::SetTrue);
+    let strict = Arg::new("strict")
+        .long("strict")
+        .help("Exit code 1 also for events without owner or consumer")
+        .action(ArgAction::SetTrue);
+    Command::new("catalog")
+        .about("Hold the event types in the code to a committed file; opens no store")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("write").about("Write the file, unless the code breaks it").args([file(), replace]),
+        )
+        .subcommand(
+            Command::new("check")
+                .about("Compare the file with the code; exit code 1 on a difference")
+                .args([file(), strict]),
+        )
+}
+
+/// Does what `catalog` says. It needs no store.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn run_catalog(code: &Catalog, arguments: &ArgMatches) -> Result<Report, ActionError> {
+    let file = |own: &ArgMatches| own.get_one::<PathBuf>("file").cloned().unwrap_or_default();
+    Ok(Report::Catalog(match arguments.subcommand() {
+        Some(("write", own)) => {
+            let replacing = if own.get_flag("replace") { Replacing::Anything } else { Replacing::Compatible };
+            catalog::write(code, &file(own), replacing)?
+        }
+        Some((_, own)) => catalog::check(code, &file(own), own.get_flag("strict"))?,
+        None => return Err(ActionError::Argument { reason: "`catalog` writes or checks".to_owned() }),
+    }))
 }
 
 /// Does what one of the verbs says.

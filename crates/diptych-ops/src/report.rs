@@ -1,9 +1,10 @@
 //! What actions answer: the same values as tables for people and as JSON for machines.
 
+use crate::catalog::CatalogReport;
+use crate::outbox::OutboxReport;
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use diptych_command::OutboxStatus;
 use diptych_core::{Position, Timestamp, Token};
 use diptych_projector::VerifyReport;
 use diptych_query::{Freshness, Health};
@@ -51,28 +52,8 @@ pub enum Report {
         /// How many events came into the log.
         events: usize,
     },
-}
-
-/// What waits in the outbox.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OutboxReport {
-    /// Where it is.
-    pub outbox: String,
-    /// How many rows wait.
-    pub rows: u64,
-    /// When the oldest of them happened.
-    pub oldest: Option<Timestamp>,
-    /// Why the row in front cannot be taken, and everything behind it waits.
-    pub blocked: Option<String>,
-}
-
-impl OutboxReport {
-    pub(crate) fn of(status: OutboxStatus) -> Self {
-        let OutboxStatus { location, waiting, blocked, .. } = status;
-        let blocked = blocked.map(|row| format!("row {} cannot be taken in: {}", row.id, row.reason));
-        Self { outbox: location, rows: waiting.rows, oldest: waiting.oldest, blocked }
-    }
+    /// The event catalog and its file.
+    Catalog(CatalogReport),
 }
 
 /// The log and every read model.
@@ -150,8 +131,12 @@ pub struct ModelReport {
     pub event_types: Vec<&'static str>,
     /// Who answers for it and why it exists.
     pub governance: Vec<(&'static str, &'static str)>,
+    /// The categories of which it passes over types that it does not know.
+    pub ignores: Vec<&'static str>,
     /// How many facts met no row and left none, in this process.
     pub no_ops: u64,
+    /// How many facts were passed over because their type is ignored, in this process.
+    pub ignored: u64,
     /// The partitions of its group, and who moves each.
     pub partitions: Vec<PartitionReport>,
 }
@@ -223,7 +208,8 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         match self {
             Self::Verified(reports) => reports.iter().all(VerifyReport::is_clean),
-            Self::Outbox(report) => report.blocked.is_none(),
+            Self::Outbox(report) => report.is_clean(),
+            Self::Catalog(report) => report.is_clean(),
             _ => true,
         }
     }
@@ -238,12 +224,9 @@ impl Report {
                 format!("{model}: {events} events folded, from position {from} to {through}")
             }
             Self::Rows(rows) => rows_text(rows),
-            Self::Outbox(OutboxReport { outbox, rows, oldest, blocked }) => {
-                let since = oldest.map_or(String::new(), |oldest| format!(", the oldest since {oldest}"));
-                let blocked = blocked.as_ref().map_or(String::new(), |blocked| format!("\n{blocked}"));
-                format!("{outbox}: {rows} rows wait{since}{blocked}")
-            }
+            Self::Outbox(report) => report.to_text(),
             Self::OutboxDrained { events } => format!("{events} events taken into the log"),
+            Self::Catalog(report) => report.to_text(),
         }
     }
 }
@@ -326,7 +309,9 @@ fn model_text(model: &ModelReport) -> String {
             if model.group == model.status.model { String::new() } else { model.group.to_owned() },
         ),
         ("shape", model.shape.clone()),
+        ("ignores unknown types of", model.ignores.join(", ")),
         ("facts that met no row", model.no_ops.to_string()),
+        ("facts ignored", if model.ignores.is_empty() { String::new() } else { model.ignored.to_string() }),
         ("moved by", moved_by(&model.partitions)),
     ];
     let governance = model.governance.iter().map(|(name, value)| (*name, (*value).to_owned()));

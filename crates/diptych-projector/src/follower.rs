@@ -282,9 +282,9 @@ impl Follower {
         if self.health() != Health::Live {
             self.set_health(Health::Live);
         }
-        self.entry.count_no_ops(&self.group, &advanced.no_ops);
-        for (model, count) in self.models().zip(&advanced.no_ops) {
-            self.metrics.met_no_row(model.schema().name, *count);
+        self.entry.count_passed(&self.group, &advanced.passed);
+        for (model, passed) in self.models().zip(&advanced.passed) {
+            self.metrics.passed(model.schema().name, *passed);
         }
         self.entry.advance_in(self.partition, advanced.checkpoint.mark.position());
         self.checkpoint = Some(advanced.checkpoint);

@@ -1,7 +1,7 @@
 //! What the hinge counts, under Prometheus names.
 
 use diptych_core::Position;
-use diptych_query::Lag;
+use diptych_query::{Lag, Passed};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,6 +19,7 @@ pub struct ProjectionMetrics {
     last_position: Family<ProjectionLabels, Gauge>,
     errors: Family<EventLabels, Counter>,
     no_ops: Family<ProjectionLabels, Counter>,
+    ignored: Family<ProjectionLabels, Counter>,
     rebuild: Family<ProjectionLabels, Histogram, fn() -> Histogram>,
     visible: Family<EventLabels, Histogram, fn() -> Histogram>,
 }
@@ -43,6 +44,7 @@ impl Default for ProjectionMetrics {
             last_position: Family::default(),
             errors: Family::default(),
             no_ops: Family::default(),
+            ignored: Family::default(),
             rebuild: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 4.0, 12))),
             visible: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
         }
@@ -74,6 +76,11 @@ impl ProjectionMetrics {
             self.no_ops.clone(),
         );
         registry.register(
+            "projection_ignored",
+            "Events whose type a model does not know and ignores",
+            self.ignored.clone(),
+        );
+        registry.register(
             "projection_rebuild_duration_seconds",
             "Time to build a model from the start of the log",
             self.rebuild.clone(),
@@ -97,9 +104,11 @@ impl ProjectionMetrics {
         self.errors.get_or_create(&event_labels(projection, event_type)).inc();
     }
 
-    pub(crate) fn met_no_row(&self, projection: &str, events: u64) {
-        if events > 0 {
-            self.no_ops.get_or_create(&projection_labels(projection)).inc_by(events);
+    pub(crate) fn passed(&self, projection: &str, passed: Passed) {
+        for (counts, events) in [(&self.no_ops, passed.no_ops), (&self.ignored, passed.ignored)] {
+            if events > 0 {
+                counts.get_or_create(&projection_labels(projection)).inc_by(events);
+            }
         }
     }
 

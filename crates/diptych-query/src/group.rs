@@ -5,7 +5,7 @@ use crate::{
     Categories, Dialect, FoldError, JoinedProjection, Mode, PARTITIONS_MAX, Partition, ReadModel, Schema,
     SqlProjection, Statements,
 };
-use diptych_core::{DecodeError, EventSet, EventType, Fact, RawFact, Timestamp, Value};
+use diptych_core::{DecodeError, EventSet, EventType, Fact, Language, RawFact, Timestamp, Value};
 use schemars::SchemaGenerator;
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,8 +17,12 @@ pub trait AnyModel: Send + Sync + 'static {
     fn schema(&self) -> &'static Schema;
     /// The categories whose facts it reads.
     fn categories(&self) -> &'static [&'static str];
+    /// The event languages that it reads.
+    fn languages(&self) -> &'static [Language];
     /// The event types whose facts it reads.
-    fn event_types(&self) -> Vec<EventType>;
+    fn event_types(&self) -> Vec<EventType> {
+        self.languages().iter().flat_map(|language| language.types).copied().collect()
+    }
     /// An empty working set for a fold.
     fn table(&self, purpose: TableUse) -> Box<dyn TableFold>;
     /// A fingerprint of what decides its table's shape.
@@ -60,8 +64,8 @@ impl<M: JoinedProjection> AnyModel for Erased<M> {
         M::Event::CATEGORIES
     }
 
-    fn event_types(&self) -> Vec<EventType> {
-        M::Event::types()
+    fn languages(&self) -> &'static [Language] {
+        M::Event::LANGUAGES
     }
 
     fn table(&self, purpose: TableUse) -> Box<dyn TableFold> {
@@ -103,8 +107,8 @@ impl<M: SqlProjection> AnyModel for KeptBySql<M> {
         M::Event::CATEGORIES
     }
 
-    fn event_types(&self) -> Vec<EventType> {
-        M::Event::types()
+    fn languages(&self) -> &'static [Language] {
+        M::Event::LANGUAGES
     }
 
     fn table(&self, _: TableUse) -> Box<dyn TableFold> {

@@ -1,8 +1,8 @@
 //! The port to where rows live. Rows, guards, digest and checkpoint move in one transaction, or not at all.
 
 use crate::{
-    Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, RawFind, Readiness, Schema, Shares,
-    WorkerId,
+    Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, Passed, RawFind, Readiness, Schema,
+    Shares, WorkerId,
 };
 use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
 use std::cmp::Ordering;
@@ -121,8 +121,16 @@ pub struct Advanced {
     pub checkpoint: Checkpoint,
     /// How many rows were written or deleted.
     pub rows: usize,
+    /// The facts that changed nothing, table by table.
+    pub passed: Vec<Passed>,
+}
+
+impl Advanced {
     /// How many facts met no row and left none, table by table.
-    pub no_ops: Vec<u64>,
+    #[must_use]
+    pub fn no_ops(&self) -> Vec<u64> {
+        self.passed.iter().map(|passed| passed.no_ops).collect()
+    }
 }
 
 /// Why an advance did not happen. Nothing of it is in the store.

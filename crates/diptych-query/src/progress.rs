@@ -1,6 +1,6 @@
 //! How far each group has come and how it is doing, inside this process: what waiting answers listen to.
 
-use crate::{Group, Health, Partition, Stopped};
+use crate::{Group, Health, Partition, Passed, Stopped};
 use diptych_core::Position;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub struct ProgressEntry {
     position: watch::Sender<Position>,
     /// What this process knows of each partition; of a group that is not split there is one.
     parts: Mutex<Vec<Part>>,
-    no_ops: Mutex<BTreeMap<&'static str, u64>>,
+    passed: Mutex<BTreeMap<&'static str, Passed>>,
 }
 
 /// What is known of one partition.
@@ -60,7 +60,7 @@ impl Default for ProgressEntry {
         Self {
             position: watch::Sender::new(Position::START),
             parts: Mutex::new(vec![Part::default()]),
-            no_ops: Mutex::default(),
+            passed: Mutex::default(),
         }
     }
 }
@@ -175,17 +175,17 @@ impl ProgressEntry {
         }
     }
 
-    /// How many facts met no row of a model and left none, in this process.
+    /// The facts that changed nothing in a model, in this process.
     #[must_use]
-    pub fn no_ops(&self, model: &str) -> u64 {
-        let counts = self.no_ops.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.get(model).copied().unwrap_or(0)
+    pub fn passed(&self, model: &str) -> Passed {
+        let counts = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(model).copied().unwrap_or_default()
     }
 
-    /// Adds to the counts of facts that met no row and left none, table by table.
-    pub fn count_no_ops(&self, group: &Group, more: &[u64]) {
-        let mut counts = self.no_ops.lock().unwrap_or_else(PoisonError::into_inner);
-        for (model, more) in group.models().iter().zip(more).filter(|(_, more)| **more > 0) {
+    /// Adds to the counts of facts that changed nothing, table by table.
+    pub fn count_passed(&self, group: &Group, more: &[Passed]) {
+        let mut counts = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (model, more) in group.models().iter().zip(more.iter().copied()) {
             *counts.entry(model.schema().name).or_default() += more;
         }
     }

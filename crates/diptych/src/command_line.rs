@@ -96,6 +96,11 @@ fn serve_command() -> Command {
 }
 
 async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
+    if let Some(("catalog", own)) = arguments.subcommand() {
+        let report = diptych_ops::run_catalog(&service.catalog()?, own)?;
+        println!("{}", report.render(output(own)));
+        return Ok(exit_code(report.is_clean()));
+    }
     let config = config(arguments)?;
     match arguments.subcommand() {
         None => {
@@ -187,11 +192,18 @@ async fn operate(
 ) -> Result<ExitCode, VerbError> {
     // The operator looks and drains; following the log is for a process that serves.
     let running = service.open(Config { roles: Roles::ALL.without(Role::Projector), ..config }).await?;
-    let output = if arguments.get_flag("json") { Output::Json } else { Output::Human };
     let operator = running.operator().await?;
     let report = diptych_ops::run(&operator, name, arguments).await?;
-    println!("{}", report.render(output));
+    println!("{}", report.render(output(arguments)));
     let clean = report.is_clean();
     running.stop().await?;
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_code(clean))
+}
+
+fn output(arguments: &ArgMatches) -> Output {
+    if arguments.get_flag("json") { Output::Json } else { Output::Human }
+}
+
+fn exit_code(clean: bool) -> ExitCode {
+    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

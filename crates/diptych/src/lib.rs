@@ -66,3 +66,8 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/start.md")]
 mod start_guide {}
+
+/// The pages on evolution, compiled and run as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/evolution.md")]
+mod evolution_guide {}

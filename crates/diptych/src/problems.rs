@@ -1,6 +1,7 @@
 //! What can be wrong with a service before it is opened. Pure.
 
 use crate::Service;
+use diptych_core::{Language, UnknownTypes};
 use diptych_query::{AnyModel, Mode, Tenants};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +41,11 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
         let events = decider.events().iter().map(|event| event.name);
         problems
             .extend(twice(events).map(|event| format!("two events of `{category}` are called `{event}`")));
+        if decider.language().unknown == UnknownTypes::Ignore {
+            problems.push(format!(
+                "the decider of `{category}` ignores unknown event types, but a decision needs every event"
+            ));
+        }
     }
     for model in service.models() {
         let schema = model.schema();
@@ -60,6 +66,40 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
                 "{mode} read model `{name}` reads `{category}`, which no decider writes and no outbox brings"
             ));
         }
+        for read in model.languages() {
+            let written = service.deciders.iter().map(|decider| decider.language());
+            let written = written.filter(|written| written.category == read.category);
+            problems.extend(written.flat_map(|written| misread(schema.name, read, &written)));
+        }
+    }
+    problems
+}
+
+/// How a read model's language differs from the one that is written: facts would be missed, or stop it.
+fn misread(model: &str, read: &Language, written: &Language) -> Vec<String> {
+    let mut problems = Vec::new();
+    let category = read.category;
+    for kind in read.types {
+        let name = kind.name;
+        match written.types.iter().find(|written| written.name == name) {
+            Some(written) if written.version > kind.version => problems.push(format!(
+                "read model `{model}` knows `{name}` of `{category}` up to version {}, version {} is written",
+                kind.version, written.version
+            )),
+            None if !written.knows(name) => problems.push(format!(
+                "read model `{model}` reads `{name}` of `{category}`, which is neither written nor retired"
+            )),
+            _ => {}
+        }
+    }
+    let stored = written.types.iter().map(|kind| kind.name).chain(written.retired.iter().copied());
+    if read.unknown == UnknownTypes::Refuse {
+        problems.extend(stored.filter(|name| !read.knows(name)).map(|name| {
+            format!(
+                "read model `{model}` would stop at `{name}` of `{category}`, which it does not know; add \
+                 it, or declare `unknown = \"ignore\"`"
+            )
+        }));
     }
     problems
 }

@@ -5,6 +5,7 @@ use crate::{Place, Roles, Running, SystemClock, Verb};
 use diptych_command::{AnyDecider, CommandLimits, Decider, Languages, OutboxLimits};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
+use diptych_ops::catalog::Catalog;
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{AnyModel, Group, GroupError, JoinedProjection, QueryLimits, SqlProjection, Tables};
@@ -277,16 +278,34 @@ impl Service {
         problems(self)
     }
 
+    /// The event catalog: every event type with its schema, who writes and who reads it. Opens no store.
+    ///
+    /// # Errors
+    /// A service put together wrongly, with every problem named.
+    pub fn catalog(&self) -> Result<Catalog, Fault> {
+        self.check()?;
+        let groups: Result<Vec<Group>, GroupError> = self.groups.iter().map(GroupDraft::group).collect();
+        let groups = groups.map_err(|error| {
+            Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
+        })?;
+        Ok(Catalog::of(&self.name, &self.deciders, &groups))
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("service `{}` is put together wrongly: {}", self.name, problems.join("; "));
+        Err(Fault::permanent(Code::ServiceInvalid, message))
+    }
+
     /// Opens the service on its store.
     ///
     /// # Errors
     /// A service put together wrongly, with every problem named, or a fault of the store.
     pub async fn open(&self, config: Config) -> Result<Running, Fault> {
-        let problems = self.problems();
-        if !problems.is_empty() {
-            let message = format!("service `{}` is put together wrongly: {}", self.name, problems.join("; "));
-            return Err(Fault::permanent(Code::ServiceInvalid, message));
-        }
+        self.check()?;
         Running::open(self.clone(), config).await
     }
 

@@ -1,7 +1,7 @@
 //! The promises of the smallest service, on a real store.
 
 use super::*;
-use diptych::testing::{given, given_facts, on};
+use diptych::testing::{catalog, given, given_facts, golden, on};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -136,4 +136,14 @@ fn rows_depend_on_the_facts_alone() {
     };
     given_facts((0..300).map(recorded)).then_deterministic::<StatusCount>();
     given_facts((0..300).map(recorded)).then_deterministic::<KeptRun>();
+}
+
+#[test]
+fn a_run_is_read_and_written_as_it_always_was() {
+    golden::<RunEvent>("tests/golden/run");
+}
+
+#[test]
+fn the_committed_catalog_says_what_the_code_says() {
+    catalog(&service(), "catalog.json");
 }

@@ -183,7 +183,7 @@ pub(crate) async fn a_row_that_left_is_not_found(harness: &dyn Harness) -> Outco
     let from = fold.from();
     fold.plan(&stores.feed.read(from, group.categories(), EVERYTHING).await?)?;
     let advanced = stores.models.advance(&group, fold).await?;
-    ensure_eq!(advanced.no_ops, vec![0, 0, 0], "the facts that met no row");
+    ensure_eq!(advanced.no_ops(), vec![0, 0, 0], "the facts that met no row");
     let away = Some(("c2", None, None, None, None, 2));
     says(waiting(&stores, &group, "d1").await?.as_ref(), away, "a row that moved away")?;
     says(waiting(&stores, &group, "d2").await?.as_ref(), None, "a row that was deleted")?;
@@ -249,7 +249,7 @@ pub(crate) async fn a_missing_sibling_is_loaded_and_folded_again(harness: &dyn H
     let from = fold.from();
     fold.plan(&stores.feed.read(from, group.categories(), EVERYTHING).await?)?;
     let advanced = stores.models.advance(&group, fold).await?;
-    ensure_eq!(advanced.no_ops, vec![0, 0, 1], "the facts that met no row, though folded more than once");
+    ensure_eq!(advanced.no_ops(), vec![0, 0, 1], "the facts that met no row, though folded more than once");
     let in_two = |facts| Some(("c2", Some("c2"), Some(Level::Low), Some("p2"), Some("Bea"), facts));
     says(waiting(&stores, &group, "d1").await?.as_ref(), in_two(3), "a row that was stored")?;
     says(waiting(&stores, &group, "d2").await?.as_ref(), in_two(1), "a row of a stored case")?;

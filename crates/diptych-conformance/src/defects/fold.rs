@@ -2,7 +2,7 @@
 //! column that overlook rows.
 
 use super::Defect;
-use diptych_core::{DecodeError, EventType, Position, RawFact, Timestamp, Value};
+use diptych_core::{DecodeError, Language, Position, RawFact, Timestamp, Value};
 use diptych_query::fold::{Decoded, Earlier, Ran, TableFold, TableUse};
 use diptych_query::{AnyModel, FoldError, Partition, RowRef, Schema, StoredRow, TableChanges, TableNeeds};
 use schemars::SchemaGenerator;
@@ -35,8 +35,8 @@ impl AnyModel for BrokenModel {
         self.inner.categories()
     }
 
-    fn event_types(&self) -> Vec<EventType> {
-        self.inner.event_types()
+    fn languages(&self) -> &'static [Language] {
+        self.inner.languages()
     }
 
     fn table(&self, purpose: TableUse) -> Box<dyn TableFold> {
@@ -160,6 +160,10 @@ impl TableFold for BrokenTable {
 
     fn no_ops(&self) -> u64 {
         self.inner.no_ops()
+    }
+
+    fn ignored(&self) -> u64 {
+        self.inner.ignored()
     }
 
     fn rows_held(&self) -> usize {

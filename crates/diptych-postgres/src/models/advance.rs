@@ -110,7 +110,7 @@ async fn apply(
     let window_events = shared.limits.tombstone_window_events;
     let swept = attached.sweep(client, schema, through.position(), window_events).await?;
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
-    Ok((Advanced { checkpoint, rows, no_ops: fold.no_ops() }, swept))
+    Ok((Advanced { checkpoint, rows, passed: fold.passed() }, swept))
 }
 
 /// The place that a fold moves. Rows that have several owners are never moved all at once.

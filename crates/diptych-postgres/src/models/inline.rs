@@ -9,7 +9,7 @@ use crate::fault::{OrFault, damaged};
 use crate::log;
 use crate::shared::{Schema, Shared};
 use diptych_core::{Code, Fault, Position, RawFact, Timestamp};
-use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Mark, ProgressEntry, Standing, Stopped};
+use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Mark, Passed, ProgressEntry, Standing, Stopped};
 use std::sync::Arc;
 use tokio_postgres::Client;
 
@@ -25,7 +25,7 @@ pub(crate) struct InlineGroup {
     entry: Arc<ProgressEntry>,
     standing: Standing,
     told: Option<Standing>,
-    no_ops: Vec<u64>,
+    passed: Vec<Passed>,
     swept: bool,
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn inline_groups(
             entry: entry(group.name()),
             standing: Standing::Behind,
             told: None,
-            no_ops: Vec::new(),
+            passed: Vec::new(),
             swept: false,
         });
     }
@@ -78,7 +78,7 @@ impl InlineGroup {
         head: Mark,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        self.no_ops = vec![0; self.attached.tables.len()];
+        self.passed = vec![Passed::default(); self.attached.tables.len()];
         self.swept = false;
         let (schema, place) = (&shared.schema, self.attached.place);
         // A group that is far behind is being folded by a worker, who may hold its checkpoint for a while:
@@ -215,7 +215,7 @@ impl InlineGroup {
             let (written, moved) = tokio::join!(biased; writing, moving);
             written.map_err(|error| self.judged_write(error))?;
             moved?;
-            self.no_ops.iter_mut().zip(fold.no_ops()).for_each(|(held, more)| *held += more);
+            self.passed.iter_mut().zip(fold.passed()).for_each(|(held, more)| *held += more);
         } else {
             moving.await?;
         }
@@ -237,7 +237,7 @@ impl InlineGroup {
 
     /// Tells those who wait, once the transaction is committed.
     pub(crate) fn committed(&mut self, position: Position) {
-        self.entry.count_no_ops(&self.group, &std::mem::take(&mut self.no_ops));
+        self.entry.count_passed(&self.group, &std::mem::take(&mut self.passed));
         if self.is_live() {
             self.entry.advance(position);
         }

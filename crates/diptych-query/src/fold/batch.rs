@@ -2,7 +2,7 @@
 
 use super::{Decoded, Earlier, FoldError, Ran, TableFold};
 use crate::{RowRef, SqlProjection, StoredRow, TableChanges, TableNeeds};
-use diptych_core::{Position, RawFact};
+use diptych_core::{EventSet, Position, RawFact};
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use std::sync::Arc;
 /// The facts of a batch for the statements of `M`.
 pub(crate) struct SqlBatch<M> {
     facts: Vec<Arc<RawFact>>,
+    ignored: u64,
     model: PhantomData<fn() -> M>,
 }
 
 impl<M> SqlBatch<M> {
     pub(crate) fn new() -> Self {
-        Self { facts: Vec::new(), model: PhantomData }
+        Self { facts: Vec::new(), ignored: 0, model: PhantomData }
     }
 }
 
@@ -27,6 +28,9 @@ impl<M: SqlProjection> TableFold for SqlBatch<M> {
         _: Earlier<'_>,
     ) -> Result<(), FoldError> {
         let typed = decoded.facts::<M::Event>(facts)?;
+        let ignored =
+            |raw: &&Arc<RawFact>| M::Event::ignores(raw.stream.stream.category.as_str(), &raw.event.name);
+        self.ignored += facts.iter().filter(ignored).count() as u64;
         let read = facts.iter().zip(typed.iter()).filter(|(_, fact)| fact.is_some());
         self.facts.extend(read.map(|(raw, _)| Arc::clone(raw)));
         Ok(())
@@ -56,6 +60,10 @@ impl<M: SqlProjection> TableFold for SqlBatch<M> {
 
     fn no_ops(&self) -> u64 {
         0
+    }
+
+    fn ignored(&self) -> u64 {
+        self.ignored
     }
 
     fn rows_held(&self) -> usize {

@@ -30,6 +30,7 @@ pub use table::{Ran, TableFold, TypedTable};
 use crate::{Block, Checkpoint, Group, Lease, Mark, Partition, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
 use std::cell::RefCell;
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 /// The most rows one fact may touch.
@@ -38,6 +39,22 @@ pub const ROWS_PER_FACT_MAX: usize = 10_000;
 /// How often a table may ask for more rows of its siblings before its projection is taken for one that never
 /// ends: each round is a look-up of a key that only the row before has told.
 pub const LOOK_UP_ROUNDS_MAX: usize = 100;
+
+/// How many facts changed nothing in a table, so that it shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Passed {
+    /// They met no row and left none.
+    pub no_ops: u64,
+    /// The projection does not know their type, and says that it ignores those.
+    pub ignored: u64,
+}
+
+impl AddAssign for Passed {
+    fn add_assign(&mut self, more: Self) {
+        self.no_ops += more.no_ops;
+        self.ignored += more.ignored;
+    }
+}
 
 /// A fold under way over the tables of one group.
 pub struct Fold {
@@ -231,6 +248,13 @@ impl Fold {
     #[must_use]
     pub fn no_ops(&self) -> Vec<u64> {
         self.tables.iter().map(|table| table.no_ops()).collect()
+    }
+
+    /// The facts that changed nothing, since the fold began, table by table.
+    #[must_use]
+    pub fn passed(&self) -> Vec<Passed> {
+        let tables = self.tables.iter();
+        tables.map(|table| Passed { no_ops: table.no_ops(), ignored: table.ignored() }).collect()
     }
 
     /// How many rows are held in memory.

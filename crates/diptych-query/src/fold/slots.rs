@@ -177,6 +177,10 @@ impl<M: ReadModel> Slots<M> {
         }
     }
 
+    pub(super) fn is_first_partition(&self) -> bool {
+        self.purpose.partition.index() == 0
+    }
+
     pub(super) fn is_fresh(&self) -> bool {
         self.purpose.fresh
     }

@@ -8,7 +8,7 @@ use super::slots::{Slots, TableUse};
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX};
 use crate::{JoinedProjection, Matching, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow};
 use crate::{TableChanges, TableNeeds};
-use diptych_core::{Fact, Position, RawFact, Tenant, Value};
+use diptych_core::{EventSet, Fact, Position, RawFact, Tenant, Value};
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub trait TableFold: Send {
     }
     /// How many facts met no row and left none.
     fn no_ops(&self) -> u64;
+    /// How many facts were passed over because the projection does not know their type and ignores it.
+    fn ignored(&self) -> u64;
     /// How many rows are held.
     fn rows_held(&self) -> usize;
     /// The typed table, in which later ones look rows up.
@@ -86,6 +88,7 @@ pub struct TypedTable<M: JoinedProjection> {
     /// that nobody has seen, also when some of those have left.
     cut_short: Vec<Matching>,
     no_ops: u64,
+    ignored: u64,
 }
 
 /// A fact that waits for its rows.
@@ -133,6 +136,16 @@ impl<M: JoinedProjection> TypedTable<M> {
             asked: Vec::new(),
             cut_short: Vec::new(),
             no_ops: 0,
+            ignored: 0,
+        }
+    }
+
+    /// Counts a fact that says nothing to the table if that is because its type is ignored. Every partition
+    /// is handed the fact, so that one of them counts.
+    fn passed_over(&mut self, raw: &RawFact) {
+        let category = raw.stream.stream.category.as_str();
+        if self.rows.is_first_partition() && M::Event::ignores(category, &raw.event.name) {
+            self.ignored += 1;
         }
     }
 
@@ -398,8 +411,9 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
             return guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
                 for (index, raw) in facts.iter().enumerate() {
                     *cursor = index;
-                    if let Some(fact) = decode(raw)? {
-                        self.fold_at_once(&fact, earlier)?;
+                    match decode(raw)? {
+                        Some(fact) => self.fold_at_once(&fact, earlier)?,
+                        None => self.passed_over(raw),
                     }
                 }
                 Ok(())
@@ -409,7 +423,10 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
         guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
             for index in 0..typed.len() {
                 *cursor = index;
-                self.plan_one(&typed, index, earlier)?;
+                match &typed[index] {
+                    Some(_) => self.plan_one(&typed, index, earlier)?,
+                    None => self.passed_over(&facts[index]),
+                }
             }
             Ok(())
         })
@@ -498,6 +515,10 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
 
     fn no_ops(&self) -> u64 {
         self.no_ops
+    }
+
+    fn ignored(&self) -> u64 {
+        self.ignored
     }
 
     fn rows_held(&self) -> usize {

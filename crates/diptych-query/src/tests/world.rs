@@ -8,8 +8,8 @@ use crate::{
     StoredRow, TableNeeds, Tenants, erase,
 };
 use diptych_core::{
-    DecodeError, EncodeError, Epoch, Event, EventName, EventSet, EventType, Fact, Fingerprint, Portable,
-    Position, RawFact, StreamId, StreamRef, Tenant, Timestamp, Token, Value, ValueType, Version,
+    DecodeError, EncodeError, Epoch, Event, EventName, EventSet, EventType, Fact, Fingerprint, Language,
+    Portable, Position, RawFact, StreamId, StreamRef, Tenant, Timestamp, Token, Value, ValueType, Version,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,10 +88,7 @@ macro_rules! set {
     ($name:ident, $($variant:ident = $language:ident),+) => {
         impl EventSet for $name {
             const CATEGORIES: &'static [&'static str] = &[$($language::CATEGORY),+];
-
-            fn types() -> Vec<EventType> {
-                [$($language::TYPES),+].concat()
-            }
+            const LANGUAGES: &'static [Language] = &[$($language::LANGUAGE),+];
 
             fn decode_in(
                 category: &str,

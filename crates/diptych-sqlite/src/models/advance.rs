@@ -63,7 +63,7 @@ pub(crate) fn advance(
         attached.note_sweep(through.position());
     }
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
-    let advanced = Advanced { checkpoint, rows, no_ops: fold.no_ops() };
+    let advanced = Advanced { checkpoint, rows, passed: fold.passed() };
     Ok((advanced, (fold, changes, loaded)))
 }
 

@@ -7,7 +7,7 @@ use crate::log::{self, Gathered, Names};
 use crate::models::{Attached, Digests, Table, drive, existing, move_to, open_tables, write};
 use crate::shared::Shared;
 use diptych_core::{Code, Fault, Position, RawFact, Timestamp};
-use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Mark, ProgressEntry, Standing, Stopped};
+use diptych_query::{AdvanceError, Checkpoint, Fold, Group, Mark, Passed, ProgressEntry, Standing, Stopped};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) struct InlineGroup {
     entry: Arc<ProgressEntry>,
     standing: Standing,
     told: Option<Standing>,
-    no_ops: Vec<u64>,
+    passed: Vec<Passed>,
 }
 
 /// Why a fold inside a command failed.
@@ -53,7 +53,7 @@ pub(crate) fn inline_groups(
             entry: entry(group.name()),
             standing: Standing::Behind,
             told: None,
-            no_ops: Vec::new(),
+            passed: Vec::new(),
         });
     }
     transaction.commit().or_fault()?;
@@ -79,7 +79,7 @@ impl InlineGroup {
         state: &State,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        self.no_ops = vec![0; self.attached.tables.len()];
+        self.passed = vec![Passed::default(); self.attached.tables.len()];
         let checkpoint = existing(connection, self.attached.place)?;
         let (from, head) = (checkpoint.mark.position(), state.head.position());
         self.standing = match &checkpoint.stopped {
@@ -192,13 +192,13 @@ impl InlineGroup {
             })?;
             digests.add(table, changes);
         }
-        self.no_ops.iter_mut().zip(fold.no_ops()).for_each(|(held, more)| *held += more);
+        self.passed.iter_mut().zip(fold.passed()).for_each(|(held, more)| *held += more);
         Ok(())
     }
 
     /// Tells those who wait, once the transaction is committed.
     pub(super) fn committed(&mut self, position: Position) {
-        self.entry.count_no_ops(&self.group, &std::mem::take(&mut self.no_ops));
+        self.entry.count_passed(&self.group, &std::mem::take(&mut self.passed));
         if self.is_live() {
             self.entry.advance(position);
         }

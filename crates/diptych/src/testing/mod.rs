@@ -1,10 +1,15 @@
 //! Given/when/then for deciders and projections: the promises of a domain as sentences, without a store.
 #![allow(clippy::panic, clippy::missing_panics_doc, reason = "a test kit fails by panicking")]
 
+mod catalog;
 mod decider;
+mod golden;
 mod projection;
+mod sample;
 
+pub use catalog::catalog;
 pub use decider::{Given, Outcome, given};
+pub use golden::{WRITE_GOLDEN, golden};
 pub use projection::{GivenFact, GivenFacts, given_facts, on};
 
 use diptych_core::{EventName, NewEvent};

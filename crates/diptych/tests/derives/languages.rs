@@ -116,6 +116,31 @@ fn events_are_stored_under_fixed_names_and_bytes() {
 }
 
 #[test]
+fn a_language_that_ignores_says_so_and_passes_over_types_alone() {
+    let decode = |name, version, payload| CancelledOnly::decode(name, version, payload);
+    assert_eq!(decode("Placed", 3, "not even JSON"), Ok(None));
+    let cancelled = CancelledOnly::Cancelled { reason: "late".into() };
+    assert_eq!(decode("Cancelled", 1, r#"{"reason":"late","type":7}"#), Ok(Some(cancelled.clone())));
+    assert_eq!(decode("Cancelled", 2, "{}"), Err(DecodeError::unknown_version("Cancelled", 2)));
+    assert!(decode("Cancelled", 1, "{}").is_err(), "what does not fit is no unknown type");
+    let ignored = |category, name| <SomeEvents as EventSet>::ignores(category, name);
+    assert!(ignored("order", "Placed") && ignored("shelf", "Emptied"));
+    assert!(!ignored("order", "Cancelled") && !ignored("order", "OrderNoted"), "known and retired types");
+    assert!(!ignored("shelf", "Filled") && !ignored("box", "Placed"), "known types and other categories");
+    assert!(!<OrderEvent as EventSet>::ignores("order", "OrderSold"), "unless it is said, nothing is");
+    let set = |category, name| SomeEvents::decode_in(category, name, 1, r#"{"reason":"late"}"#);
+    assert_eq!(set("order", "Cancelled"), Ok(Some(SomeEvents::Order(cancelled))));
+    assert_eq!(set("order", "Placed"), Ok(None));
+    assert_eq!(set("shelf", "Emptied"), Ok(None));
+    assert_eq!(set("shelf", "Filled"), Ok(Some(SomeEvents::Shelf(ShelfEvent::Filled))));
+    assert_eq!(set("box", "Filled"), Err(DecodeError::foreign("box")));
+    assert_eq!(ShelfEvent::decode("Emptied", 1, "{}"), Err(DecodeError::unknown_type("Emptied")));
+    let unknown: Vec<_> = SomeEvents::LANGUAGES.iter().map(|language| language.unknown.as_str()).collect();
+    assert_eq!((unknown, ShelfEvent::LANGUAGE.unknown.as_str()), (vec!["ignore", "ignore"], "refuse"));
+    assert_eq!(OrderEvent::RETIRED, ["OrderNoted", "OrderSeen"]);
+}
+
+#[test]
 fn an_event_language_says_what_it_holds() {
     assert_eq!((OrderEvent::CATEGORY, OrderEvent::OWNER), ("order", "sales"));
     let placed = EventType { name: "Placed", version: 3, meaning: "The customer committed to buy." };
@@ -161,7 +186,8 @@ fn an_event_that_could_not_be_read_back_is_not_stored() {
 #[test]
 fn a_set_tells_its_languages_apart_by_category() {
     assert_eq!(Everything::CATEGORIES, ["order", "stock_2"]);
-    assert_eq!(Everything::types().len(), 4);
+    let types: usize = Everything::LANGUAGES.iter().map(|language| language.types.len()).sum();
+    assert_eq!(types, 4);
     let counted = Everything::decode_in("stock_2", "Counted", 1, r#"{"quantity":3}"#);
     assert_eq!(counted, Ok(Some(Everything::Stock(StockEvent::Counted { quantity: 3 }))));
     let confirmed = Everything::decode_in("order", "OrderConfirmed", 1, "{}");

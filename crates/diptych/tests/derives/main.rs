@@ -94,19 +94,41 @@ struct PlacedV1 {
 #[derive(Data)]
 struct PlacedV2 {
     customer: CustomerId,
-    line: Line,
+    line: Option<Line>,
 }
 
-impl From<PlacedV1> for OrderEvent {
+impl From<PlacedV1> for PlacedV2 {
     fn from(old: PlacedV1) -> Self {
-        Self::Placed { customer: old.customer, lines: Vec::new(), placed_by: None }
+        Self { customer: old.customer, line: None }
     }
 }
 
 impl From<PlacedV2> for OrderEvent {
     fn from(old: PlacedV2) -> Self {
-        Self::Placed { customer: old.customer, lines: vec![old.line], placed_by: None }
+        Self::Placed { customer: old.customer, lines: old.line.into_iter().collect(), placed_by: None }
     }
+}
+
+/// A part of the category, for who wants no more of it.
+#[derive(Clone, Debug, PartialEq, Event)]
+#[event(category = "order", owner = "sales", retired = "OrderNoted", unknown = "ignore")]
+enum CancelledOnly {
+    Cancelled { reason: String },
+}
+
+/// What happens to a shelf.
+#[derive(Clone, Debug, PartialEq, Event)]
+#[event(category = "shelf", owner = "warehouse")]
+enum ShelfEvent {
+    Filled,
+}
+
+/// A set in which one language is read in part.
+#[derive(Clone, Debug, PartialEq, EventSet)]
+enum SomeEvents {
+    Order(CancelledOnly),
+    #[event(unknown = "ignore")]
+    Shelf(ShelfEvent),
 }
 
 #[derive(Clone, Debug, PartialEq, Event)]

@@ -48,6 +48,19 @@ enum Revived {
 
 #[derive(Event)]
 #[event(category = "order", owner = "sales")]
+enum WithoutFirst {
+    #[event(version = 3, v2 = PlacedV2)]
+    Placed { customer: String },
+}
+
+#[derive(Event)]
+#[event(category = "order", owner = "sales", unknown = "skip")]
+enum Silent {
+    Placed,
+}
+
+#[derive(Event)]
+#[event(category = "order", owner = "sales")]
 enum Generic<T> {
     Placed { what: T },
 }
