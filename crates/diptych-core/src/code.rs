@@ -72,6 +72,7 @@ codes! {
     NotLoopback = "DP0041", "the service has no authentication and may not listen there";
     CannotListen = "DP0042", "the service cannot listen there";
     ImportFailed = "DP0043", "the import met data it cannot take";
+    StatesInUse = "DP0044", "the stored states are in use";
 }
 
 impl fmt::Display for Code {

@@ -15,6 +15,7 @@ mod notify;
 mod options;
 mod pool;
 mod shared;
+mod states;
 mod store;
 mod time;
 mod tls;

@@ -14,6 +14,7 @@ mod models;
 mod options;
 mod pool;
 mod shared;
+mod states;
 mod store;
 mod writer;
 

@@ -5,6 +5,7 @@
 
 mod fold;
 mod ports;
+mod states;
 
 use crate::{Failure, Harness, Outcome, Stores, run};
 use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
@@ -48,11 +49,21 @@ pub enum Defect {
     PartitionsForgotten,
     /// A lease is given to whoever asks, the same to all.
     LeasesShared,
+    /// A command in conflict leaves its state.
+    StateOnConflict,
+    /// A state is written before the transaction of its command.
+    StateOutside,
+    /// An older state goes over a newer one.
+    OldStateOverNew,
+    /// Every state is said to be of the code's shape.
+    ShapeIgnored,
+    /// Of commands committed together the first one's state stays.
+    FirstStateWins,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -69,6 +80,11 @@ impl Defect {
         Self::NoValueFirst,
         Self::PartitionsForgotten,
         Self::LeasesShared,
+        Self::StateOnConflict,
+        Self::StateOutside,
+        Self::OldStateOverNew,
+        Self::ShapeIgnored,
+        Self::FirstStateWins,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -130,6 +146,13 @@ impl Defect {
                 ("leases", "racing_workers_take_each_partition_once"),
                 ("leases", "what_was_folded_under_an_older_lease_is_refused"),
             ],
+            Self::StateOnConflict => &[("states", "a_conflict_writes_no_state")],
+            Self::StateOutside => &[("states", "a_failing_command_writes_no_state")],
+            Self::OldStateOverNew => &[("states", "a_later_state_is_never_replaced")],
+            Self::ShapeIgnored => &[("states", "a_row_of_another_shape_counts_for_nothing")],
+            Self::FirstStateWins => {
+                &[("states", "the_last_of_a_group_wins"), ("states", "a_state_is_written_with_its_events")]
+            }
         }
     }
 
