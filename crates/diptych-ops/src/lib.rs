@@ -6,6 +6,8 @@
 mod actions;
 mod line;
 mod report;
+mod states;
+mod states_report;
 mod words;
 
 pub use actions::{
@@ -15,4 +17,6 @@ pub use line::{run, verbs};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };
+pub use states::{drop_states, list_states, verify_states, write_states};
+pub use states_report::{DifferenceReport, StatesReport, VerifiedStates};
 pub use words::lag_in_words;

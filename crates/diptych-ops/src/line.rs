@@ -1,6 +1,7 @@
 //! The command line of the actions.
 
 use crate::actions::{drain, list_models, query, show_model, status, verify_models};
+use crate::states::{drop_states, list_states, verify_states, write_states};
 use crate::{ActionError, Operator, Report};
 use clap::{Arg, ArgMatches, Command};
 
@@ -31,8 +32,32 @@ pub fn verbs() -> Vec<Command> {
     vec![
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,
+        states_verb(),
         Command::new("query").about("Ask a read model").arg(name().required(true)).arg(question),
     ]
+}
+
+fn states_verb() -> Command {
+    let category =
+        || Arg::new("category").value_name("CATEGORY").required(true).help("The decider's category");
+    Command::new("states")
+        .about("Look at stored states, bring them up to date, verify them, drop them")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("list").about("How every category is persisted and how its rows stand"))
+        .subcommand(
+            Command::new("write")
+                .about("Bring a row for every stream up to date, while commands go on")
+                .arg(category()),
+        )
+        .subcommand(
+            Command::new("verify")
+                .about("Hold every row against the fold of its stream; exit code 1 on a difference")
+                .arg(category()),
+        )
+        .subcommand(
+            Command::new("drop").about("Remove the rows of an event-sourced category").arg(category()),
+        )
 }
 
 /// Does what one of the verbs says.
@@ -48,6 +73,10 @@ pub async fn run(operator: &Operator<'_>, verb: &str, arguments: &ArgMatches) ->
             verify_models(operator, own.get_one::<String>("model").map(String::as_str)).await
         }
         ("models", Some(("drain", own))) => drain(operator, text(own, "model")).await,
+        ("states", Some(("list", _))) => list_states(operator).await,
+        ("states", Some(("write", own))) => write_states(operator, text(own, "category")).await,
+        ("states", Some(("verify", own))) => verify_states(operator, text(own, "category")).await,
+        ("states", Some(("drop", own))) => drop_states(operator, text(own, "category")).await,
         ("query", _) => {
             let words: Vec<String> = arguments.get_many("question").into_iter().flatten().cloned().collect();
             query(operator, text(arguments, "model"), &words).await

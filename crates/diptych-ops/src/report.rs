@@ -1,5 +1,6 @@
 //! What actions answer: the same values as tables for people and as JSON for machines.
 
+use crate::states_report::{StatesReport, VerifiedStates, states_table, verified_states_text};
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
@@ -43,6 +44,28 @@ pub enum Report {
     },
     /// Rows of a read model.
     Rows(RowsReport),
+    /// Every decider's stored states.
+    States(Vec<StatesReport>),
+    /// Stored states against their streams.
+    StatesVerified(VerifiedStates),
+    /// Stored states were brought up to date.
+    StatesWritten {
+        /// Of which category.
+        category: &'static str,
+        /// How many streams have events.
+        streams: u64,
+        /// How many states were written.
+        written: u64,
+        /// How many a command had brought further meanwhile.
+        overtaken: u64,
+    },
+    /// Stored states were removed.
+    StatesDropped {
+        /// Of which category.
+        category: &'static str,
+        /// How many.
+        rows: u64,
+    },
 }
 
 /// The log and every read model.
@@ -193,6 +216,7 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         match self {
             Self::Verified(reports) => reports.iter().all(VerifyReport::is_clean),
+            Self::StatesVerified(verified) => verified.differences.is_empty(),
             _ => true,
         }
     }
@@ -207,11 +231,17 @@ impl Report {
                 format!("{model}: {events} events folded, from position {from} to {through}")
             }
             Self::Rows(rows) => rows_text(rows),
+            Self::States(reports) => states_table(reports),
+            Self::StatesVerified(verified) => verified_states_text(verified),
+            Self::StatesWritten { category, streams, written, overtaken } => {
+                format!("{category}: {written} states written, {overtaken} overtaken, of {streams} streams")
+            }
+            Self::StatesDropped { category, rows } => format!("{category}: {rows} states dropped"),
         }
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());

@@ -2,7 +2,7 @@
 
 use crate::problems::problems;
 use crate::{Place, Roles, Running, SystemClock, Verb};
-use diptych_command::{AnyDecider, CommandLimits, Decider};
+use diptych_command::{AnyDecider, CommandLimits, Decider, Persistence, StoredState};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
 use diptych_postgres::PostgresLimits;
@@ -96,6 +96,9 @@ pub struct Config {
     pub durability: Durability,
     /// How long an idempotency key is kept.
     pub idempotency_retention: Duration,
+    /// By category, where a decider's state comes from instead of where its service says; only for deciders
+    /// whose state can be stored.
+    pub persistence: BTreeMap<String, Persistence>,
     /// What this process does of the service.
     pub roles: Roles,
     /// Limits of handling commands.
@@ -124,6 +127,7 @@ impl Config {
             principal: Principal::new("main", "local").expect("both are valid names"),
             durability: Durability::Full,
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
+            persistence: BTreeMap::new(),
             roles: Roles::ALL,
             commands: CommandLimits::default(),
             queries: QueryLimits::default(),
@@ -176,9 +180,60 @@ impl Service {
 
     /// Adds a decider whose collection is not its category with an `s`: `parties` for `party`.
     #[must_use]
-    pub fn decider_in<D: Decider>(mut self, collection: impl Into<String>) -> Self {
-        self.collections.insert(D::Event::CATEGORY.to_owned(), collection.into());
-        self.decider::<D>()
+    pub fn decider_in<D: Decider>(self, collection: impl Into<String>) -> Self {
+        self.collection(D::Event::CATEGORY, collection).decider::<D>()
+    }
+
+    /// Adds an event-sourced decider that leaves its state in a row every so many events, so that a long
+    /// stream is not folded from its beginning.
+    #[must_use]
+    pub fn snapshots<D: StoredState>(mut self) -> Self {
+        self.deciders.push(diptych_command::erase_stored::<D>(Persistence::EventSourced));
+        self
+    }
+
+    /// Adds a state-stored decider: a row holds its state, written with the events of every command.
+    ///
+    /// ```
+    /// # use diptych::prelude::*;
+    /// # #[derive(Clone, Event)]
+    /// # #[event(category = "party", owner = "platform")]
+    /// # enum PartyEvent { PartyMet }
+    /// # #[derive(Clone, Command)]
+    /// # enum PartyCommand { Meet }
+    /// # #[derive(Debug, Rejection)]
+    /// # enum PartyRejection { #[reject("it is met")] PartyAlreadyMet }
+    /// # impl Decider for Party {
+    /// #     type Command = PartyCommand;
+    /// #     type Event = PartyEvent;
+    /// #     type Rejection = PartyRejection;
+    /// #     fn decide(&self, _: PartyCommand, _: &Context) -> Result<Vec<PartyEvent>, PartyRejection> {
+    /// #         Ok(vec![])
+    /// #     }
+    /// #     fn evolve(self, _: &PartyEvent) -> Self { self }
+    /// # }
+    /// #[derive(Default, Data)]
+    /// struct Party { met: i64, name: Option<String> }
+    ///
+    /// impl StoredState for Party {
+    ///     const COLUMNS: &'static [StateColumn] =
+    ///         &[StateColumn::integer("met", "met"), StateColumn::text("name", "name").indexed()];
+    /// }
+    ///
+    /// let service = Service::new("parties").state_stored::<Party>().collection("party", "parties");
+    /// assert!(service.problems().is_empty());
+    /// ```
+    #[must_use]
+    pub fn state_stored<D: StoredState>(mut self) -> Self {
+        self.deciders.push(diptych_command::erase_stored::<D>(Persistence::StateStored));
+        self
+    }
+
+    /// Names the collection of a category where it is not the category with an `s`: `parties` for `party`.
+    #[must_use]
+    pub fn collection(mut self, category: impl Into<String>, collection: impl Into<String>) -> Self {
+        self.collections.insert(category.into(), collection.into());
+        self
     }
 
     /// Adds a read model: its questions can be asked from now on. If it looks up rows of others, they come
@@ -267,7 +322,31 @@ impl Service {
             let message = format!("service `{}` is put together wrongly: {}", self.name, problems.join("; "));
             return Err(Fault::permanent(Code::ServiceInvalid, message));
         }
-        Running::open(self.clone(), config).await
+        Running::open(self.persisted(&config.persistence)?, config).await
+    }
+
+    /// The same service with other persistences for some categories.
+    fn persisted(&self, persistence: &BTreeMap<String, Persistence>) -> Result<Self, Fault> {
+        let mut service = self.clone();
+        for (category, persistence) in persistence {
+            let mut deciders = service.deciders.iter_mut();
+            let decider = deciders.find(|decider| decider.category() == category);
+            let Some(decider) = decider else {
+                let message = format!("no decider has category `{category}`, so it cannot be {persistence}");
+                return Err(Fault::permanent(Code::ServiceInvalid, message));
+            };
+            if decider.persistence() == *persistence {
+                continue;
+            }
+            *decider = decider.persisted(*persistence).ok_or_else(|| {
+                let message = format!(
+                    "`{category}` cannot be {persistence}: its service adds it by `decider`, and only \
+                     `snapshots` and `state_stored` know how its state is stored"
+                );
+                Fault::permanent(Code::ServiceInvalid, message)
+            })?;
+        }
+        Ok(service)
     }
 
     /// Runs the command line of the service: `serve`, the operator's verbs and the service's own.

@@ -4,7 +4,7 @@
 mod decider;
 mod projection;
 
-pub use decider::{Given, Outcome, given};
+pub use decider::{Given, Outcome, given, stored_state};
 pub use projection::{GivenFact, GivenFacts, given_facts, on};
 
 use diptych_core::{EventName, NewEvent};
