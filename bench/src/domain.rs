@@ -198,12 +198,21 @@ impl AccountSummary {
     }
 }
 
+/// A row of the state every so many events, for those who measure long streams.
+impl StoredState for Account {}
+
 /// The service that is measured.
 pub(crate) fn service() -> Service {
-    Service::new("bench")
-        .decider::<Account>()
-        .read_model::<AccountSummary>()
-        .group("account_group", |group| group.read_model::<AccountCard>())
+    reading(Service::new("bench").decider::<Account>())
+}
+
+/// The same, which leaves snapshots.
+pub(crate) fn service_with_snapshots() -> Service {
+    reading(Service::new("bench").snapshots::<Account>())
+}
+
+fn reading(service: Service) -> Service {
+    service.read_model::<AccountSummary>().group("account_group", |group| group.read_model::<AccountCard>())
 }
 
 /// An action as the product's command.

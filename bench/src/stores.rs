@@ -48,6 +48,12 @@ pub(crate) async fn open(place: &Place, follow: bool) -> Outcome<Running> {
     Ok(domain::service().open(Config { roles: roles(follow), ..Config::at(place.product()) }).await?)
 }
 
+/// The same with snapshots, without following.
+pub(crate) async fn open_with_snapshots(place: &Place) -> Outcome<Running> {
+    let config = Config { roles: roles(false), ..Config::at(place.product()) };
+    Ok(domain::service_with_snapshots().open(config).await?)
+}
+
 /// Opens the product on PostgreSQL, with its defaults.
 pub(crate) async fn open_on(database: &Database, follow: bool) -> Outcome<Running> {
     let store = diptych::Database::at(database.url());

@@ -1,20 +1,65 @@
-//! States kept between commands. A hint only: what it holds may be behind the store, never ahead of it.
+//! States kept between commands, up to so many bytes. A hint only: what it holds may be behind the store,
+//! never ahead of it.
 
-use crate::State;
-use diptych_core::{StreamRef, Version};
+use crate::{AnyDecider, State};
+use diptych_core::{RawFact, StreamRef, Version};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A state with the version it stands at.
 pub(crate) struct Loaded {
     pub(crate) state: State,
     pub(crate) version: Version,
+    /// The version of the stream's row, as far as it is known and of the code's shape.
+    pub(crate) row: Version,
+    pub(crate) weight: Weight,
 }
 
-/// At most `entries_max` states, the one put back longest ago leaving first. A state is checked out while it
-/// is used, so that it needs no clone.
+/// How many bytes a state takes, about. Measuring reads all of it, so that it is measured again only once the
+/// events folded since could have doubled it; until then their bytes are added.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Weight {
+    measured: usize,
+    grown: usize,
+}
+
+impl Weight {
+    /// Of a state whose text is at hand.
+    pub(crate) fn of(state: &State, text: &str) -> Self {
+        Self { measured: size_of_val(&**state) + text.len(), grown: 0 }
+    }
+
+    fn bytes(self) -> usize {
+        self.measured.saturating_add(self.grown)
+    }
+}
+
+impl Loaded {
+    /// The state before any event.
+    pub(crate) fn initial(decider: &dyn AnyDecider) -> Self {
+        let (version, row) = (Version::NONE, Version::NONE);
+        Self { state: decider.initial(), version, row, weight: Weight::default() }
+    }
+
+    /// The same, heavier by these events.
+    pub(crate) fn grown(mut self, events: &[Arc<RawFact>]) -> Self {
+        let bytes = events.iter().map(|event| event.payload.len()).sum();
+        self.weight.grown = self.weight.grown.saturating_add(bytes);
+        self
+    }
+
+    /// Measures the state if it may be much heavier than when it was last measured.
+    pub(crate) fn weigh(&mut self, decider: &dyn AnyDecider) {
+        if self.weight.measured == 0 || self.weight.grown > self.weight.measured {
+            self.weight = Weight { measured: decider.weigh(&self.state), grown: 0 };
+        }
+    }
+}
+
+/// States up to `bytes_max` bytes, the one put back longest ago leaving first. A state is checked out while
+/// it is used, so that it needs no clone.
 pub(crate) struct StateCache {
-    entries_max: usize,
+    bytes_max: usize,
     inner: Mutex<Inner>,
 }
 
@@ -24,52 +69,66 @@ pub(crate) struct StateCache {
 struct Inner {
     places: HashMap<StreamRef, usize, foldhash::fast::RandomState>,
     entries: Vec<Entry>,
+    /// Places without an entry.
+    vacant: Vec<usize>,
     oldest: Option<usize>,
     newest: Option<usize>,
+    /// What all entries weigh, with the states that are not checked out.
+    bytes: usize,
 }
 
 struct Entry {
-    stream: StreamRef,
+    /// None in a vacant place.
+    stream: Option<StreamRef>,
     loaded: Option<Loaded>,
     older: Option<usize>,
     newer: Option<usize>,
 }
 
 impl StateCache {
-    pub(crate) fn new(entries_max: usize) -> Self {
-        Self { entries_max, inner: Mutex::default() }
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, inner: Mutex::default() }
     }
 
     /// Takes a state out; whoever comes meanwhile loads it from the store.
     pub(crate) fn check_out(&self, stream: &StreamRef) -> Option<Loaded> {
-        self.lock().entry(stream)?.loaded.take()
+        self.lock().take_if(stream, |_| true)
     }
 
     /// Takes a state out if it stands at exactly that version.
     pub(crate) fn check_out_at(&self, stream: &StreamRef, version: Version) -> Option<Loaded> {
-        let mut inner = self.lock();
-        let held = &mut inner.entry(stream)?.loaded;
-        held.take_if(|loaded| loaded.version == version)
+        self.lock().take_if(stream, |loaded| loaded.version == version)
     }
 
-    /// Puts a state back, unless a newer one is there.
+    /// Puts a state back, unless a newer one is there, or it is heavier than all that may be kept.
     pub(crate) fn put_back(&self, stream: &StreamRef, loaded: Loaded) {
         let mut inner = self.lock();
         let known = inner.places.get(stream).copied();
+        let held = known.and_then(|place| inner.entries[place].loaded.as_ref());
+        if held.is_some_and(|held| held.version >= loaded.version) {
+            return;
+        }
+        if name_bytes(stream).saturating_add(loaded.weight.bytes()) > self.bytes_max {
+            known.into_iter().for_each(|place| inner.remove(place));
+            return;
+        }
         let place = match known {
             Some(place) => {
-                let held = &mut inner.entries[place].loaded;
-                if held.as_ref().is_some_and(|held| held.version >= loaded.version) {
-                    return;
-                }
-                *held = Some(loaded);
                 inner.unlink(place);
                 place
             }
-            None if self.entries_max == 0 => return,
-            None => inner.place(stream, loaded, self.entries_max),
+            None => inner.place(stream),
         };
+        inner.bytes += loaded.weight.bytes();
+        let before = inner.entries[place].loaded.replace(loaded);
+        inner.bytes -= before.map_or(0, |before| before.weight.bytes());
         inner.link_newest(place);
+        // The newest fits by itself, so that it is never reached.
+        while inner.bytes > self.bytes_max
+            && let Some(oldest) = inner.oldest
+        {
+            inner.remove(oldest);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -78,29 +137,50 @@ impl StateCache {
     }
 }
 
+/// What a stream takes beside its state: its entry, its place, and its name in both.
+fn name_bytes(stream: &StreamRef) -> usize {
+    let StreamRef { tenant, stream } = stream;
+    let names = tenant.as_str().len() + stream.category.as_str().len() + stream.key.as_str().len();
+    size_of::<Entry>() + size_of::<(StreamRef, usize)>() + names
+}
+
 impl Inner {
-    fn entry(&mut self, stream: &StreamRef) -> Option<&mut Entry> {
+    fn take_if(&mut self, stream: &StreamRef, wanted: impl FnOnce(&Loaded) -> bool) -> Option<Loaded> {
         let place = *self.places.get(stream)?;
-        self.entries.get_mut(place)
+        let taken = self.entries[place].loaded.take_if(|loaded| wanted(loaded))?;
+        self.bytes -= taken.weight.bytes();
+        Some(taken)
     }
 
-    /// Makes an entry that is not in the list yet: a new one, or that of the state put back longest ago.
-    fn place(&mut self, stream: &StreamRef, loaded: Loaded, entries_max: usize) -> usize {
-        let entry = Entry { stream: stream.clone(), loaded: Some(loaded), older: None, newer: None };
-        let place = match self.oldest.filter(|_| self.entries.len() >= entries_max) {
-            Some(oldest) => {
-                self.unlink(oldest);
-                let left = std::mem::replace(&mut self.entries[oldest], entry);
-                self.places.remove(&left.stream);
-                oldest
+    /// Makes an entry that holds no state and is not in the list yet.
+    fn place(&mut self, stream: &StreamRef) -> usize {
+        let entry = Entry { stream: Some(stream.clone()), loaded: None, older: None, newer: None };
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.entries[place] = entry;
+                place
             }
             None => {
                 self.entries.push(entry);
                 self.entries.len() - 1
             }
         };
+        self.bytes += name_bytes(stream);
         self.places.insert(stream.clone(), place);
         place
+    }
+
+    /// Forgets an entry with what it holds.
+    fn remove(&mut self, place: usize) {
+        self.unlink(place);
+        let entry = &mut self.entries[place];
+        let state = entry.loaded.take().map_or(0, |loaded| loaded.weight.bytes());
+        self.bytes -= state;
+        if let Some(stream) = entry.stream.take() {
+            self.bytes -= name_bytes(&stream);
+            self.places.remove(&stream);
+        }
+        self.vacant.push(place);
     }
 
     fn unlink(&mut self, place: usize) {
@@ -136,18 +216,46 @@ mod tests {
         StreamRef { tenant, stream: StreamId::new("order", key.to_string()).unwrap() }
     }
 
+    fn heavy(version: u64, bytes: usize) -> Loaded {
+        let weight = Weight { measured: bytes, grown: 0 };
+        Loaded { state: Box::new(()), version: Version(version), row: Version::NONE, weight }
+    }
+
     fn state(version: u64) -> Loaded {
-        Loaded { state: Box::new(()), version: Version(version) }
+        heavy(version, 100)
+    }
+
+    /// Room for so many of these states.
+    fn room_for(states: usize) -> StateCache {
+        StateCache::new(states * (name_bytes(&stream(1)) + 100))
+    }
+
+    fn held(cache: &StateCache, key: usize) -> Option<Version> {
+        cache.check_out(&stream(key)).map(|held| held.version)
+    }
+
+    /// What is counted must be what is there.
+    fn count(cache: &StateCache) {
+        let inner = cache.lock();
+        let all = inner.entries.iter().filter(|entry| entry.stream.is_some());
+        let bytes = all.map(|entry| {
+            let state = entry.loaded.as_ref().map_or(0, |loaded| loaded.weight.bytes());
+            name_bytes(entry.stream.as_ref().unwrap()) + state
+        });
+        assert_eq!(inner.bytes, bytes.sum::<usize>());
+        assert_eq!(inner.places.len() + inner.vacant.len(), inner.entries.len());
+        assert!(inner.bytes <= cache.bytes_max);
     }
 
     #[test]
     fn every_state_in_use_stays_as_long_as_all_of_them_fit() {
-        let cache = StateCache::new(10);
+        let cache = room_for(10);
         for version in 1..=100 {
             for key in 0..10 {
-                let found = cache.check_out(&stream(key)).map(|held| held.version);
+                let found = held(&cache, key);
                 assert_eq!(found, (version > 1).then(|| Version(version - 1)), "stream {key}");
                 cache.put_back(&stream(key), state(version));
+                count(&cache);
             }
         }
         assert_eq!(cache.lock().entries.len(), 10);
@@ -155,25 +263,49 @@ mod tests {
 
     #[test]
     fn the_state_put_back_longest_ago_leaves_first() {
-        let cache = StateCache::new(2);
+        let cache = room_for(2);
         for (key, version) in [(1, 1), (2, 1), (1, 2), (3, 1)] {
             cache.put_back(&stream(key), state(version));
+            count(&cache);
         }
-        let held = [1, 2, 3].map(|key| cache.check_out(&stream(key)).map(|held| held.version));
-        assert_eq!(held, [Some(Version(2)), None, Some(Version(1))]);
+        assert_eq!([1, 2, 3].map(|key| held(&cache, key)), [Some(Version(2)), None, Some(Version(1))]);
+    }
+
+    #[test]
+    fn a_heavy_state_takes_the_place_of_several() {
+        let cache = room_for(4);
+        (1..=4).for_each(|key| cache.put_back(&stream(key), state(1)));
+        cache.put_back(&stream(5), heavy(1, 300));
+        count(&cache);
+        let found = [1, 2, 3, 4, 5].map(|key| held(&cache, key).is_some());
+        assert_eq!(found, [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_state_heavier_than_everything_is_not_kept() {
+        let cache = room_for(2);
+        cache.put_back(&stream(1), state(1));
+        cache.put_back(&stream(2), state(1));
+        cache.put_back(&stream(2), heavy(2, 10_000));
+        count(&cache);
+        assert_eq!([1, 2].map(|key| held(&cache, key)), [Some(Version(1)), None]);
+        cache.put_back(&stream(3), heavy(1, usize::MAX));
+        count(&cache);
+        assert_eq!(held(&cache, 3), None);
     }
 
     #[test]
     fn an_older_state_never_replaces_a_newer_one() {
-        let cache = StateCache::new(2);
+        let cache = room_for(2);
         cache.put_back(&stream(1), state(2));
         cache.put_back(&stream(1), state(1));
-        assert_eq!(cache.check_out(&stream(1)).map(|held| held.version), Some(Version(2)));
+        count(&cache);
+        assert_eq!(held(&cache, 1), Some(Version(2)));
     }
 
     #[test]
     fn a_state_that_is_used_again_and_again_leaves_in_its_turn_all_the_same() {
-        let cache = StateCache::new(3);
+        let cache = room_for(3);
         for version in 1..=5 {
             cache.put_back(&stream(1), state(version));
             cache.check_out(&stream(1));
@@ -182,8 +314,9 @@ mod tests {
             cache.put_back(&stream(key), state(1));
         }
         cache.put_back(&stream(1), state(6));
-        let held = [1, 2, 3, 4].map(|key| cache.check_out(&stream(key)).map(|held| held.version));
-        assert_eq!(held, [Some(Version(6)), None, Some(Version(1)), Some(Version(1))]);
+        count(&cache);
+        let found = [1, 2, 3, 4].map(|key| held(&cache, key));
+        assert_eq!(found, [Some(Version(6)), None, Some(Version(1)), Some(Version(1))]);
         assert_eq!(cache.lock().places.len(), 3);
     }
 

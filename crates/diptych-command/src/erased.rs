@@ -1,11 +1,14 @@
 //! Deciders without their types: what the handler loop, the wire and the queue work with.
 
 use crate::error::RawRejection;
-use crate::{Command, CommandType, Context, Decider, Rejection, RejectionType, ShapeError};
+use crate::{
+    Command, CommandType, Context, Decider, Persistence, Rejection, RejectionType, ShapeError, Stored,
+    StoredState,
+};
 use diptych_core::{Code, DecodeError, Event, EventType, Fault, Language, NewEvent, RawFact};
 use schemars::{Schema, SchemaGenerator};
 use std::any::Any;
-use std::marker::PhantomData;
+use std::io;
 use std::sync::Arc;
 
 /// A state without its type. Only the decider that made it can read it.
@@ -94,6 +97,32 @@ pub trait AnyDecider: Send + Sync + 'static {
     /// # Errors
     /// A rejection that the code does not know any more.
     fn rejection(&self, name: &str, data: &str) -> Result<RawRejection, DecodeError>;
+
+    /// What it declares of storing its state; none where its state cannot be stored.
+    fn stored(&self) -> Option<&Stored>;
+
+    /// The same decider in another persistence; none where its state cannot be stored.
+    fn persisted(&self, persistence: Persistence) -> Option<Arc<dyn AnyDecider>>;
+
+    /// The state as JSON text, as its row holds it.
+    ///
+    /// # Errors
+    /// A state that does not serialize.
+    fn to_text(&self, state: &State) -> Result<String, Fault>;
+
+    /// The state that a text of the code's shape holds.
+    ///
+    /// # Errors
+    /// A text that is not one, or any text where the state cannot be stored.
+    fn read_text(&self, text: &str) -> Result<State, DecodeError>;
+
+    /// About how many bytes a state takes: its own size and that of its JSON text, which is not made for it.
+    fn weigh(&self, state: &State) -> usize;
+
+    /// Where its state comes from.
+    fn persistence(&self) -> Persistence {
+        self.stored().map_or(Persistence::EventSourced, |stored| stored.persistence)
+    }
 }
 
 /// Why a decision could not be made.
@@ -105,13 +134,28 @@ pub enum DecideError {
     Fault(Fault),
 }
 
-/// Takes the types off a decider.
+/// Takes the types off a decider whose state is not stored.
 #[must_use]
 pub fn erase<D: Decider>() -> Arc<dyn AnyDecider> {
-    Arc::new(Erased::<D>(PhantomData))
+    Arc::new(Erased::<D> { storage: None })
 }
 
-struct Erased<D>(PhantomData<fn() -> D>);
+/// Takes the types off a decider whose state can be stored.
+#[must_use]
+pub fn erase_stored<D: StoredState>(persistence: Persistence) -> Arc<dyn AnyDecider> {
+    let stored = Stored::of::<D>(persistence);
+    Arc::new(Erased::<D> { storage: Some(Storage { stored, read: |text| serde_json::from_str(text) }) })
+}
+
+struct Erased<D> {
+    storage: Option<Storage<D>>,
+}
+
+/// How a state is stored, and how it is read back.
+struct Storage<D> {
+    stored: Stored,
+    read: fn(&str) -> serde_json::Result<D>,
+}
 
 impl<D: Decider> AnyDecider for Erased<D> {
     fn category(&self) -> &'static str {
@@ -199,13 +243,54 @@ impl<D: Decider> AnyDecider for Erased<D> {
     }
 
     fn to_json(&self, state: &State) -> Result<serde_json::Value, Fault> {
-        serde_json::to_value(typed::<D>(state))
-            .map_err(|error| Fault::permanent(Code::Internal, "the state does not serialize").because(error))
+        serde_json::to_value(typed::<D>(state)).map_err(unserializable)
     }
 
     fn rejection(&self, name: &str, data: &str) -> Result<RawRejection, DecodeError> {
         let rejection = D::Rejection::decode(name, data)?;
         raw_rejection(&rejection).map_err(|fault| DecodeError::malformed(name, &fault))
+    }
+
+    fn stored(&self) -> Option<&Stored> {
+        self.storage.as_ref().map(|storage| &storage.stored)
+    }
+
+    fn persisted(&self, persistence: Persistence) -> Option<Arc<dyn AnyDecider>> {
+        let Storage { stored, read } = self.storage.as_ref()?;
+        let storage = Storage { stored: Stored { persistence, ..stored.clone() }, read: *read };
+        Some(Arc::new(Self { storage: Some(storage) }))
+    }
+
+    fn to_text(&self, state: &State) -> Result<String, Fault> {
+        serde_json::to_string(typed::<D>(state)).map_err(unserializable)
+    }
+
+    fn read_text(&self, text: &str) -> Result<State, DecodeError> {
+        let Some(storage) = &self.storage else {
+            return Err(DecodeError::malformed("state", &"it is not a stored one"));
+        };
+        let state = (storage.read)(text).map_err(|error| DecodeError::malformed("state", &error))?;
+        Ok(Box::new(state))
+    }
+
+    fn weigh(&self, state: &State) -> usize {
+        let mut counting = Counting(size_of::<D>());
+        // What does not serialize is never kept.
+        serde_json::to_writer(&mut counting, typed::<D>(state)).map_or(usize::MAX, |()| counting.0)
+    }
+}
+
+/// Takes bytes in and keeps nothing but their number.
+struct Counting(usize);
+
+impl io::Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -228,6 +313,10 @@ fn raw_rejection(rejection: &impl Rejection) -> Result<RawRejection, Fault> {
     let data = rejection.encode().map_err(|error| unstorable(&error))?;
     let (name, message, kind) = (kind.name.to_owned(), rejection.to_string(), kind.kind);
     Ok(RawRejection { name, data, message, kind, replayed: false })
+}
+
+fn unserializable(error: serde_json::Error) -> Fault {
+    Fault::permanent(Code::Internal, "the state does not serialize").because(error)
 }
 
 fn unstorable(error: &diptych_core::EncodeError) -> Fault {

@@ -1,6 +1,6 @@
 //! The one loop that handles a command: authorize, ledger, load, decide, commit, receipt.
 
-use crate::cache::{Loaded, StateCache};
+use crate::cache::{Loaded, StateCache, Weight};
 use crate::erased::DecideError;
 use crate::error::RawRejection;
 use crate::fields::texts_fit;
@@ -9,8 +9,8 @@ use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
 use crate::store::{Commit, CommitError, Committed, Effect, EventStore};
 use crate::{
-    AnyDecider, Command, CommandMetrics, Conflict, Context, Decided, Decider, HandleError, RawCommand,
-    RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
+    AnyDecider, Command, CommandMetrics, Conflict, Context, Decided, Decider, HandleError, NewState,
+    RawCommand, RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
 };
 use diptych_core::{
     Action, Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, Permit,
@@ -27,8 +27,9 @@ pub struct CommandLimits {
     pub attempts_max: u32,
     /// The longest pause between two attempts; the pause is random below a bound that doubles.
     pub retry_pause_max: Duration,
-    /// How many states are kept between commands.
-    pub cached_states_max: usize,
+    /// How many bytes of states are kept between commands. A state weighs about what it and its JSON text
+    /// take.
+    pub cached_state_bytes_max: usize,
     /// How many events are loaded at once.
     pub load_events_max: usize,
 }
@@ -38,7 +39,7 @@ impl Default for CommandLimits {
         Self {
             attempts_max: 8,
             retry_pause_max: Duration::from_millis(50),
-            cached_states_max: 10_000,
+            cached_state_bytes_max: 64 * 1024 * 1024,
             load_events_max: 1_000,
         }
     }
@@ -66,6 +67,14 @@ struct Checked<'a> {
     expected: ExpectedVersion,
 }
 
+/// The state at hand while its command is being committed.
+enum Held {
+    /// As the command was decided on.
+    Before(Loaded),
+    /// With the command's events, for the row that goes with them. It is right only if they are taken.
+    After(Loaded),
+}
+
 /// A command's answer, with its events as the decider made them where it has just made them.
 struct Settled {
     receipt: RawReceipt,
@@ -82,7 +91,7 @@ impl Commands {
         clock: Arc<dyn Clock>,
         limits: CommandLimits,
     ) -> Self {
-        let cache = StateCache::new(limits.cached_states_max);
+        let cache = StateCache::new(limits.cached_state_bytes_max);
         let deciders = deciders.into_iter().map(|decider| (decider.category(), decider)).collect();
         Self { store, deciders, authorize, clock, cache, limits, metrics: CommandMetrics::default() }
     }
@@ -229,30 +238,43 @@ impl Commands {
             loaded = self.catch_up(checked.decider, &header.stream, loaded).await?;
             if expected != loaded.version {
                 let actual = loaded.version;
-                self.cache.put_back(&header.stream, loaded);
+                self.keep(checked.decider, &header.stream, loaded);
                 let stream = header.stream.stream.clone();
                 return Err(HandleError::Conflict(Conflict { stream, expected, actual, attempts: 1 }));
             }
         }
+        self.decide_on(checked, typed, loaded).await
+    }
+
+    /// Decides on a state and commits what was decided.
+    async fn decide_on(
+        &self,
+        checked: &Checked<'_>,
+        typed: Option<Typed>,
+        loaded: Loaded,
+    ) -> Result<Settled, RawError> {
+        let Checked { decider, header, command, context, .. } = checked;
         let base = loaded.version;
-        let Checked { decider, command, context, .. } = checked;
         let (effect, typed) = match decider.decide(&loaded.state, command, typed, context) {
             Ok(Decided::Events { stored, typed }) => (Effect::Append { base, events: stored }, Some(typed)),
             Ok(Decided::Rejected(RawRejection { name, data, .. })) => {
                 (Effect::Reject { base, name, data }, None)
             }
             Err(error) => {
-                self.cache.put_back(&header.stream, loaded);
+                self.keep(*decider, &header.stream, loaded);
                 return Err(decide_error(error));
             }
         };
-        match self.store.commit(Commit::new(header.clone(), effect)).await {
+        let (commit, held) = with_row(*decider, Commit::new(header.clone(), effect), typed.as_ref(), loaded)?;
+        match self.store.commit(commit).await {
             Ok(committed) if committed.replayed => {
                 self.replay(checked, committed.record).await.map(Settled::read_back)
             }
-            Ok(committed) => self.conclude(checked, committed, typed, loaded),
+            Ok(committed) => self.conclude(checked, committed, typed, base, held),
             Err(error) => {
-                self.cache.put_back(&header.stream, loaded);
+                if let Held::Before(loaded) = held {
+                    self.keep(*decider, &header.stream, loaded);
+                }
                 Err(commit_error(error, &header.id))
             }
         }
@@ -264,26 +286,39 @@ impl Commands {
         checked: &Checked<'_>,
         committed: Committed,
         typed: Option<Typed>,
-        loaded: Loaded,
+        base: Version,
+        held: Held,
     ) -> Result<Settled, RawError> {
         let Checked { decider, header, .. } = checked;
         let stream = &header.stream;
         let Committed { record, events, .. } = committed;
         if let Outcome::Rejected { name, data } = &record.outcome {
-            self.cache.put_back(stream, loaded);
+            if let Held::Before(loaded) = held {
+                self.keep(*decider, stream, loaded);
+            }
             let rejection = decider.rejection(name, data);
             return Err(HandleError::Rejected(rejection.map_err(|error| unreadable_ledger(&error))?));
         }
-        contiguous(stream, loaded.version, &events)?;
-        let state = match &typed {
-            Some(typed) => decider.evolve_typed(loaded.state, typed),
-            None => {
-                let state = decider.evolve(loaded.state, &events);
-                state.map_err(|error| unreadable_stream(stream, &error))?
+        contiguous(stream, base, &events)?;
+        let after = match (held, &typed) {
+            (Held::After(after), _) => after,
+            (Held::Before(before), Some(typed)) => {
+                Loaded { state: decider.evolve_typed(before.state, typed), ..before }.grown(&events)
+            }
+            (Held::Before(before), None) => {
+                let state = decider.evolve(before.state, &events);
+                let state = state.map_err(|error| unreadable_stream(stream, &error))?;
+                Loaded { state, ..before }.grown(&events)
             }
         };
-        self.cache.put_back(stream, Loaded { state, version: record.version });
+        self.keep(*decider, stream, Loaded { version: record.version, ..after });
         Ok(Settled { receipt: receipt(record, events, false), typed })
+    }
+
+    /// Keeps a state for the next command.
+    pub(crate) fn keep(&self, decider: &dyn AnyDecider, stream: &StreamRef, mut loaded: Loaded) {
+        loaded.weigh(decider);
+        self.cache.put_back(stream, loaded);
     }
 
     /// Answers a command that had its outcome before.
@@ -392,6 +427,29 @@ impl Settled {
     fn read_back(receipt: RawReceipt) -> Self {
         Self { receipt, typed: None }
     }
+}
+
+/// Adds the state after its events to a commit, where a row of it is due.
+fn with_row(
+    decider: &dyn AnyDecider,
+    commit: Commit,
+    typed: Option<&Typed>,
+    loaded: Loaded,
+) -> Result<(Commit, Held), Fault> {
+    let appended = match &commit.effect {
+        Effect::Append { events, .. } => events.len(),
+        Effect::Reject { .. } | Effect::Refuse { .. } => 0,
+    };
+    let version = loaded.version.plus(appended);
+    let due = decider.stored().filter(|stored| appended > 0 && stored.is_due(loaded.row, version));
+    let (Some(stored), Some(typed)) = (due, typed) else {
+        return Ok((commit, Held::Before(loaded)));
+    };
+    let state = decider.evolve_typed(loaded.state, typed);
+    let text = decider.to_text(&state)?;
+    let weight = Weight::of(&state, &text);
+    let commit = commit.with_state(NewState { shape: stored.shape, state: text });
+    Ok((commit, Held::After(Loaded { state, version, row: version, weight })))
 }
 
 fn typed_events<E: Event>(events: &[Arc<RawFact>]) -> Result<Vec<E>, Fault> {

@@ -20,12 +20,14 @@ mod reading;
 mod receipt;
 mod rejection;
 mod request;
+mod rows;
+mod state;
 mod store;
 
 pub use command::{Command, CommandType};
 pub use context::Context;
 pub use decider::Decider;
-pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, erase};
+pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, erase, erase_stored};
 pub use error::{Conflict, HandleError, RawError, RawRejection, Refusal};
 pub use fields::{FieldProblem, Fields, ShapeError};
 pub use handler::{CommandLimits, Commands};
@@ -43,4 +45,9 @@ pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
 pub use rejection::{Rejection, RejectionKind, RejectionType};
 pub use request::{RawRequest, Request, RequestBy, generate_command_id};
-pub use store::{Commit, CommitError, Committed, Effect, EventStore};
+pub use rows::{DifferingState, RowCounts, RowProblem, WrittenRows};
+pub use state::{
+    NewState, Persistence, Shape, StateColumn, StateColumnKind, StateIndex, StateRow, Stored, StoredState,
+    StreamStanding,
+};
+pub use store::{Commit, CommitError, Committed, Effect, EventStore, StateStore};

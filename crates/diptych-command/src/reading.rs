@@ -1,8 +1,8 @@
 //! Reading the command side: a state for the next decision, one aggregate, what became of a command.
 
-use crate::cache::Loaded;
+use crate::cache::{Loaded, Weight};
 use crate::ledger::{CommandRecord, Outcome};
-use crate::{AnyDecider, Commands, RawError, Refusal};
+use crate::{AnyDecider, Commands, Persistence, RawError, Refusal, StateRow};
 use diptych_core::{
     Action, Code, CommandId, DecodeError, Fault, Principal, RawFact, StreamId, StreamRef, Version,
 };
@@ -20,12 +20,45 @@ pub struct Aggregate {
 }
 
 impl Commands {
+    /// A state for the next decision: from memory, or else from the stream's row, or else by folding. Where a
+    /// row is all that was read, only the commit can say whether it is the latest.
     pub(crate) async fn load(&self, decider: &dyn AnyDecider, stream: &StreamRef) -> Result<Loaded, Fault> {
-        match self.cache.check_out(stream) {
-            Some(loaded) => Ok(loaded),
-            None => {
-                let fresh = Loaded { state: decider.initial(), version: Version::NONE };
-                self.catch_up(decider, stream, fresh).await
+        if let Some(loaded) = self.cache.check_out(stream) {
+            return Ok(loaded);
+        }
+        match self.load_row(decider, stream, None).await? {
+            Some(loaded) if decider.persistence() == Persistence::StateStored => Ok(loaded),
+            Some(loaded) => self.catch_up(decider, stream, loaded).await,
+            None => self.catch_up(decider, stream, Loaded::initial(decider)).await,
+        }
+    }
+
+    /// What the stream's row holds, if it is of the code's shape and stands at `latest` or before.
+    pub(crate) async fn load_row(
+        &self,
+        decider: &dyn AnyDecider,
+        stream: &StreamRef,
+        latest: Option<Version>,
+    ) -> Result<Option<Loaded>, Fault> {
+        let Some(stored) = decider.stored() else {
+            return Ok(None);
+        };
+        let Some(row) = self.store.load_state(stream).await? else {
+            return Ok(None);
+        };
+        let StateRow { version, shape, state: text } = row;
+        if shape != stored.shape || latest.is_some_and(|latest| version > latest) {
+            return Ok(None);
+        }
+        match decider.read_text(&text) {
+            Ok(state) => {
+                let weight = Weight::of(&state, &text);
+                Ok(Some(Loaded { state, version, row: version, weight }))
+            }
+            Err(error) => {
+                // The log has everything; the next row replaces this one.
+                tracing::warn!(%stream, %error, "a stored state cannot be read, its stream is folded");
+                Ok(None)
             }
         }
     }
@@ -39,14 +72,31 @@ impl Commands {
     ) -> Result<Loaded, Fault> {
         loop {
             let events = self.store.load(stream, loaded.version, self.limits.load_events_max).await?;
-            contiguous(stream, loaded.version, &events)?;
-            let version = loaded.version.plus(events.len());
-            let state = decider.evolve(loaded.state, &events);
-            loaded = Loaded { state: state.map_err(|error| unreadable_stream(stream, &error))?, version };
+            loaded = folded(decider, stream, loaded, &events)?;
             if events.len() < self.limits.load_events_max {
                 return Ok(loaded);
             }
         }
+    }
+
+    /// Folds what the store has beyond a state up to a version, or to the end where that comes first.
+    pub(crate) async fn catch_up_to(
+        &self,
+        decider: &dyn AnyDecider,
+        stream: &StreamRef,
+        mut loaded: Loaded,
+        version: Version,
+    ) -> Result<Loaded, Fault> {
+        while loaded.version < version {
+            let wanted = usize::try_from(version.0 - loaded.version.0).unwrap_or(usize::MAX);
+            let wanted = wanted.min(self.limits.load_events_max);
+            let events = self.store.load(stream, loaded.version, wanted).await?;
+            loaded = folded(decider, stream, loaded, &events)?;
+            if events.len() < wanted {
+                break;
+            }
+        }
+        Ok(loaded)
     }
 
     /// The events of a stream in the range `(base, last]`.
@@ -88,10 +138,9 @@ impl Commands {
         let loaded = match (cached, at) {
             (Some(loaded), _) => loaded,
             (None, Some(version)) => {
-                let events = self.events(&stream, Version::NONE, version).await?;
-                let version = Version(events.len() as u64);
-                let state = decider.evolve(decider.initial(), &events);
-                Loaded { state: state.map_err(|error| unreadable_stream(&stream, &error))?, version }
+                let row = self.load_row(decider.as_ref(), &stream, Some(version)).await?;
+                let from = row.unwrap_or_else(|| Loaded::initial(decider.as_ref()));
+                self.catch_up_to(decider.as_ref(), &stream, from, version).await?
             }
             (None, None) => {
                 let loaded = self.load(decider.as_ref(), &stream).await?;
@@ -102,7 +151,7 @@ impl Commands {
         let version = loaded.version;
         let stream_id = stream.stream.clone();
         if (at.is_none() || from_cache) && version > Version::NONE {
-            self.cache.put_back(&stream, loaded);
+            self.keep(decider.as_ref(), &stream, loaded);
         }
         Ok((version > Version::NONE).then_some(Aggregate { stream: stream_id, version, state }))
     }
@@ -143,6 +192,19 @@ impl Commands {
             Outcome::Rejected { .. } | Outcome::Refused(_) => Ok(Vec::new()),
         }
     }
+}
+
+/// A state after further events of its stream, which must follow each other.
+fn folded(
+    decider: &dyn AnyDecider,
+    stream: &StreamRef,
+    loaded: Loaded,
+    events: &[Arc<RawFact>],
+) -> Result<Loaded, Fault> {
+    contiguous(stream, loaded.version, events)?;
+    let version = loaded.version.plus(events.len());
+    let state = decider.evolve(loaded.state, events).map_err(|error| unreadable_stream(stream, &error))?;
+    Ok(Loaded { state, version, ..loaded }.grown(events))
 }
 
 /// Versions must follow each other: a second proof, beside positions, that nothing was skipped.

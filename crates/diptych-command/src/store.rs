@@ -1,6 +1,6 @@
 //! The port to the event store: load a stream, commit a command, look one up. Called once per command.
 
-use crate::{CommandHeader, CommandRecord, Conflict};
+use crate::{CommandHeader, CommandRecord, Conflict, NewState, StateColumn, StateRow, StreamStanding};
 use diptych_core::{BoxFuture, CommandId, Fault, NewEvent, RawFact, StreamRef, Tenant, Timestamp, Version};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,21 @@ pub struct Commit {
     pub header: CommandHeader,
     /// What to do.
     pub effect: Effect,
+    /// The state after the events, to be written with them; heeded where the effect appends some.
+    pub state: Option<NewState>,
 }
 
 impl Commit {
     /// A commit of an effect, and of nothing besides.
     #[must_use]
     pub fn new(header: CommandHeader, effect: Effect) -> Self {
-        Self { header, effect }
+        Self { header, effect, state: None }
+    }
+
+    /// The same, which also leaves the state after its events in the stream's row.
+    #[must_use]
+    pub fn with_state(self, state: NewState) -> Self {
+        Self { state: Some(state), ..self }
     }
 }
 
@@ -82,9 +90,9 @@ pub enum CommitError {
 
 /// The write side of a store. Positions are gap-free and in commit order; times never decrease with position.
 ///
-/// INVARIANT: the ledger row, the events and the inline rows of a command are committed together or not at
-/// all.
-pub trait EventStore: Send + Sync + 'static {
+/// INVARIANT: the ledger row, the events, the state and the inline rows of a command are committed together
+/// or not at all.
+pub trait EventStore: StateStore {
     /// The events of a stream after a version, oldest first, at most `events_max`.
     fn load<'a>(
         &'a self,
@@ -106,4 +114,38 @@ pub trait EventStore: Send + Sync + 'static {
     /// Frees the keys claimed before a time, at most `keys_max` of them; the audit rows stay. Answers how
     /// many.
     fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>>;
+}
+
+/// Where states are kept in rows beside the log, one for a stream. That of a command is written by
+/// [`EventStore::commit`]; what is here reads them and serves the operator.
+pub trait StateStore: Send + Sync + 'static {
+    /// The stored state of a stream, of whatever shape; whether that is the code's is the caller's to judge.
+    fn load_state<'a>(&'a self, stream: &'a StreamRef) -> BoxFuture<'a, Result<Option<StateRow>, Fault>>;
+
+    /// The streams of a category that have events, each once and in an order of the store's own, beyond one
+    /// of them; at most `streams_max`.
+    fn streams_of<'a>(
+        &'a self,
+        category: &'a str,
+        after: Option<&'a StreamRef>,
+        streams_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<StreamStanding>, Fault>>;
+
+    /// Writes a state that was folded from its stream, unless the stream has a row of a later version.
+    /// Answers whether it was written; never for a stream without events.
+    fn write_state<'a>(&'a self, stream: &'a StreamRef, row: StateRow) -> BoxFuture<'a, Result<bool, Fault>>;
+
+    /// Removes stored states of a category, at most `rows_max` of them. Answers how many.
+    fn drop_states<'a>(&'a self, category: &'a str, rows_max: usize) -> BoxFuture<'a, Result<usize, Fault>>;
+
+    /// Makes the view `state_{category}` with these columns, and their indexes, where they are not so yet.
+    /// A store without SQL has none.
+    fn show_states<'a>(
+        &'a self,
+        category: &'a str,
+        columns: &'static [StateColumn],
+    ) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Removes the view and the indexes that [`StateStore::show_states`] has made, if it has.
+    fn hide_states<'a>(&'a self, category: &'a str) -> BoxFuture<'a, Result<(), Fault>>;
 }

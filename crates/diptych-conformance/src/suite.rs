@@ -85,6 +85,22 @@ suites! {
         the_ledger_survives,
         a_replay_answers_its_own_events,
     }
+    states {
+        a_state_is_written_with_its_events,
+        a_conflict_writes_no_state,
+        a_failing_command_writes_no_state,
+        the_last_of_a_group_wins,
+        another_tenants_state_is_another,
+        states_survive,
+        a_row_of_another_shape_counts_for_nothing,
+        a_row_that_is_behind_catches_up,
+        a_row_and_the_events_after_it_are_the_fold,
+        both_persistences_leave_the_same_log,
+        a_walk_meets_every_stream_once,
+        a_later_state_is_never_replaced,
+        states_are_dropped_by_category,
+        rows_are_moved_beside_commands,
+    }
     log {
         positions_have_no_gap,
         recorded_times_never_go_back,

@@ -74,6 +74,7 @@ codes! {
     FactsInvalid = "DP0052", "facts cannot be recorded as they are";
     IntakeStopped = "DP0053", "facts from elsewhere cannot be taken into the log";
     ImportFailed = "DP0043", "the import met data it cannot take";
+    StatesInUse = "DP0044", "the stored states are in use";
     CatalogDiffers = "DP0049", "the event catalog and the code differ";
     ExportDamaged = "DP0050", "the export file cannot be taken";
     StoreNotEmpty = "DP0051", "the store already holds something";

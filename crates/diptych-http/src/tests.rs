@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod models;
+mod states;
 pub(crate) use models::{schema, schema_at};
 
 /// A note: written, rewritten, closed.
@@ -249,7 +250,7 @@ impl EventStore for Store {
 impl Store {
     /// What a key that is already claimed answers.
     fn claimed(&self, commit: &Commit) -> Option<Result<Committed, CommitError>> {
-        let Commit { header, effect } = commit;
+        let Commit { header, effect, .. } = commit;
         let records = self.records.lock().unwrap();
         let mut claims = records.iter().filter(|record| !matches!(record.outcome, Outcome::Refused(_)));
         let record = claims.find(|record| record.header.id == header.id)?;
@@ -261,7 +262,7 @@ impl Store {
     }
 
     fn apply(&self, commit: Commit) -> Committed {
-        let Commit { header, effect } = commit;
+        let Commit { header, effect, .. } = commit;
         let mut facts = self.facts.lock().unwrap();
         let (outcome, version, events) = match effect {
             Effect::Append { base, events } => {

@@ -7,6 +7,7 @@
 mod clock;
 mod log;
 mod rows;
+mod states;
 mod store;
 
 pub use clock::ManualClock;

@@ -1,6 +1,6 @@
-//! The log and the ledger: plain lists and maps, without a lock and without a clock.
+//! The log, the ledger and stored states: plain lists and maps, without a lock and without a clock.
 
-use diptych_command::{CommandHeader, CommandRecord, Outcome};
+use diptych_command::{CommandHeader, CommandRecord, Outcome, StateRow, StreamStanding};
 use diptych_core::{
     Code, CommandId, Epoch, EventName, Fault, Fingerprint, NewEvent, Position, RawFact, SharedText,
     StreamRef, Tenant, Timestamp, Token, Version,
@@ -20,6 +20,7 @@ pub(crate) struct Log {
     claims: BTreeMap<(Tenant, CommandId), CommandRecord>,
     /// Every command that was answered, oldest first.
     audit: Vec<CommandRecord>,
+    states: BTreeMap<StreamRef, StateRow>,
 }
 
 impl Log {
@@ -30,6 +31,7 @@ impl Log {
             streams: BTreeMap::new(),
             claims: BTreeMap::new(),
             audit: Vec::new(),
+            states: BTreeMap::new(),
         }
     }
 
@@ -162,6 +164,47 @@ impl Log {
             self.claims.remove(key);
         }
         freed.len()
+    }
+
+    pub(crate) fn state(&self, stream: &StreamRef) -> Option<StateRow> {
+        self.states.get(stream).cloned()
+    }
+
+    /// Writes a state, unless a later one is there or the stream has no events.
+    pub(crate) fn set_state(&mut self, stream: &StreamRef, row: StateRow) -> bool {
+        let later = self.states.get(stream).is_some_and(|held| held.version > row.version);
+        if later || self.version(stream) == Version::NONE {
+            return false;
+        }
+        self.states.insert(stream.clone(), row);
+        true
+    }
+
+    pub(crate) fn drop_states(&mut self, category: &str, most: usize) -> usize {
+        let of_category = |stream: &&StreamRef| stream.stream.category.as_str() == category;
+        let gone: Vec<_> = self.states.keys().filter(of_category).take(most).cloned().collect();
+        for stream in &gone {
+            self.states.remove(stream);
+        }
+        gone.len()
+    }
+
+    pub(crate) fn streams_of(
+        &self,
+        category: &str,
+        after: Option<&StreamRef>,
+        most: usize,
+    ) -> Vec<StreamStanding> {
+        let wanted = |stream: &StreamRef| {
+            stream.stream.category.as_str() == category && after.is_none_or(|after| stream > after)
+        };
+        let streams = self.streams.iter().filter(|(stream, _)| wanted(stream)).take(most);
+        let standing = streams.map(|(stream, events)| StreamStanding {
+            stream: (**stream).clone(),
+            version: Version::NONE.plus(events.len()),
+            row: self.states.get(&**stream).map(|row| (row.version, row.shape)),
+        });
+        standing.collect()
     }
 
     pub(crate) fn audit(&self) -> &[CommandRecord] {

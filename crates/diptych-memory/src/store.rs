@@ -6,8 +6,8 @@ mod intake;
 use crate::log::{Log, mark_of};
 use crate::rows::GroupRows;
 use diptych_command::{
-    CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, EventStore, Outcome,
-    Source, Watermark,
+    CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, EventStore, NewState,
+    Outcome, Source, StateRow, Watermark,
 };
 use diptych_core::{
     BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, Tenant, Timestamp,
@@ -42,8 +42,8 @@ type GroupId = (&'static str, u32);
 
 /// Everything committed.
 #[derive(Clone)]
-struct Held {
-    log: Log,
+pub(crate) struct Held {
+    pub(crate) log: Log,
     groups: BTreeMap<GroupId, GroupRows>,
     /// How far each source has been taken in.
     sources: BTreeMap<Source, Watermark>,
@@ -116,14 +116,14 @@ impl MemoryStore {
         self.lock().log.audit().to_vec()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Held> {
         // A panic under the lock can only come before the writing, which is plain assignment.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn commit_now(&self, commit: Commit) -> Result<Committed, CommitError> {
         let mut held = self.lock();
-        let Commit { header, effect } = commit;
+        let Commit { header, effect, state } = commit;
         let stream = &header.stream;
         let now = held.log.time(self.clock.now());
         let (base, claims) = match &effect {
@@ -153,13 +153,11 @@ impl MemoryStore {
             Effect::Refuse { reason, .. } => (Outcome::Refused(reason), Vec::new()),
         };
         let head = held.log.head();
-        let record = CommandRecord {
-            header,
-            outcome,
-            version: base.plus(events.len()),
-            token: head.token,
-            recorded_at: now,
-        };
+        let version = base.plus(events.len());
+        if let Some(NewState { shape, state }) = state.filter(|_| !events.is_empty()) {
+            held.log.set_state(&header.stream, StateRow { version, shape, state });
+        }
+        let record = CommandRecord { header, outcome, version, token: head.token, recorded_at: now };
         held.log.record(record.clone());
         drop(held);
         self.head.send_if_modified(|seen| {

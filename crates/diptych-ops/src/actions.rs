@@ -56,6 +56,12 @@ pub enum ActionError {
         /// What was asked for.
         name: String,
     },
+    /// There is no such category.
+    #[error("no decider has category `{name}`; `states list` shows them")]
+    UnknownCategory {
+        /// What was asked for.
+        name: String,
+    },
     /// An argument that cannot be understood.
     #[error("{reason}")]
     Argument {

@@ -8,6 +8,8 @@ pub mod catalog;
 mod line;
 mod outbox;
 mod report;
+mod states;
+mod states_report;
 mod words;
 
 pub use actions::{
@@ -18,4 +20,6 @@ pub use outbox::{OutboxReport, drain_outbox, show_outbox};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };
+pub use states::{drop_states, list_states, verify_states, write_states};
+pub use states_report::{DifferenceReport, StatesReport, VerifiedStates};
 pub use words::lag_in_words;

@@ -3,6 +3,7 @@
 use crate::actions::{drain, list_models, query, show_model, status, verify_models};
 use crate::catalog::{self, CATALOG_FILE, Catalog, Replacing};
 use crate::outbox::{drain_outbox, show_outbox};
+use crate::states::{drop_states, list_states, verify_states, write_states};
 use crate::{ActionError, Operator, Report};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ pub fn verbs() -> Vec<Command> {
         models,
         outbox,
         catalog_verb(),
+        states_verb(),
         Command::new("query").about("Ask a read model").arg(name().required(true)).arg(question),
     ]
 }
@@ -96,6 +98,29 @@ pub fn run_catalog(code: &Catalog, arguments: &ArgMatches) -> Result<Report, Act
     }))
 }
 
+fn states_verb() -> Command {
+    let category =
+        || Arg::new("category").value_name("CATEGORY").required(true).help("The decider's category");
+    Command::new("states")
+        .about("Look at stored states, bring them up to date, verify them, drop them")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("list").about("How every category is persisted and how its rows stand"))
+        .subcommand(
+            Command::new("write")
+                .about("Bring a row for every stream up to date, while commands go on")
+                .arg(category()),
+        )
+        .subcommand(
+            Command::new("verify")
+                .about("Hold every row against the fold of its stream; exit code 1 on a difference")
+                .arg(category()),
+        )
+        .subcommand(
+            Command::new("drop").about("Remove the rows of an event-sourced category").arg(category()),
+        )
+}
+
 /// Does what one of the verbs says.
 ///
 /// # Errors
@@ -111,6 +136,10 @@ pub async fn run(operator: &Operator<'_>, verb: &str, arguments: &ArgMatches) ->
         ("models", Some(("drain", own))) => drain(operator, text(own, "model")).await,
         ("outbox", Some(("drain", _))) => drain_outbox(operator).await,
         ("outbox", _) => show_outbox(operator).await,
+        ("states", Some(("list", _))) => list_states(operator).await,
+        ("states", Some(("write", own))) => write_states(operator, text(own, "category")).await,
+        ("states", Some(("verify", own))) => verify_states(operator, text(own, "category")).await,
+        ("states", Some(("drop", own))) => drop_states(operator, text(own, "category")).await,
         ("query", _) => {
             let words: Vec<String> = arguments.get_many("question").into_iter().flatten().cloned().collect();
             query(operator, text(arguments, "model"), &words).await

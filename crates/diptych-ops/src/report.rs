@@ -2,6 +2,7 @@
 
 use crate::catalog::CatalogReport;
 use crate::outbox::OutboxReport;
+use crate::states_report::{StatesReport, VerifiedStates, states_table, verified_states_text};
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
@@ -54,6 +55,28 @@ pub enum Report {
     },
     /// The event catalog and its file.
     Catalog(CatalogReport),
+    /// Every decider's stored states.
+    States(Vec<StatesReport>),
+    /// Stored states against their streams.
+    StatesVerified(VerifiedStates),
+    /// Stored states were brought up to date.
+    StatesWritten {
+        /// Of which category.
+        category: &'static str,
+        /// How many streams have events.
+        streams: u64,
+        /// How many states were written.
+        written: u64,
+        /// How many a command had brought further meanwhile.
+        overtaken: u64,
+    },
+    /// Stored states were removed.
+    StatesDropped {
+        /// Of which category.
+        category: &'static str,
+        /// How many.
+        rows: u64,
+    },
 }
 
 /// The log and every read model.
@@ -210,6 +233,7 @@ impl Report {
             Self::Verified(reports) => reports.iter().all(VerifyReport::is_clean),
             Self::Outbox(report) => report.is_clean(),
             Self::Catalog(report) => report.is_clean(),
+            Self::StatesVerified(verified) => verified.differences.is_empty(),
             _ => true,
         }
     }
@@ -227,11 +251,17 @@ impl Report {
             Self::Outbox(report) => report.to_text(),
             Self::OutboxDrained { events } => format!("{events} events taken into the log"),
             Self::Catalog(report) => report.to_text(),
+            Self::States(reports) => states_table(reports),
+            Self::StatesVerified(verified) => verified_states_text(verified),
+            Self::StatesWritten { category, streams, written, overtaken } => {
+                format!("{category}: {written} states written, {overtaken} overtaken, of {streams} streams")
+            }
+            Self::StatesDropped { category, rows } => format!("{category}: {rows} states dropped"),
         }
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());

@@ -16,6 +16,7 @@ mod options;
 mod outbox;
 mod pool;
 mod shared;
+mod states;
 mod store;
 mod time;
 mod tls;

@@ -38,6 +38,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/audit.sql"),
     ],
     &[include_str!("migrations/0002_partitions.sql")],
+    &[include_str!("migrations/0003_state.sql")],
     &[include_str!("migrations/0005_intake.sql")],
 ];
 

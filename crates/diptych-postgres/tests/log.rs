@@ -65,7 +65,8 @@ async fn a_store_made_by_other_migrations_is_refused() {
 }
 
 /// What the first migration knew of checkpoints, made out of what there is now.
-const AS_IT_WAS: &str = "DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
+const AS_IT_WAS: &str = "DROP TABLE diptych.state; DROP FUNCTION diptych.instant; \
+    DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
     ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
         DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
         ADD PRIMARY KEY (group_name, revision, generation); \
@@ -91,7 +92,7 @@ async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_
         let store = opening.await.unwrap().unwrap();
         assert!(deposit(&store, "c1", "a", 0).await.unwrap().replayed);
     }
-    assert_eq!(texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await, "1\n2");
+    assert_eq!(texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await, "1\n2\n3");
     let shown =
         "SELECT concat_ws(' ', group_name, partition, position, fence, holder) FROM diptych.checkpoint";
     assert_eq!(texts(&client, shown).await, "old 0 1 0");
@@ -371,4 +372,68 @@ async fn people_can_read_the_log_and_the_audit_in_sql() {
         position) FROM diptych.audit";
     let expected = "01991c3e-7b2a-7c3d-8e4f-0123456789ab main account-a deposit ann p1 accepted 1";
     assert_eq!(texts(&client, audit).await, expected);
+}
+
+/// States as people ask for them by SQL.
+mod states {
+    use super::*;
+    use diptych_command::{Commit, NewState, Shape, StateColumn, StateStore};
+
+    const COLUMNS: &[StateColumn] = &[
+        StateColumn::text("owner", "owner").indexed(),
+        StateColumn::boolean("open", "isOpen"),
+        StateColumn::timestamp("opened_at", "openedAt").indexed(),
+    ];
+    const MORE: &[StateColumn] = &[StateColumn::integer("pence", "pence").indexed()];
+    const OBJECTS: &str = "SELECT relname::text FROM pg_class \
+        WHERE relnamespace = 'diptych'::regnamespace AND relname LIKE 'state_account%' ORDER BY 1";
+
+    fn leaving(id: &str, key: &str, state: &str) -> Commit {
+        append(id, key, 0, &[1]).with_state(NewState { shape: Shape(1), state: state.to_owned() })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn declared_columns_stand_beside_the_json() {
+        let place = Place::new().await;
+        let store = place.open().await;
+        // Made before anything of the category is there.
+        store.show_states("account", COLUMNS).await.unwrap();
+        let (ann, bob) = (
+            r#"{"owner":"ann","isOpen":true,"openedAt":"2026-07-07T09:00:00Z"}"#,
+            r#"{"owner":"bob","isOpen":false}"#,
+        );
+        store.commit(leaving("1", "a", ann)).await.unwrap();
+        store.commit(leaving("2", "b", bob)).await.unwrap();
+        let client = place.connect().await;
+        let shown = "SELECT concat_ws(' ', tenant, key, version, position, owner, open, \
+            opened_at AT TIME ZONE 'UTC') FROM diptych.state_account ORDER BY key";
+        assert_eq!(texts(&client, shown).await, "main a 1 1 ann t 2026-07-07 09:00:00\nmain b 1 2 bob f");
+        client.batch_execute("SET enable_seqscan = off").await.unwrap();
+        for (condition, index) in
+            [("owner = 'bob'", "state_account.owner"), ("opened_at < now()", "state_account.opened_at")]
+        {
+            let explain = format!("EXPLAIN SELECT key FROM diptych.state_account WHERE {condition}");
+            let plan = texts(&client, &explain).await;
+            assert!(plan.contains(index), "{plan}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_view_follows_its_declaration_and_goes_when_it_is_told() {
+        let place = Place::new().await;
+        let store = place.open().await;
+        store.show_states("account", COLUMNS).await.unwrap();
+        store.commit(leaving("1", "a", r#"{"owner":"ann","pence":12}"#)).await.unwrap();
+        let together = (0..4).map(|_| store.show_states("account", MORE));
+        for shown in together.collect::<Vec<_>>() {
+            shown.await.unwrap();
+        }
+        let client = place.connect().await;
+        let shown = "SELECT concat_ws(' ', key, pence) FROM diptych.state_account";
+        assert_eq!(texts(&client, shown).await, "a 12");
+        assert_eq!(texts(&client, OBJECTS).await, "state_account\nstate_account.pence");
+        store.hide_states("account").await.unwrap();
+        assert_eq!(texts(&client, OBJECTS).await, "");
+        assert!(store.load_state(&stream("a")).await.unwrap().is_some(), "hiding loses nothing");
+    }
 }

@@ -15,6 +15,7 @@ mod options;
 mod outbox;
 mod pool;
 mod shared;
+mod states;
 mod store;
 mod writer;
 

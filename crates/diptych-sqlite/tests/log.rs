@@ -218,3 +218,72 @@ fn the_page_key_is_made_once_and_is_its_owners() {
     std::fs::write(&path, "nonsense\n").unwrap();
     assert!(store.page_key().is_err());
 }
+
+/// States as people ask for them by SQL.
+mod states {
+    use super::*;
+    use diptych_command::{NewState, Shape, StateColumn, StateStore};
+    use rusqlite::Connection;
+
+    const COLUMNS: &[StateColumn] =
+        &[StateColumn::text("owner", "owner").indexed(), StateColumn::boolean("open", "isOpen")];
+    const MORE: &[StateColumn] = &[
+        StateColumn::text("owner", "owner"),
+        StateColumn::integer("pence", "pence").indexed(),
+        StateColumn::timestamp("opened_at", "openedAt"),
+    ];
+
+    fn leaving(id: &str, key: &str, state: &str) -> diptych_command::Commit {
+        append(id, key, 0, &[AccountEvent::Deposited(1)])
+            .with_state(NewState { shape: Shape(1), state: state.to_owned() })
+    }
+
+    fn texts(log: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = log.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[tokio::test]
+    async fn declared_columns_stand_beside_the_json() {
+        let (directory, clock) = (Directory::new(), Hands::new());
+        let store = open(&directory.0, &clock, vec![]);
+        // Made before anything of the category is there.
+        store.show_states("account", COLUMNS).await.unwrap();
+        store.commit(leaving("1", "a", r#"{"owner":"ann","isOpen":true}"#)).await.unwrap();
+        store.commit(leaving("2", "b", r#"{"owner":"bob","isOpen":false,"pence":12}"#)).await.unwrap();
+        let log = Connection::open(directory.0.join("log.db")).unwrap();
+        let shown = "SELECT concat_ws(' ', tenant, key, version, position, owner, open) \
+            FROM state_account ORDER BY key";
+        assert_eq!(texts(&log, shown), ["main a 1 1 ann 1", "main b 1 2 bob 0"]);
+        let plan = texts(&log, "SELECT sql FROM sqlite_schema WHERE name = 'state_account.owner'");
+        assert_eq!(plan.len(), 1, "the declared index");
+        let found = "EXPLAIN QUERY PLAN SELECT key FROM state_account WHERE owner = 'bob'";
+        let mut statement = log.prepare(found).unwrap();
+        let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+        assert!(steps.iter().any(|step| step.contains("state_account.owner")), "{steps:?}");
+    }
+
+    #[tokio::test]
+    async fn a_view_follows_its_declaration_and_goes_when_it_is_told() {
+        let (directory, clock) = (Directory::new(), Hands::new());
+        let store = open(&directory.0, &clock, vec![]);
+        store.show_states("account", COLUMNS).await.unwrap();
+        store
+            .commit(leaving("1", "a", r#"{"owner":"ann","pence":12,"openedAt":"2026-07-07T09:00:00Z"}"#))
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            store.show_states("account", MORE).await.unwrap();
+        }
+        let log = Connection::open(directory.0.join("log.db")).unwrap();
+        let shown = "SELECT concat_ws(' ', key, owner, pence, opened_at) FROM state_account";
+        assert_eq!(texts(&log, shown), ["a ann 12 2026-07-07T09:00:00Z"]);
+        let objects = "SELECT name FROM sqlite_schema WHERE name LIKE 'state_account%' ORDER BY name";
+        assert_eq!(texts(&log, objects), ["state_account", "state_account.pence"]);
+        store.hide_states("account").await.unwrap();
+        assert_eq!(texts(&log, objects), Vec::<String>::new());
+        assert!(store.load_state(&stream("a")).await.unwrap().is_some(), "hiding loses nothing");
+    }
+}

@@ -4,6 +4,7 @@
 use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use diptych_command::Persistence;
 use diptych_core::Principal;
 use diptych_ops::Output;
 use diptych_postgres::Notify;
@@ -62,13 +63,20 @@ fn command_line(service: &Service) -> Command {
         .value_name("FILE")
         .help("The application's own SQLite file, whose outbox is taken in; or `DIPTYCH_OUTBOX`")
         .global(true);
+    let persistence = Arg::new("persistence")
+        .long("persistence")
+        .value_name("CATEGORY=PERSISTENCE")
+        .help("Where a decider's state comes from: `order=event-sourced` or `order=state-stored`")
+        .action(ArgAction::Append)
+        .value_parser(persistence)
+        .global(true);
     let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
     let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
     let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([store, reader, listen, outbox, tenant, actor, json])
+        .args([store, reader, listen, outbox, persistence, tenant, actor, json])
         .subcommand(serve_command());
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
@@ -133,7 +141,15 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
         };
     }
     let outbox = given("outbox", "DIPTYCH_OUTBOX").map(Into::into);
-    Ok(Config { principal, outbox, ..Config::at(store) })
+    let persistence = arguments.get_many("persistence").into_iter().flatten().cloned().collect();
+    Ok(Config { principal, outbox, persistence, ..Config::at(store) })
+}
+
+/// Reads `order=state-stored`.
+fn persistence(text: &str) -> Result<(String, Persistence), String> {
+    let (category, persistence) = text.split_once('=').ok_or("it is not of the form `order=state-stored`")?;
+    let persistence = persistence.parse::<Persistence>().map_err(|fault| fault.to_string())?;
+    Ok((category.to_owned(), persistence))
 }
 
 async fn serve(

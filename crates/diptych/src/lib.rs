@@ -7,6 +7,7 @@
 extern crate self as diptych;
 
 mod clock;
+mod columns;
 mod command_line;
 mod metrics;
 mod place;
@@ -39,7 +40,10 @@ pub use verb::{Verb, VerbError, VerbFuture};
 /// Everything that a service's code names, in one import.
 pub mod prelude {
     pub use crate::{Config, Role, Roles, Running, Service};
-    pub use diptych_command::{Command, Context, Decider, Facts, HandleError, Receipt, Rejection, Request};
+    pub use diptych_command::{
+        Command, Context, Decider, Facts, HandleError, Persistence, Receipt, Rejection, Request, StateColumn,
+        StoredState,
+    };
     pub use diptych_core::{
         Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, Tenant, Timestamp, Token,
         Version,
@@ -71,3 +75,8 @@ mod start_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/evolution.md")]
 mod evolution_guide {}
+
+/// The same for the page on persistence.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/persistence.md")]
+mod persistence_guide {}

@@ -1,6 +1,6 @@
 //! What can be wrong with a service before it is opened. Pure.
 
-use crate::Service;
+use crate::{Service, columns};
 use diptych_core::{Language, UnknownTypes};
 use diptych_query::{AnyModel, Mode, Tenants};
 use std::collections::BTreeMap;
@@ -47,6 +47,7 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
             ));
         }
     }
+    problems.extend(service.deciders.iter().flat_map(|decider| columns::problems(&**decider)));
     for model in service.models() {
         let schema = model.schema();
         if schema.tenants == Tenants::All {
@@ -118,12 +119,12 @@ fn names_a_file(name: &str) -> bool {
     starts && name.bytes().all(|byte| fits(byte) || byte == b'_')
 }
 
-fn fits(byte: u8) -> bool {
+pub(crate) fn fits(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
 /// The names that come more than once, each once.
-fn twice<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+pub(crate) fn twice<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     names.for_each(|name| *seen.entry(name).or_default() += 1);
     seen.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name)

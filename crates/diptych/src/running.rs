@@ -3,7 +3,7 @@
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::{Config, Place, Role, Service};
-use diptych_command::{Commands, OutboxWorker};
+use diptych_command::{Commands, OutboxWorker, Persistence};
 use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
@@ -46,6 +46,13 @@ impl Running {
         for group in &groups {
             let checkpoint = store.attach(group).await?;
             progress.entry(group.name()).advance(checkpoint.mark.position());
+        }
+        for decider in &service.deciders {
+            if let Some(stored) =
+                decider.stored().filter(|stored| stored.persistence == Persistence::StateStored)
+            {
+                store.show_states(decider.category(), stored.columns).await?;
+            }
         }
         let commands = Arc::new(Commands::new(
             Arc::clone(&store) as _,

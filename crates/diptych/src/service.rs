@@ -2,7 +2,9 @@
 
 use crate::problems::problems;
 use crate::{Place, Roles, Running, SystemClock, Verb};
-use diptych_command::{AnyDecider, CommandLimits, Decider, Languages, OutboxLimits};
+use diptych_command::{
+    AnyDecider, CommandLimits, Decider, Languages, OutboxLimits, Persistence, StoredState,
+};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
 use diptych_ops::catalog::Catalog;
@@ -100,9 +102,11 @@ pub struct Config {
     /// How long an idempotency key is kept.
     pub idempotency_retention: Duration,
     /// The application's own SQLite file, whose outbox is taken in; on PostgreSQL the outbox is in the
-    /// store's
-    /// database and needs no naming.
+    /// store's database and needs no naming.
     pub outbox: Option<PathBuf>,
+    /// By category, where a decider's state comes from instead of where its service says; only for deciders
+    /// whose state can be stored.
+    pub persistence: BTreeMap<String, Persistence>,
     /// What this process does of the service.
     pub roles: Roles,
     /// Limits of handling commands.
@@ -134,6 +138,7 @@ impl Config {
             durability: Durability::Full,
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
             outbox: None,
+            persistence: BTreeMap::new(),
             roles: Roles::ALL,
             commands: CommandLimits::default(),
             outbox_limits: OutboxLimits::default(),
@@ -188,9 +193,60 @@ impl Service {
 
     /// Adds a decider whose collection is not its category with an `s`: `parties` for `party`.
     #[must_use]
-    pub fn decider_in<D: Decider>(mut self, collection: impl Into<String>) -> Self {
-        self.collections.insert(D::Event::CATEGORY.to_owned(), collection.into());
-        self.decider::<D>()
+    pub fn decider_in<D: Decider>(self, collection: impl Into<String>) -> Self {
+        self.collection(D::Event::CATEGORY, collection).decider::<D>()
+    }
+
+    /// Adds an event-sourced decider that leaves its state in a row every so many events, so that a long
+    /// stream is not folded from its beginning.
+    #[must_use]
+    pub fn snapshots<D: StoredState>(mut self) -> Self {
+        self.deciders.push(diptych_command::erase_stored::<D>(Persistence::EventSourced));
+        self
+    }
+
+    /// Adds a state-stored decider: a row holds its state, written with the events of every command.
+    ///
+    /// ```
+    /// # use diptych::prelude::*;
+    /// # #[derive(Clone, Event)]
+    /// # #[event(category = "party", owner = "platform")]
+    /// # enum PartyEvent { PartyMet }
+    /// # #[derive(Clone, Command)]
+    /// # enum PartyCommand { Meet }
+    /// # #[derive(Debug, Rejection)]
+    /// # enum PartyRejection { #[reject("it is met")] PartyAlreadyMet }
+    /// # impl Decider for Party {
+    /// #     type Command = PartyCommand;
+    /// #     type Event = PartyEvent;
+    /// #     type Rejection = PartyRejection;
+    /// #     fn decide(&self, _: PartyCommand, _: &Context) -> Result<Vec<PartyEvent>, PartyRejection> {
+    /// #         Ok(vec![])
+    /// #     }
+    /// #     fn evolve(self, _: &PartyEvent) -> Self { self }
+    /// # }
+    /// #[derive(Default, Data)]
+    /// struct Party { met: i64, name: Option<String> }
+    ///
+    /// impl StoredState for Party {
+    ///     const COLUMNS: &'static [StateColumn] =
+    ///         &[StateColumn::integer("met", "met"), StateColumn::text("name", "name").indexed()];
+    /// }
+    ///
+    /// let service = Service::new("parties").state_stored::<Party>().collection("party", "parties");
+    /// assert!(service.problems().is_empty());
+    /// ```
+    #[must_use]
+    pub fn state_stored<D: StoredState>(mut self) -> Self {
+        self.deciders.push(diptych_command::erase_stored::<D>(Persistence::StateStored));
+        self
+    }
+
+    /// Names the collection of a category where it is not the category with an `s`: `parties` for `party`.
+    #[must_use]
+    pub fn collection(mut self, category: impl Into<String>, collection: impl Into<String>) -> Self {
+        self.collections.insert(category.into(), collection.into());
+        self
     }
 
     /// Has facts of a language come by the outbox of an application that keeps its own tables: what it
@@ -306,7 +362,31 @@ impl Service {
     /// A service put together wrongly, with every problem named, or a fault of the store.
     pub async fn open(&self, config: Config) -> Result<Running, Fault> {
         self.check()?;
-        Running::open(self.clone(), config).await
+        Running::open(self.persisted(&config.persistence)?, config).await
+    }
+
+    /// The same service with other persistences for some categories.
+    fn persisted(&self, persistence: &BTreeMap<String, Persistence>) -> Result<Self, Fault> {
+        let mut service = self.clone();
+        for (category, persistence) in persistence {
+            let mut deciders = service.deciders.iter_mut();
+            let decider = deciders.find(|decider| decider.category() == category);
+            let Some(decider) = decider else {
+                let message = format!("no decider has category `{category}`, so it cannot be {persistence}");
+                return Err(Fault::permanent(Code::ServiceInvalid, message));
+            };
+            if decider.persistence() == *persistence {
+                continue;
+            }
+            *decider = decider.persisted(*persistence).ok_or_else(|| {
+                let message = format!(
+                    "`{category}` cannot be {persistence}: its service adds it by `decider`, and only \
+                     `snapshots` and `state_stored` know how its state is stored"
+                );
+                Fault::permanent(Code::ServiceInvalid, message)
+            })?;
+        }
+        Ok(service)
     }
 
     /// Runs the command line of the service: `serve`, the operator's verbs and the service's own.

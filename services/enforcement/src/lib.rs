@@ -16,7 +16,7 @@ pub fn service() -> Service {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Takes decisions on cases, and tells each team what to decide next")
         .decider::<command::Case>()
-        .decider::<command::Decision>()
+        .state_stored::<command::Decision>()
         .decider_in::<command::Party>("parties")
         .group("decision_work", |group| {
             group
@@ -26,6 +26,7 @@ pub fn service() -> Service {
                 .read_model::<query::DecisionWorkQueue>()
                 .read_model::<query::CaseTimeline>()
         })
+        .read_model::<query::DecisionApproval>()
         .link("/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVAL&sort=dueAt&pageSize=50")
         .link("/decision-detail/DEC-2026-00112")
         .link("/case-timeline?caseId=CASE-2026-00091")

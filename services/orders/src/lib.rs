@@ -15,7 +15,7 @@ pub fn service() -> Service {
     Service::new("orders")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Takes orders from placing to refund, and answers for customers, the warehouse and the books")
-        .decider::<command::Order>()
+        .snapshots::<command::Order>()
         .decider::<command::CreditNote>()
         .decider::<command::StockAdjustment>()
         .decider::<command::LedgerAdjustment>()

@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::moving::there_and_back;
 use support::postgres::{fresh, listed, place, verify};
 use support::server::{Server, run, run_json, said};
 
@@ -34,4 +35,9 @@ async fn two_processes_share_a_database_and_one_may_die() {
     assert_eq!(status["events"], 3);
     let told = run(&store, &["status"]).await;
     assert!(said(&told).contains("schema orders_"), "{}", said(&told));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_move_there_and_back_while_commands_go_on() {
+    there_and_back(&fresh()).await;
 }

@@ -1,4 +1,5 @@
-//! The story that the service tells about itself, over HTTP, as a caller lives through it.
+//! The story that the service tells about itself, over HTTP, as a caller lives through it: the same in both
+//! persistences.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod support;
@@ -20,9 +21,11 @@ struct Served {
 }
 
 impl Served {
-    async fn start(name: &str) -> Self {
+    async fn start(name: &str, persistence: Persistence) -> Self {
         let folder = Folder::new(name);
-        let running = orders::service().open(Config::at(folder.store())).await.unwrap();
+        let persistence = [("order".to_owned(), persistence)].into();
+        let config = Config { persistence, ..Config::at(folder.store()) };
+        let running = orders::service().open(config).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -75,9 +78,8 @@ fn place() -> Value {
     json!({ "customerId": "ann", "lines": [line], "shippingAddress": address("Leeds") })
 }
 
-#[tokio::test]
-async fn placing_answers_with_the_events_that_it_caused() {
-    let mut served = Served::start("placing").await;
+async fn placing_answers_with_the_events_that_it_caused(persistence: Persistence) {
+    let mut served = Served::start("placing", persistence).await;
     let headers = [("prefer", "return=representation")];
     let reply = served.client.post("/orders/42/place", &headers, &place()).await.unwrap();
     let mut answer = reply.expect(201);
@@ -100,9 +102,8 @@ async fn placing_answers_with_the_events_that_it_caused() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn write_side_and_read_side_synchronize() {
-    let mut served = Served::start("synchronize").await;
+async fn write_side_and_read_side_synchronize(persistence: Persistence) {
+    let mut served = Served::start("synchronize", persistence).await;
     let placed = served.place("42").await;
     let page = served.get_at_least("/order-summary?customerId=ann", &placed).await;
     let row = &page["items"][0];
@@ -124,9 +125,8 @@ async fn write_side_and_read_side_synchronize() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn cancelling_twice_is_rejected_with_the_first_reason() {
-    let mut served = Served::start("twice").await;
+async fn cancelling_twice_is_rejected_with_the_first_reason(persistence: Persistence) {
+    let mut served = Served::start("twice", persistence).await;
     served.place("42").await;
     served.post("/orders/42/cancel", json!({ "reason": "too late" })).await.expect(200);
     let reply = served.post("/orders/42/cancel", json!({ "reason": "again" })).await;
@@ -145,9 +145,8 @@ async fn cancelling_twice_is_rejected_with_the_first_reason() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn a_stale_version_is_refused_and_the_current_one_is_named() {
-    let mut served = Served::start("stale").await;
+async fn a_stale_version_is_refused_and_the_current_one_is_named(persistence: Persistence) {
+    let mut served = Served::start("stale", persistence).await;
     served.place("42").await;
     served.post("/orders/42/confirm", Value::Null).await.expect(200);
     let cancel = json!({ "reason": "changed my mind" });
@@ -160,9 +159,8 @@ async fn a_stale_version_is_refused_and_the_current_one_is_named() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn the_fulfilment_queue_needs_no_waiting() {
-    let mut served = Served::start("queue").await;
+async fn the_fulfilment_queue_needs_no_waiting(persistence: Persistence) {
+    let mut served = Served::start("queue", persistence).await;
     served.place("42").await;
     for step in ["confirm", "authorize-payment"] {
         served.post(&format!("/orders/42/{step}"), Value::Null).await.expect(200);
@@ -189,9 +187,8 @@ async fn the_fulfilment_queue_needs_no_waiting() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn an_order_is_read_from_the_command_side_with_its_version_as_a_strong_tag() {
-    let mut served = Served::start("aggregate").await;
+async fn an_order_is_read_from_the_command_side_with_its_version_as_a_strong_tag(persistence: Persistence) {
+    let mut served = Served::start("aggregate", persistence).await;
     served.place("42").await;
     served.post("/orders/42/confirm", Value::Null).await.expect(200);
     let reply = served.get("/orders/42").await;
@@ -206,9 +203,8 @@ async fn an_order_is_read_from_the_command_side_with_its_version_as_a_strong_tag
     served.stop().await;
 }
 
-#[tokio::test]
-async fn a_command_says_since_when_each_read_model_shows_it() {
-    let mut served = Served::start("command").await;
+async fn a_command_says_since_when_each_read_model_shows_it(persistence: Persistence) {
+    let mut served = Served::start("command", persistence).await;
     let headers = [("idempotency-key", "place-42")];
     let placed = served.client.post("/orders/42/place", &headers, &place()).await.unwrap().expect(201);
     for model in ["order-summary", "sales-by-country-and-day", "customer-account"] {
@@ -230,9 +226,8 @@ async fn a_command_says_since_when_each_read_model_shows_it() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn asking_twice_under_one_key_does_it_once() {
-    let mut served = Served::start("once").await;
+async fn asking_twice_under_one_key_does_it_once(persistence: Persistence) {
+    let mut served = Served::start("once", persistence).await;
     let headers = [("idempotency-key", "k1")];
     let first = served.client.post("/orders/42/place", &headers, &place()).await.unwrap();
     served.post("/orders/42/confirm", Value::Null).await.expect(200);
@@ -249,9 +244,8 @@ async fn asking_twice_under_one_key_does_it_once() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn the_first_page_shows_the_way() {
-    let mut served = Served::start("home").await;
+async fn the_first_page_shows_the_way(persistence: Persistence) {
+    let mut served = Served::start("home", persistence).await;
     let placed = served.place("42").await;
     served.get_at_least("/order-summary", &placed).await;
     let home = served.get("/").await.expect(200);
@@ -270,4 +264,35 @@ async fn the_first_page_shows_the_way() {
         metrics.text
     );
     served.stop().await;
+}
+
+/// Makes each chapter a test in both persistences.
+macro_rules! chapters {
+    ($($chapter:ident),+ $(,)?) => {
+        mod event_sourced {
+            $(#[tokio::test]
+            async fn $chapter() {
+                super::$chapter(super::Persistence::EventSourced).await;
+            })+
+        }
+
+        mod state_stored {
+            $(#[tokio::test]
+            async fn $chapter() {
+                super::$chapter(super::Persistence::StateStored).await;
+            })+
+        }
+    };
+}
+
+chapters! {
+    placing_answers_with_the_events_that_it_caused,
+    write_side_and_read_side_synchronize,
+    cancelling_twice_is_rejected_with_the_first_reason,
+    a_stale_version_is_refused_and_the_current_one_is_named,
+    the_fulfilment_queue_needs_no_waiting,
+    an_order_is_read_from_the_command_side_with_its_version_as_a_strong_tag,
+    a_command_says_since_when_each_read_model_shows_it,
+    asking_twice_under_one_key_does_it_once,
+    the_first_page_shows_the_way,
 }

@@ -15,6 +15,7 @@ pub(crate) mod log;
 pub(crate) mod pages;
 pub(crate) mod partitions;
 pub(crate) mod questions;
+pub(crate) mod states;
 pub(crate) mod together;
 pub(crate) mod upkeep;
 pub(crate) mod values;

@@ -6,6 +6,7 @@
 mod fold;
 mod intake;
 mod ports;
+mod states;
 
 use crate::{Failure, Harness, Outcome, Stores, run};
 use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
@@ -55,11 +56,21 @@ pub enum Defect {
     WatermarkOutside,
     /// An arrival that an inline model refuses is passed over.
     RefusedArrivalsSkipped,
+    /// A command in conflict leaves its state.
+    StateOnConflict,
+    /// A state is written before the transaction of its command.
+    StateOutside,
+    /// An older state goes over a newer one.
+    OldStateOverNew,
+    /// Every state is said to be of the code's shape.
+    ShapeIgnored,
+    /// Of commands committed together the first one's state stays.
+    FirstStateWins,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -79,6 +90,11 @@ impl Defect {
         Self::WatermarkIgnored,
         Self::WatermarkOutside,
         Self::RefusedArrivalsSkipped,
+        Self::StateOnConflict,
+        Self::StateOutside,
+        Self::OldStateOverNew,
+        Self::ShapeIgnored,
+        Self::FirstStateWins,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -152,6 +168,13 @@ impl Defect {
                 ("leases", "racing_workers_take_each_partition_once"),
                 ("leases", "what_was_folded_under_an_older_lease_is_refused"),
             ],
+            Self::StateOnConflict => &[("states", "a_conflict_writes_no_state")],
+            Self::StateOutside => &[("states", "a_failing_command_writes_no_state")],
+            Self::OldStateOverNew => &[("states", "a_later_state_is_never_replaced")],
+            Self::ShapeIgnored => &[("states", "a_row_of_another_shape_counts_for_nothing")],
+            Self::FirstStateWins => {
+                &[("states", "the_last_of_a_group_wins"), ("states", "a_state_is_written_with_its_events")]
+            }
         }
     }
 

@@ -73,7 +73,7 @@ impl Broken {
         facts.iter().map(|fact| self.fact(fact)).collect()
     }
 
-    fn stream(&self, stream: &StreamRef) -> StreamRef {
+    pub(super) fn stream(&self, stream: &StreamRef) -> StreamRef {
         let mut stream = stream.clone();
         stream.tenant = self.tenant(&stream.tenant);
         stream
@@ -198,7 +198,7 @@ impl EventStore for Broken {
             if claims && self.defect == Defect::LedgerOutside {
                 return self.commit_beside_ledger(commit).await;
             }
-            let mut done = self.inner.events.commit(commit).await?;
+            let mut done = self.commit_with_state(commit).await?;
             done.events = self.facts(&done.events);
             self.fold_after().await?;
             Ok(done)

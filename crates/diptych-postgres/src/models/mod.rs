@@ -20,4 +20,5 @@ mod write;
 pub(crate) use attach::fits;
 pub(crate) use checkpoint::existing;
 pub(crate) use inline::{InlineFailure, InlineGroup, inline_groups};
+pub(crate) use sql::literal;
 pub(crate) use store::Models;

@@ -63,7 +63,7 @@ fn fitted(name: &str) -> String {
 }
 
 /// A text as SQL quotes it; only names from a declaration come here.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -1,7 +1,7 @@
 //! A command as it waits for the writer, with what its caller's task could do for it already. Knows nothing
 //! of SQL.
 
-use diptych_command::{Arrival, CommandHeader, Commit, Effect, RefusedFor};
+use diptych_command::{Arrival, CommandHeader, Commit, Effect, NewState, RefusedFor};
 use diptych_core::{SharedText, StreamRef, Version};
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub(super) struct Prepared {
     /// What will stand beside each event.
     pub(super) metadata: SharedText,
     pub(super) effect: PreparedEffect,
+    /// The state that its events lead to.
+    pub(super) state: Option<NewState>,
     pub(super) claim: Claim,
 }
 
@@ -40,7 +42,7 @@ pub(super) struct PreparedEvent {
 
 impl Prepared {
     pub(super) fn of(commit: Commit) -> Self {
-        let Commit { header, effect } = commit;
+        let Commit { header, effect, state } = commit;
         let metadata = match &effect {
             Effect::Append { events, .. } if !events.is_empty() => header.metadata(),
             _ => String::new(),
@@ -58,7 +60,7 @@ impl Prepared {
             Effect::Refuse { reason, version } => PreparedEffect::Refuse { reason, version },
         };
         let stream = Arc::new(header.stream.clone());
-        Self { header, stream, metadata: metadata.into(), effect, claim: Claim::Key }
+        Self { header, stream, metadata: metadata.into(), effect, state, claim: Claim::Key }
     }
 
     /// What comes from elsewhere. [`Prepared::follow`] says on which version.

@@ -6,10 +6,11 @@ use super::intern::{CommandNames, Interned};
 use crate::fault::damaged;
 use crate::ledger::{ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED};
 use crate::log::{LogIdentity, mark_of};
-use diptych_command::{CommandRecord, Committed, Conflict, Outcome, RefusedFor};
+use diptych_command::{CommandRecord, Committed, Conflict, NewState, Outcome, RefusedFor};
 use diptych_core::{Fault, Position, RawFact, StreamRef, Timestamp, Version};
 use diptych_query::Mark;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -84,12 +85,22 @@ pub(super) struct NewCommand<'a> {
     pub(super) prepared: &'a Prepared,
 }
 
+/// A row of the state table.
+pub(super) struct NewStateRow<'a> {
+    pub(super) stream: i64,
+    pub(super) category: i32,
+    pub(super) version: Version,
+    pub(super) state: &'a NewState,
+}
+
 /// What a group leaves behind.
 pub(super) struct Decided<'a> {
     pub(super) decisions: Vec<Decision>,
     pub(super) streams: Vec<NewStream<'a>>,
     pub(super) events: Vec<NewEvent>,
     pub(super) commands: Vec<NewCommand<'a>>,
+    /// The last of each stream.
+    pub(super) states: Vec<NewStateRow<'a>>,
     /// Where the log stands afterwards.
     pub(super) standing: Standing,
 }
@@ -102,6 +113,8 @@ struct Deciding<'a> {
     streams: Vec<StreamRow>,
     /// Keys claimed by commands of this group, with the place of their record.
     claims: Map<(i32, &'a str), ([u8; 16], usize)>,
+    /// Places of states by their stream.
+    state_of: Map<i64, usize>,
     decided: Decided<'a>,
 }
 
@@ -120,9 +133,18 @@ pub(super) fn decide<'a>(
         streams: Vec::new(),
         events: Vec::new(),
         commands: Vec::with_capacity(commands.len()),
+        states: Vec::new(),
         standing,
     };
-    let mut deciding = Deciding { identity, interned, now, streams, claims: Map::default(), decided };
+    let mut deciding = Deciding {
+        identity,
+        interned,
+        now,
+        streams,
+        claims: Map::default(),
+        state_of: Map::default(),
+        decided,
+    };
     for ((command, place), claimed) in commands.iter().zip(stream_of).zip(claimed) {
         let decision = deciding.command(command, place, claimed)?;
         deciding.decided.decisions.push(decision);
@@ -228,7 +250,21 @@ impl<'a> Deciding<'a> {
             facts.push(fact);
         }
         let version = self.streams[place].version;
+        if let Some(state) = command.state.as_ref().filter(|_| !facts.is_empty()) {
+            self.leave_state(NewStateRow { stream, category: names.category, version, state });
+        }
         Ok(self.record(command, names, place, Outcome::Accepted { base }, version, facts))
+    }
+
+    /// A later command of the group on the same stream goes over an earlier one.
+    fn leave_state(&mut self, row: NewStateRow<'a>) {
+        match self.state_of.entry(row.stream) {
+            Entry::Occupied(place) => self.decided.states[*place.get()] = row,
+            Entry::Vacant(place) => {
+                place.insert(self.decided.states.len());
+                self.decided.states.push(row);
+            }
+        }
     }
 
     /// The stream's id, given out now if no command has named it before.

@@ -46,9 +46,17 @@ const WRITE: &str = "WITH new_stream AS ( \
     UPDATE diptych.head SET position = $33, fingerprint = $34, entry_recorded_at = $35, latest_at = $36, \
         stream = $37, command = $38";
 
+/// One row for a stream, which the group has found at the state's base: no later one can be there.
+const WRITE_STATES: &str = "INSERT INTO diptych.state (stream, category, version, shape, state) \
+    SELECT * FROM unnest($1, $2, $3, $4, $5) \
+    ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shape = excluded.shape, \
+        state = excluded.state";
+
 /// The types of their parameters.
 static STREAMS_ASKED: [Type; 3] = [Type::INT4_ARRAY, Type::INT4_ARRAY, Type::TEXT_ARRAY];
 static KEYS_ASKED: [Type; 2] = [Type::INT4_ARRAY, Type::TEXT_ARRAY];
+static STATES: [Type; 5] =
+    [Type::INT8_ARRAY, Type::INT4_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY];
 static WRITTEN: [Type; 38] = [
     Type::TIMESTAMPTZ,
     // Streams.
@@ -101,6 +109,7 @@ pub(super) struct Statements {
     pub(super) lock_head: Held,
     pub(super) select_streams: Held,
     pub(super) select_keys: Held,
+    pub(super) write_states: Held,
     pub(super) write: Held,
 }
 
@@ -122,6 +131,7 @@ impl Statements {
             lock_head: held(LOCK_HEAD, &[]).await?,
             select_streams: held(SELECT_STREAMS, &STREAMS_ASKED).await?,
             select_keys: held(SELECT_KEYS, &KEYS_ASKED).await?,
+            write_states: held(WRITE_STATES, &STATES).await?,
             write: held(WRITE, &WRITTEN).await?,
         })
     }

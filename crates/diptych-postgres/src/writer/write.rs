@@ -2,7 +2,7 @@
 //! Each is one statement for the whole group.
 
 use super::command::Prepared;
-use super::decide::{Decided, Found, NewCommand, Standing, StreamRow};
+use super::decide::{Decided, Found, NewCommand, NewStateRow, Standing, StreamRow};
 use super::group::GroupFailure;
 use super::intern::Interned;
 use super::known::Known;
@@ -78,9 +78,39 @@ fn place(number: i64) -> usize {
     usize::try_from(number - 1).unwrap_or(usize::MAX)
 }
 
-/// Writes everything that a group leaves by one statement. It is on its way, or has failed, once this has
-/// been polled.
+/// Writes everything that a group leaves: by one statement, with another in front where it leaves states. All
+/// are on their way, or one has failed, once this has been polled.
 pub(super) async fn write(
+    client: &Client,
+    statements: &Statements,
+    decided: &Decided<'_>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if decided.states.is_empty() {
+        return write_log(client, statements, decided, now).await;
+    }
+    // INVARIANT: one that could not even be sent ends this at once, before the next is sent.
+    let states = write_states(client, statements, &decided.states);
+    tokio::try_join!(biased; states, write_log(client, statements, decided, now)).map(drop)
+}
+
+/// Writes the states, each over the one before.
+async fn write_states(
+    client: &Client,
+    statements: &Statements,
+    new: &[NewStateRow<'_>],
+) -> Result<(), Error> {
+    let streams: Vec<i64> = new.iter().map(|new| new.stream).collect();
+    let categories: Vec<i32> = new.iter().map(|new| new.category).collect();
+    let versions: Vec<i64> = new.iter().map(|new| new.version.0.cast_signed()).collect();
+    let shapes: Vec<i64> = new.iter().map(|new| new.state.shape.0.cast_signed()).collect();
+    let states: Vec<&str> = new.iter().map(|new| &*new.state.state).collect();
+    let row: [Value<'_>; 5] = [&streams, &categories, &versions, &shapes, &states];
+    statements.write_states.execute(client, &row).await
+}
+
+/// Writes log, audit and keys by one statement. It is on its way, or has failed, once this has been polled.
+async fn write_log(
     client: &Client,
     statements: &Statements,
     decided: &Decided<'_>,

@@ -34,6 +34,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("../schema/fact.sql"),
         include_str!("../schema/audit.sql"),
     ],
+    &[include_str!("../schema/state.sql"), include_str!("../schema/state_category.sql")],
     &[include_str!("../schema/source.sql")],
 ];
 

@@ -17,6 +17,7 @@ mod write;
 pub(crate) use advance::{advance, reset, set_stopped, sweep};
 pub(crate) use checkpoint::{Place, existing, move_to};
 pub(crate) use file::{Attached, open_tables};
+pub(crate) use sql::{literal, quoted};
 pub(crate) use table::Table;
 pub(crate) use write::Digests;
 pub(crate) use {load::drive, write::write};

@@ -26,7 +26,7 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// A text as SQL quotes it; only names from a declaration come here.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -9,8 +9,8 @@ use crate::ledger::{self, ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTE
 use crate::log::mark_of;
 use crate::models::Digests;
 use diptych_command::{
-    Arrival, CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, Outcome,
-    RefusedFor,
+    Arrival, CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, NewState,
+    Outcome, RefusedFor,
 };
 use diptych_core::{Fault, NewEvent, Position, RawFact, SharedText, StreamRef, Version};
 use diptych_query::Mark;
@@ -36,6 +36,7 @@ enum Claim {
 pub(crate) struct Prepared {
     pub(super) asked: Asked,
     effect: Effect,
+    state: Option<NewState>,
 }
 
 /// What was asked, in the forms in which it is written.
@@ -49,13 +50,13 @@ pub(super) struct Asked {
 
 impl Prepared {
     pub(super) fn of(commit: Commit) -> Self {
-        let Commit { header, effect } = commit;
+        let Commit { header, effect, state } = commit;
         let metadata = match &effect {
             Effect::Append { events, .. } if !events.is_empty() => header.metadata(),
             _ => String::new(),
         };
         let stream = Arc::new(header.stream.clone());
-        Self { asked: Asked { header, stream, metadata: metadata.into() }, effect }
+        Self { asked: Asked { header, stream, metadata: metadata.into() }, effect, state }
     }
 
     /// What comes from elsewhere, on whatever its stream holds.
@@ -68,7 +69,7 @@ impl Prepared {
 impl GroupTx<'_> {
     /// Does what a command asks, or says why not. An error is the store's: the whole group fails with it.
     pub(super) fn apply(&mut self, command: Prepared) -> Result<Step, Fault> {
-        let Prepared { asked, effect } = command;
+        let Prepared { asked, effect, state } = command;
         let State { streams, names, .. } = &mut *self.state;
         let stream = streams.row(self.connection, &mut self.statements, names, &asked.stream)?;
         let base = match &effect {
@@ -91,7 +92,7 @@ impl GroupTx<'_> {
             return Ok(claimed.unwrap_or(Err(CommitError::Conflict(conflict))));
         }
         match effect {
-            Effect::Append { events, .. } => self.append(asked, stream, events, Claim::Key),
+            Effect::Append { events, .. } => self.append(asked, stream, events, Claim::Key, state),
             Effect::Reject { name, data, .. } => {
                 if let Some(answer) = self.claim(&asked.header, stream.tenant)? {
                     return Ok(answer);
@@ -105,13 +106,13 @@ impl GroupTx<'_> {
 
     /// Appends what comes from elsewhere: behind whatever the stream holds, and without claiming a key.
     pub(super) fn take(&mut self, arrival: Prepared) -> Result<Step, Fault> {
-        let Prepared { asked, effect } = arrival;
+        let Prepared { asked, effect, .. } = arrival;
         let State { streams, names, .. } = &mut *self.state;
         let stream = streams.row(self.connection, &mut self.statements, names, &asked.stream)?;
         let Effect::Append { events, .. } = effect else {
             return Err(damaged("an arrival appends"));
         };
-        self.append(asked, stream, events, Claim::Nothing)
+        self.append(asked, stream, events, Claim::Nothing, None)
     }
 
     /// Claims the key for the command that is recorded next; what was answered before, if it was claimed
@@ -158,6 +159,7 @@ impl GroupTx<'_> {
         stream: StreamRow,
         events: Vec<NewEvent>,
         claim: Claim,
+        state: Option<NewState>,
     ) -> Result<Step, Fault> {
         let base = stream.version;
         // Before the savepoint: the integers of types are remembered, so that they must not be taken back.
@@ -194,6 +196,9 @@ impl GroupTx<'_> {
         self.insert_events(stream, &types, &facts)?;
         self.state.head = through.unwrap_or(self.state.head);
         let version = base.plus(facts.len());
+        if let Some(state) = state.filter(|_| !facts.is_empty()) {
+            self.write_state(stream, version, &state)?;
+        }
         let outcome = Outcome::Accepted { base };
         Ok(Ok(self.record(asked, StreamRow { version, ..stream }, outcome, version, facts)?))
     }
@@ -248,6 +253,15 @@ impl GroupTx<'_> {
             );
             statement.execute(row).or_fault()?;
         }
+        Ok(())
+    }
+
+    /// Writes the state that a command's events lead to. The stream has just been found at their base, so
+    /// that no later one can be there.
+    fn write_state(&mut self, stream: StreamRow, version: Version, state: &NewState) -> Result<(), Fault> {
+        let statement = self.statements.write_state.get(self.connection).or_fault()?;
+        let (version, shape) = (version.0.cast_signed(), state.shape.0.cast_signed());
+        statement.execute((stream.id, stream.category, version, shape, &state.state)).or_fault()?;
         Ok(())
     }
 

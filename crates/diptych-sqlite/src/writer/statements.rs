@@ -15,6 +15,11 @@ const INSERT_COMMAND: &str = "INSERT INTO command \
 const CLAIM_KEY: &str = "INSERT INTO command_key (tenant, command_id, command, hash) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
 
+const WRITE_STATE: &str = "INSERT INTO state (stream, category, version, shape, state) \
+    VALUES (?1, ?2, ?3, ?4, ?5) \
+    ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shape = excluded.shape, \
+        state = excluded.state";
+
 /// One statement, with the text it is prepared from.
 pub(super) struct Held<'a> {
     text: &'static str,
@@ -27,6 +32,7 @@ pub(super) struct Statements<'a> {
     pub(super) claim_key: Held<'a>,
     pub(super) insert_event: Held<'a>,
     pub(super) insert_command: Held<'a>,
+    pub(super) write_state: Held<'a>,
 }
 
 impl Statements<'_> {
@@ -37,6 +43,7 @@ impl Statements<'_> {
             claim_key: held(CLAIM_KEY),
             insert_event: held(INSERT_EVENT),
             insert_command: held(INSERT_COMMAND),
+            write_state: held(WRITE_STATE),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `given::<Order>([placed()]).when(Cancel { .. }).then([cancelled()])`.
+//! `given::<Order>([placed()]).when(Cancel { .. }).then([cancelled()])`, and the same on a stored state.
 
 use super::TENANT;
-use diptych_command::{Command, Context, Decider, Rejection};
+use diptych_command::{Command, Context, Decider, Rejection, StoredState};
 use diptych_core::{Category, CommandId, Event, Principal, StreamId, StreamKey, Timestamp};
 use std::fmt::Debug;
 
@@ -10,6 +10,8 @@ use std::fmt::Debug;
 pub struct Given<D: Decider> {
     history: Vec<D::Event>,
     context: Context,
+    /// Reads a state back from the text of its row, where the stored state is to decide too.
+    stored: Option<fn(&str) -> D>,
 }
 
 /// What a decider answered.
@@ -35,7 +37,21 @@ pub fn given<D: Decider>(history: impl IntoIterator<Item = D::Event>) -> Given<D
         correlation: None,
         causation: None,
     };
-    Given { history: history.into_iter().map(through_codec).collect(), context }
+    Given { history: history.into_iter().map(through_codec).collect(), context, stored: None }
+}
+
+/// The same with the promise that the state survives being stored: what comes back from its row is written as
+/// the same text again, and decides like the state itself. Where a state keeps something from its JSON, this
+/// fails.
+#[track_caller]
+pub fn stored_state<D: StoredState>(history: impl IntoIterator<Item = D::Event>) -> Given<D> {
+    let read: fn(&str) -> D = |text| serde_json::from_str(text).expect("a stored state must read back");
+    let given = given::<D>(history);
+    let texts: Vec<_> = given.states().map(|state| text_of(&state)).collect();
+    for text in texts {
+        assert_eq!(text_of(&read(&text)), text, "a stored state must be written as it was read");
+    }
+    Given { stored: Some(read), ..given }
 }
 
 impl<D: Decider> Given<D> {
@@ -60,14 +76,28 @@ impl<D: Decider> Given<D> {
         self
     }
 
+    /// The state after each event, from none on.
+    fn states(&self) -> impl Iterator<Item = D> {
+        (0..=self.history.len()).map(|events| {
+            self.history[..events].iter().fold(D::default(), |state, event| state.evolve(event))
+        })
+    }
+
     /// Decides a command, which first goes through its codec as if it had come over the wire.
     #[track_caller]
     pub fn when(self, command: D::Command) -> Outcome<D> {
         let name = command.command_type().name;
         let body = command.encode().expect("the command must be storable");
-        let command = D::Command::decode(name, &body).expect("the command must read back");
         let state = self.history.iter().fold(D::default(), |state, event| state.evolve(event));
-        let result = state.decide(command, &self.context);
+        let decide = |state: &D| {
+            let command = D::Command::decode(name, &body).expect("the command must read back");
+            state.decide(command, &self.context)
+        };
+        let result = decide(&state);
+        if let Some(read) = self.stored {
+            let answers = (said_by::<D>(&decide(&read(&text_of(&state)))), said_by::<D>(&result));
+            assert_eq!(answers.0, answers.1, "the stored state must decide as the state itself");
+        }
         let result = result.map(|events| events.into_iter().map(through_codec).collect());
         Outcome { history: self.history, result }
     }
@@ -117,6 +147,28 @@ where
                 look(&all.fold(D::default(), |state, event| state.evolve(event)));
             }
             Err(rejection) => panic!("expected events, was rejected: {rejection}"),
+        }
+    }
+}
+
+#[track_caller]
+fn text_of<D: Decider>(state: &D) -> String {
+    serde_json::to_string(state).expect("the state must be storable")
+}
+
+/// An answer as it would be stored.
+#[track_caller]
+fn said_by<D: Decider>(answer: &Result<Vec<D::Event>, D::Rejection>) -> Vec<String> {
+    match answer {
+        Ok(events) => {
+            let texts = events.iter().map(|event| (event.event_type().name, event.encode()));
+            texts
+                .map(|(name, text)| format!("{name} {}", text.expect("the event must be storable")))
+                .collect()
+        }
+        Err(rejection) => {
+            let data = rejection.encode().expect("the rejection must be storable");
+            vec![format!("rejected: {} {data}", rejection.rejection_type().name)]
         }
     }
 }

@@ -8,7 +8,7 @@ mod projection;
 mod sample;
 
 pub use catalog::catalog;
-pub use decider::{Given, Outcome, given};
+pub use decider::{Given, Outcome, given, stored_state};
 pub use golden::{WRITE_GOLDEN, golden};
 pub use projection::{GivenFact, GivenFacts, given_facts, on};
 

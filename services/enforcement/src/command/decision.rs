@@ -247,6 +247,17 @@ impl Decider for Decision {
     }
 }
 
+impl StoredState for Decision {
+    const COLUMNS: &'static [StateColumn] = &[
+        StateColumn::text("status", "status").indexed(),
+        StateColumn::text("case_id", "caseId").indexed(),
+        StateColumn::text("party_id", "partyId"),
+        StateColumn::text("team_id", "teamId"),
+        StateColumn::timestamp("due_at", "dueAt"),
+        StateColumn::text("policy_version", "policyVersion"),
+    ];
+}
+
 impl Decision {
     fn attached(&self, evidence: Evidence) -> Result<DecisionEvent, DecisionRejection> {
         if self.evidence.len() >= EVIDENCE_MAX {

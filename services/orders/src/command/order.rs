@@ -206,6 +206,16 @@ impl Decider for Order {
     }
 }
 
+/// Orders are short, so that they seldom leave a row while they are event-sourced.
+impl StoredState for Order {
+    const COLUMNS: &'static [StateColumn] = &[
+        StateColumn::text("status", "status").indexed(),
+        StateColumn::text("customer_id", "customerId").indexed(),
+        StateColumn::boolean("captured", "captured"),
+        StateColumn::text("cancelled_because", "cancelledBecause"),
+    ];
+}
+
 impl Order {
     fn cancelled(&self, reason: String, actor: &str) -> OrderEvent {
         OrderEvent::OrderCancelled {

@@ -8,6 +8,7 @@ pub(crate) mod folder;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod moving;
 pub(crate) mod postgres;
 pub(crate) mod server;
 pub(crate) mod told;

@@ -1,7 +1,8 @@
 //! What a decision promises, as sentences.
 
 use super::*;
-use diptych::testing::given;
+// Each case is decided on the stored state, too.
+use diptych::testing::stored_state as given;
 
 fn text(text: &str) -> String {
     text.to_owned()

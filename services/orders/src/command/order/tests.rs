@@ -1,7 +1,8 @@
 //! What an order promises, as sentences.
 
 use super::*;
-use diptych::testing::given;
+// Each case is decided on the stored state, too.
+use diptych::testing::stored_state as given;
 
 fn line(quantity: i64, price: &str) -> LineItem {
     let unit_price = Money::parse(price, Currency::GBP).unwrap();
