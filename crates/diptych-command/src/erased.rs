@@ -1,11 +1,12 @@
 //! Deciders without their types: what the handler loop, the wire and the queue work with.
 
 use crate::error::RawRejection;
-use crate::{Command, CommandType, Context, Decider, Rejection, RejectionType, ShapeError};
-use diptych_core::{Code, DecodeError, Event, EventType, Fault, NewEvent, RawFact};
+use crate::{Boundary, Command, CommandType, Context, Decider, Rejection, RejectionType, ShapeError};
+use diptych_core::{
+    Category, Code, DecodeError, Event, EventType, Fault, NewEvent, RawFact, TagError, TagQuery,
+};
 use schemars::{Schema, SchemaGenerator};
 use std::any::Any;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A state without its type. Only the decider that made it can read it.
@@ -60,7 +61,19 @@ pub trait AnyDecider: Send + Sync + 'static {
     /// The state before any event.
     fn initial(&self) -> State;
 
-    /// The state after further events of its stream.
+    /// The facts that a command is decided on, confined to the decider's category; none for those of its
+    /// stream. `typed` is the same command, where the caller has it, and is filled where it had to be read.
+    ///
+    /// # Errors
+    /// A body without the command's shape, or a query that cannot be.
+    fn boundary(
+        &self,
+        command: &RawCommand,
+        typed: &mut Option<Typed>,
+        context: &Context,
+    ) -> Result<Option<TagQuery>, DecideError>;
+
+    /// The state after further events of its stream, or of its boundary.
     ///
     /// # Errors
     /// An event that the code cannot read.
@@ -99,6 +112,8 @@ pub trait AnyDecider: Send + Sync + 'static {
 pub enum DecideError {
     /// The body does not have the command's shape.
     Shape(ShapeError),
+    /// The facts to decide on cannot be asked for.
+    Boundary(TagError),
     /// The decider's own doing.
     Fault(Fault),
 }
@@ -106,10 +121,18 @@ pub enum DecideError {
 /// Takes the types off a decider.
 #[must_use]
 pub fn erase<D: Decider>() -> Arc<dyn AnyDecider> {
-    Arc::new(Erased::<D>(PhantomData))
+    Arc::new(Erased::<D> { boundary: None })
 }
 
-struct Erased<D>(PhantomData<fn() -> D>);
+/// Takes the types off a decider whose commands have a boundary each.
+#[must_use]
+pub fn erase_boundary<D: Boundary>() -> Arc<dyn AnyDecider> {
+    Arc::new(Erased::<D> { boundary: Some(D::boundary) })
+}
+
+struct Erased<D: Decider> {
+    boundary: Option<fn(&D::Command, &Context) -> TagQuery>,
+}
 
 impl<D: Decider> AnyDecider for Erased<D> {
     fn category(&self) -> &'static str {
@@ -148,6 +171,26 @@ impl<D: Decider> AnyDecider for Erased<D> {
         Box::new(D::default())
     }
 
+    fn boundary(
+        &self,
+        command: &RawCommand,
+        typed: &mut Option<Typed>,
+        context: &Context,
+    ) -> Result<Option<TagQuery>, DecideError> {
+        let Some(boundary) = self.boundary else {
+            return Ok(None);
+        };
+        let read = match held::<D>(typed.take()) {
+            Some(command) => command,
+            None => Box::new(read::<D>(command)?),
+        };
+        let category =
+            Category::new(D::Event::CATEGORY).map_err(|error| DecideError::Boundary(error.into()))?;
+        let query = boundary(&read, context).within(category).checked().map_err(DecideError::Boundary)?;
+        *typed = Some(read);
+        Ok(Some(query))
+    }
+
     fn evolve(&self, state: State, events: &[Arc<RawFact>]) -> Result<State, DecodeError> {
         let mut state = owned::<D>(state);
         for raw in events {
@@ -175,11 +218,9 @@ impl<D: Decider> AnyDecider for Erased<D> {
         typed: Option<Typed>,
         context: &Context,
     ) -> Result<Decided, DecideError> {
-        // A caller may have the type of another decider of the same category; its bytes say what it means.
-        let typed = typed.and_then(|command| command.downcast::<D::Command>().ok());
-        let command = match typed {
+        let command = match held::<D>(typed) {
             Some(command) => *command,
-            None => D::Command::decode(&command.name, &command.body).map_err(DecideError::Shape)?,
+            None => read::<D>(command)?,
         };
         match self::typed::<D>(state).decide(command, context) {
             Ok(events) => {
@@ -201,6 +242,16 @@ impl<D: Decider> AnyDecider for Erased<D> {
         let rejection = D::Rejection::decode(name, data)?;
         raw_rejection(&rejection).map_err(|fault| DecodeError::malformed(name, &fault))
     }
+}
+
+/// The command with its type, where the caller has it.
+fn held<D: Decider>(typed: Option<Typed>) -> Option<Box<D::Command>> {
+    // A caller may have the type of another decider of the same category; its bytes say what it means.
+    typed.and_then(|command| command.downcast().ok())
+}
+
+fn read<D: Decider>(command: &RawCommand) -> Result<D::Command, DecideError> {
+    D::Command::decode(&command.name, &command.body).map_err(DecideError::Shape)
 }
 
 fn typed<D: Decider>(state: &State) -> &D {

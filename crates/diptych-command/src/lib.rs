@@ -3,6 +3,7 @@
 //! Pure deciders, the one loop that handles a command, the idempotency ledger and the port to the event
 //! store. Absent here, on purpose: read models. Nothing in this crate can see one.
 
+mod boundary;
 mod cache;
 mod command;
 mod context;
@@ -19,11 +20,12 @@ mod rejection;
 mod request;
 mod store;
 
+pub use boundary::Boundary;
 pub use command::{Command, CommandType};
 pub use context::Context;
 pub use decider::Decider;
-pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, erase};
-pub use error::{Conflict, HandleError, RawError, RawRejection, Refusal};
+pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, erase, erase_boundary};
+pub use error::{Conflict, ConflictCause, HandleError, RawError, RawRejection, Refusal};
 pub use fields::{FieldProblem, Fields, ShapeError};
 pub use handler::{CommandLimits, Commands};
 pub use ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
@@ -32,4 +34,4 @@ pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
 pub use rejection::{Rejection, RejectionKind, RejectionType};
 pub use request::{RawRequest, Request, RequestBy, generate_command_id};
-pub use store::{Commit, CommitError, Committed, Effect, EventStore};
+pub use store::{Base, Commit, CommitError, Committed, Condition, Effect, EventStore, Matched};

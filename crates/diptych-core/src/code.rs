@@ -72,6 +72,8 @@ codes! {
     NotLoopback = "DP0041", "the service has no authentication and may not listen there";
     CannotListen = "DP0042", "the service cannot listen there";
     ImportFailed = "DP0043", "the import met data it cannot take";
+    BoundaryLimit = "DP0045", "a command's boundary holds too many facts";
+    BadQuery = "DP0046", "a tag or a query over tags breaks a rule";
 }
 
 impl fmt::Display for Code {

@@ -1,7 +1,7 @@
 //! `#[derive(Event)]`: an event language, its stored names, versions and bytes.
 
 use crate::shape::{self, Role, Variant};
-use crate::{attributes, names, payload};
+use crate::{attributes, names, payload, tag};
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
@@ -38,6 +38,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         &quote!(<Self as ::diptych::__private::core::Event>::TYPES),
     );
     let (encode, schemas) = (payload::encode(&kinds), payload::schemas(&kinds));
+    let tags = tag::tags(&kinds)?;
     let (types, decode) = (language.types(), language.decode());
     let (name, category, owner) = (language.name, &language.category, &language.owner);
     Ok(shape::enclosed(&quote! {
@@ -49,6 +50,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             const TYPES: &'static [::diptych::__private::core::EventType] = &[#(#types),*];
             #event_type
             #encode
+            #tags
             #decode
             #schemas
         }

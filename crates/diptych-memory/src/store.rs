@@ -3,11 +3,11 @@
 
 use crate::log::{Log, mark_of};
 use crate::rows::GroupRows;
-use diptych_command::{CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict};
-use diptych_command::{Effect, EventStore, Outcome};
+use diptych_command::{Base, CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict};
+use diptych_command::{Effect, EventStore, Matched, Outcome};
 use diptych_core::{
-    BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, Tenant, Timestamp,
-    Version,
+    BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, TagQuery, Tenant,
+    Timestamp, Version,
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Feed, Fence, Fold, FoldError, Found, Group,
@@ -112,31 +112,38 @@ impl MemoryStore {
 
     fn commit_now(&self, commit: Commit) -> Result<Committed, CommitError> {
         let mut held = self.lock();
-        let Commit { header, effect } = commit;
+        let Commit { header, effect, condition } = commit;
         let stream = &header.stream;
         let now = held.log.time(self.clock.now());
-        let (base, claims) = match &effect {
-            Effect::Append { base, .. } | Effect::Reject { base, .. } => (*base, true),
-            Effect::Refuse { version, .. } => (*version, false),
+        let actual = held.log.version(stream);
+        let base = match &effect {
+            Effect::Append { base, .. } | Effect::Reject { base, .. } => Some(*base),
+            Effect::Refuse { .. } => None,
         };
-        if claims {
+        if let Some(base) = base {
             if let Some(record) = held.log.claimed(&stream.tenant, &header.id) {
                 return replay(record, &header);
             }
-            let actual = held.log.version(stream);
-            if actual != base {
-                return Err(CommitError::Conflict(Conflict {
-                    stream: stream.stream.clone(),
-                    expected: base,
-                    actual,
-                    attempts: 1,
-                }));
+            if let Base::At(expected) = base
+                && expected != actual
+            {
+                let stream = stream.stream.clone();
+                return Err(CommitError::Conflict(Conflict::of_version(stream, expected, actual)));
+            }
+            let found = condition.map(|on| held.log.matched(&stream.tenant, &on.query, on.after, 1).facts);
+            if let Some(fact) = found.iter().flatten().next() {
+                let stream = stream.stream.clone();
+                return Err(CommitError::Conflict(Conflict::of_boundary(stream, actual, fact.position)));
             }
         }
+        let before = match &effect {
+            Effect::Append { .. } | Effect::Reject { .. } => actual,
+            Effect::Refuse { version, .. } => *version,
+        };
         let (outcome, events) = match effect {
-            Effect::Append { base, events } => {
-                let facts = self.append_now(&mut held, &header, base, events, now)?;
-                (Outcome::Accepted { base }, facts)
+            Effect::Append { events, .. } => {
+                let facts = self.append_now(&mut held, &header, actual, events, now)?;
+                (Outcome::Accepted { base: actual }, facts)
             }
             Effect::Reject { name, data, .. } => (Outcome::Rejected { name, data }, Vec::new()),
             Effect::Refuse { reason, .. } => (Outcome::Refused(reason), Vec::new()),
@@ -145,7 +152,7 @@ impl MemoryStore {
         let record = CommandRecord {
             header,
             outcome,
-            version: base.plus(events.len()),
+            version: before.plus(events.len()),
             token: head.token,
             recorded_at: now,
         };
@@ -165,9 +172,10 @@ impl MemoryStore {
         held: &mut Held,
         header: &CommandHeader,
         base: Version,
-        events: Vec<NewEvent>,
+        mut events: Vec<NewEvent>,
         now: Timestamp,
     ) -> Result<Vec<Arc<RawFact>>, CommitError> {
+        let tags = events.iter_mut().map(|event| std::mem::take(&mut event.tags)).collect();
         let facts = held.log.facts_of(header, base, events, now);
         let Some(last) = facts.last() else {
             return Ok(facts);
@@ -185,7 +193,7 @@ impl MemoryStore {
             let changes = changes.map_err(|error| CommitError::Fault(inline_failed(group, error)))?;
             staged.push((group, changes, fold.no_ops()));
         }
-        held.log.append(&facts);
+        held.log.append(&facts, tags);
         for (group, changes, no_ops) in staged {
             if let Some(rows) = held.groups.get_mut(&id(group)) {
                 rows.apply(Partition::WHOLE, changes, through, now);
@@ -327,6 +335,16 @@ impl EventStore for MemoryStore {
         events_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
         Box::pin(async move { Ok(self.lock().log.stream(stream, after, events_max)) })
+    }
+
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.matched(tenant, query, after, facts_max)) })
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {

@@ -11,9 +11,9 @@ use crate::pool::Pool;
 use crate::shared::{Schema, Shared, start_of};
 use crate::writer::WriterHandle;
 use crate::{PostgresOptions, ledger, log};
-use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore};
+use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore, Matched};
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
+    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
 };
 use diptych_query::{Block, Categories, Feed, Mark, PageKey, Statistics};
 use std::sync::Arc;
@@ -143,6 +143,19 @@ impl EventStore for PostgresStore {
         Box::pin(async move {
             let reader = self.shared.reader().await?;
             log::load(&reader, &self.shared, stream, after, events_max).await
+        })
+    }
+
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        Box::pin(async move {
+            let reader = self.shared.reader().await?;
+            log::load_query(&reader, &self.shared, tenant, query, after, facts_max).await
         })
     }
 

@@ -39,10 +39,12 @@ pub use verb::{Verb, VerbError, VerbFuture};
 /// Everything that a service's code names, in one import.
 pub mod prelude {
     pub use crate::{Config, Role, Roles, Running, Service};
-    pub use diptych_command::{Command, Context, Decider, HandleError, Receipt, Rejection, Request};
+    pub use diptych_command::{
+        Boundary, Command, Context, Decider, HandleError, Receipt, Rejection, Request,
+    };
     pub use diptych_core::{
-        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, Tenant, Timestamp, Token,
-        Version,
+        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, TagQuery, Tenant, Timestamp,
+        Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
     pub use diptych_query::{
@@ -66,3 +68,8 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/start.md")]
 mod start_guide {}
+
+/// The programs of the page on invariants across streams.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/invariants.md")]
+mod invariants {}

@@ -2,7 +2,7 @@
 
 use crate::problems::problems;
 use crate::{Place, Roles, Running, SystemClock, Verb};
-use diptych_command::{AnyDecider, CommandLimits, Decider};
+use diptych_command::{AnyDecider, Boundary, CommandLimits, Decider};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
 use diptych_postgres::PostgresLimits;
@@ -179,6 +179,20 @@ impl Service {
     pub fn decider_in<D: Decider>(mut self, collection: impl Into<String>) -> Self {
         self.collections.insert(D::Event::CATEGORY.to_owned(), collection.into());
         self.decider::<D>()
+    }
+
+    /// Adds a decider whose commands are decided on facts of several streams, found by their tags.
+    #[must_use]
+    pub fn boundary<D: Boundary>(mut self) -> Self {
+        self.deciders.push(diptych_command::erase_boundary::<D>());
+        self
+    }
+
+    /// Adds a decider with boundaries whose collection is not its category with an `s`.
+    #[must_use]
+    pub fn boundary_in<D: Boundary>(mut self, collection: impl Into<String>) -> Self {
+        self.collections.insert(D::Event::CATEGORY.to_owned(), collection.into());
+        self.boundary::<D>()
     }
 
     /// Adds a read model: its questions can be asked from now on. If it looks up rows of others, they come

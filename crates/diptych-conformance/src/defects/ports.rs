@@ -1,10 +1,12 @@
 //! The ports of a sound store with one defect between them and whoever asks.
 
 use super::Defect;
+use super::boundary::Conditions;
 use crate::Stores;
-use diptych_command::{CommandRecord, Commit, CommitError, Committed, Effect, EventStore};
+use diptych_command::{CommandRecord, Commit, CommitError, Committed, Effect, EventStore, Matched};
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Value, Version,
+    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Value,
+    Version,
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found, Group,
@@ -28,6 +30,7 @@ pub(super) struct Broken {
     /// The ledger that is not in the store.
     ledger: Mutex<BTreeMap<(Tenant, CommandId), CommandRecord>>,
     asked: AtomicU32,
+    conditions: Conditions,
     /// Whether the process before died, and which groups have lost their rows to it.
     crashed: bool,
     lost: Mutex<BTreeSet<&'static str>>,
@@ -43,6 +46,7 @@ impl Broken {
             after,
             ledger: Mutex::default(),
             asked: AtomicU32::new(0),
+            conditions: Conditions::new(defect),
             crashed,
             lost: Mutex::default(),
             leases: Mutex::default(),
@@ -185,6 +189,20 @@ impl EventStore for Broken {
         })
     }
 
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        Box::pin(async move {
+            let tenant = self.tenant(tenant);
+            let found = self.inner.events.load_query(&tenant, query, after, facts_max).await?;
+            Ok(Matched { facts: self.facts(&found.facts), ..found })
+        })
+    }
+
     fn commit(&self, mut commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         Box::pin(async move {
             commit.header.stream = self.stream(&commit.header.stream);
@@ -192,7 +210,7 @@ impl EventStore for Broken {
             if claims && self.defect == Defect::LedgerOutside {
                 return self.commit_beside_ledger(commit).await;
             }
-            let mut done = self.inner.events.commit(commit).await?;
+            let mut done = self.conditions.commit(&*self.inner.events, commit).await?;
             done.events = self.facts(&done.events);
             self.fold_after().await?;
             Ok(done)

@@ -1,8 +1,8 @@
 //! A command as it waits for the writer, with what its caller's task could do for it already. Knows nothing
 //! of SQL.
 
-use diptych_command::{CommandHeader, Commit, Effect, RefusedFor};
-use diptych_core::{SharedText, StreamRef, Version};
+use diptych_command::{Base, CommandHeader, Commit, Condition, Effect, RefusedFor};
+use diptych_core::{SharedText, StreamRef, Tag, Version};
 use std::sync::Arc;
 
 /// What was asked, in the forms in which it is written. A group that failed is tried again from these.
@@ -13,12 +13,14 @@ pub(super) struct Prepared {
     /// What will stand beside each event.
     pub(super) metadata: SharedText,
     pub(super) effect: PreparedEffect,
+    /// What must hold, beside the stream's version.
+    pub(super) condition: Option<Condition>,
 }
 
 /// An [`Effect`] whose texts are shared.
 pub(super) enum PreparedEffect {
-    Append { base: Version, events: Vec<PreparedEvent> },
-    Reject { base: Version, name: String, data: String },
+    Append { base: Base, events: Vec<PreparedEvent> },
+    Reject { base: Base, name: String, data: String },
     Refuse { reason: RefusedFor, version: Version },
 }
 
@@ -27,11 +29,12 @@ pub(super) struct PreparedEvent {
     pub(super) name: &'static str,
     pub(super) schema_version: u32,
     pub(super) payload: SharedText,
+    pub(super) tags: Vec<Tag>,
 }
 
 impl Prepared {
     pub(super) fn of(commit: Commit) -> Self {
-        let Commit { header, effect } = commit;
+        let Commit { header, effect, condition } = commit;
         let metadata = match &effect {
             Effect::Append { events, .. } if !events.is_empty() => header.metadata(),
             _ => String::new(),
@@ -42,6 +45,7 @@ impl Prepared {
                     name: event.name,
                     schema_version: event.schema_version,
                     payload: event.payload.into(),
+                    tags: event.tags,
                 });
                 PreparedEffect::Append { base, events: events.collect() }
             }
@@ -49,7 +53,7 @@ impl Prepared {
             Effect::Refuse { reason, version } => PreparedEffect::Refuse { reason, version },
         };
         let stream = Arc::new(header.stream.clone());
-        Self { header, stream, metadata: metadata.into(), effect }
+        Self { header, stream, metadata: metadata.into(), effect, condition }
     }
 
     /// The types of its events.

@@ -27,15 +27,19 @@ pub fn given<D: Decider>(history: impl IntoIterator<Item = D::Event>) -> Given<D
         category: Category::new(category).expect("a derived category is valid"),
         key: StreamKey::new("42").expect("the key is valid"),
     };
-    let context = Context {
+    Given { history: history.into_iter().map(through_codec).collect(), context: context_of(stream) }
+}
+
+/// The circumstances of a command to a stream.
+pub(super) fn context_of(stream: StreamId) -> Context {
+    Context {
         command: CommandId::new("test-command").expect("the id is valid"),
         principal: Principal::new(TENANT, "tester").expect("the names are valid"),
         stream,
         time: Timestamp::from_micros(1_783_414_800_000_000).expect("the time is valid"),
         correlation: None,
         causation: None,
-    };
-    Given { history: history.into_iter().map(through_codec).collect(), context }
+    }
 }
 
 impl<D: Decider> Given<D> {
@@ -63,14 +67,29 @@ impl<D: Decider> Given<D> {
     /// Decides a command, which first goes through its codec as if it had come over the wire.
     #[track_caller]
     pub fn when(self, command: D::Command) -> Outcome<D> {
-        let name = command.command_type().name;
-        let body = command.encode().expect("the command must be storable");
-        let command = D::Command::decode(name, &body).expect("the command must read back");
-        let state = self.history.iter().fold(D::default(), |state, event| state.evolve(event));
-        let result = state.decide(command, &self.context);
-        let result = result.map(|events| events.into_iter().map(through_codec).collect());
-        Outcome { history: self.history, result }
+        decided(self.history, through_wire(command), &self.context)
     }
+}
+
+/// A command as it comes over the wire.
+#[track_caller]
+pub(super) fn through_wire<C: Command>(command: C) -> C {
+    let name = command.command_type().name;
+    let body = command.encode().expect("the command must be storable");
+    C::decode(name, &body).expect("the command must read back")
+}
+
+/// Decides on the fold of a history.
+#[track_caller]
+pub(super) fn decided<D: Decider>(
+    history: Vec<D::Event>,
+    command: D::Command,
+    context: &Context,
+) -> Outcome<D> {
+    let state = history.iter().fold(D::default(), |state, event| state.evolve(event));
+    let result = state.decide(command, context);
+    let result = result.map(|events| events.into_iter().map(through_codec).collect());
+    Outcome { history, result }
 }
 
 impl<D: Decider> Outcome<D>

@@ -1,9 +1,11 @@
 //! Given/when/then for deciders and projections: the promises of a domain as sentences, without a store.
 #![allow(clippy::panic, clippy::missing_panics_doc, reason = "a test kit fails by panicking")]
 
+mod boundary;
 mod decider;
 mod projection;
 
+pub use boundary::{GivenLog, given_log};
 pub use decider::{Given, Outcome, given};
 pub use projection::{GivenFact, GivenFacts, given_facts, on};
 
