@@ -92,7 +92,7 @@ impl Loader {
             policy: None,
             occurred_at: SystemClock.now(),
         };
-        Ok(Commit::new(header, Effect::Append { base, events: Vec::new() }))
+        Ok(Commit::new(header, Effect::Append { base: base.into(), events: Vec::new() }))
     }
 }
 

@@ -2,10 +2,12 @@
 
 use crate::error::RawRejection;
 use crate::{
-    Command, CommandType, Context, Decider, Persistence, Rejection, RejectionType, ShapeError, Stored,
-    StoredState,
+    Boundary, Command, CommandType, Context, Decider, Persistence, Rejection, RejectionType, ShapeError,
+    Stored, StoredState,
 };
-use diptych_core::{Code, DecodeError, Event, EventType, Fault, Language, NewEvent, RawFact};
+use diptych_core::{
+    Category, Code, DecodeError, Event, EventType, Fault, Language, NewEvent, RawFact, TagError, TagQuery,
+};
 use schemars::{Schema, SchemaGenerator};
 use std::any::Any;
 use std::io;
@@ -65,7 +67,19 @@ pub trait AnyDecider: Send + Sync + 'static {
     /// The state before any event.
     fn initial(&self) -> State;
 
-    /// The state after further events of its stream.
+    /// The facts that a command is decided on, confined to the decider's category; none for those of its
+    /// stream. `typed` is the same command, where the caller has it, and is filled where it had to be read.
+    ///
+    /// # Errors
+    /// A body without the command's shape, or a query that cannot be.
+    fn boundary(
+        &self,
+        command: &RawCommand,
+        typed: &mut Option<Typed>,
+        context: &Context,
+    ) -> Result<Option<TagQuery>, DecideError>;
+
+    /// The state after further events of its stream, or of its boundary.
     ///
     /// # Errors
     /// An event that the code cannot read.
@@ -130,6 +144,8 @@ pub trait AnyDecider: Send + Sync + 'static {
 pub enum DecideError {
     /// The body does not have the command's shape.
     Shape(ShapeError),
+    /// The facts to decide on cannot be asked for.
+    Boundary(TagError),
     /// The decider's own doing.
     Fault(Fault),
 }
@@ -137,17 +153,25 @@ pub enum DecideError {
 /// Takes the types off a decider whose state is not stored.
 #[must_use]
 pub fn erase<D: Decider>() -> Arc<dyn AnyDecider> {
-    Arc::new(Erased::<D> { storage: None })
+    Arc::new(Erased::<D> { boundary: None, storage: None })
+}
+
+/// Takes the types off a decider whose commands have a boundary each.
+#[must_use]
+pub fn erase_boundary<D: Boundary>() -> Arc<dyn AnyDecider> {
+    Arc::new(Erased::<D> { boundary: Some(D::boundary), storage: None })
 }
 
 /// Takes the types off a decider whose state can be stored.
 #[must_use]
 pub fn erase_stored<D: StoredState>(persistence: Persistence) -> Arc<dyn AnyDecider> {
     let stored = Stored::of::<D>(persistence);
-    Arc::new(Erased::<D> { storage: Some(Storage { stored, read: |text| serde_json::from_str(text) }) })
+    let storage = Storage { stored, read: |text| serde_json::from_str(text) };
+    Arc::new(Erased::<D> { boundary: None, storage: Some(storage) })
 }
 
-struct Erased<D> {
+struct Erased<D: Decider> {
+    boundary: Option<fn(&D::Command, &Context) -> TagQuery>,
     storage: Option<Storage<D>>,
 }
 
@@ -198,6 +222,26 @@ impl<D: Decider> AnyDecider for Erased<D> {
         Box::new(D::default())
     }
 
+    fn boundary(
+        &self,
+        command: &RawCommand,
+        typed: &mut Option<Typed>,
+        context: &Context,
+    ) -> Result<Option<TagQuery>, DecideError> {
+        let Some(boundary) = self.boundary else {
+            return Ok(None);
+        };
+        let read = match held::<D>(typed.take()) {
+            Some(command) => command,
+            None => Box::new(read::<D>(command)?),
+        };
+        let category =
+            Category::new(D::Event::CATEGORY).map_err(|error| DecideError::Boundary(error.into()))?;
+        let query = boundary(&read, context).within(category).checked().map_err(DecideError::Boundary)?;
+        *typed = Some(read);
+        Ok(Some(query))
+    }
+
     fn evolve(&self, state: State, events: &[Arc<RawFact>]) -> Result<State, DecodeError> {
         let mut state = owned::<D>(state);
         for raw in events {
@@ -225,11 +269,9 @@ impl<D: Decider> AnyDecider for Erased<D> {
         typed: Option<Typed>,
         context: &Context,
     ) -> Result<Decided, DecideError> {
-        // A caller may have the type of another decider of the same category; its bytes say what it means.
-        let typed = typed.and_then(|command| command.downcast::<D::Command>().ok());
-        let command = match typed {
+        let command = match held::<D>(typed) {
             Some(command) => *command,
-            None => D::Command::decode(&command.name, &command.body).map_err(DecideError::Shape)?,
+            None => read::<D>(command)?,
         };
         match self::typed::<D>(state).decide(command, context) {
             Ok(events) => {
@@ -258,7 +300,7 @@ impl<D: Decider> AnyDecider for Erased<D> {
     fn persisted(&self, persistence: Persistence) -> Option<Arc<dyn AnyDecider>> {
         let Storage { stored, read } = self.storage.as_ref()?;
         let storage = Storage { stored: Stored { persistence, ..stored.clone() }, read: *read };
-        Some(Arc::new(Self { storage: Some(storage) }))
+        Some(Arc::new(Self { boundary: self.boundary, storage: Some(storage) }))
     }
 
     fn to_text(&self, state: &State) -> Result<String, Fault> {
@@ -292,6 +334,16 @@ impl io::Write for Counting {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The command with its type, where the caller has it.
+fn held<D: Decider>(typed: Option<Typed>) -> Option<Box<D::Command>> {
+    // A caller may have the type of another decider of the same category; its bytes say what it means.
+    typed.and_then(|command| command.downcast().ok())
+}
+
+fn read<D: Decider>(command: &RawCommand) -> Result<D::Command, DecideError> {
+    D::Command::decode(&command.name, &command.body).map_err(DecideError::Shape)
 }
 
 fn typed<D: Decider>(state: &State) -> &D {

@@ -1,14 +1,14 @@
 //! What handling a command can end in besides a receipt, in four families.
 
 use crate::ShapeError;
-use diptych_core::{Code, CommandId, Fault, Forbidden, StreamId, TextError, Version};
+use diptych_core::{Code, CommandId, Fault, Forbidden, Position, StreamId, TagError, TextError, Version};
 use std::fmt;
 use std::time::Duration;
 
-/// The stream was not where it was believed to be.
+/// What a decision was made on is not what is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conflict {
-    /// Which stream.
+    /// The stream that the command is for.
     pub stream: StreamId,
     /// Where it was believed to be.
     pub expected: Version,
@@ -16,12 +16,50 @@ pub struct Conflict {
     pub actual: Version,
     /// How often the command was decided; 1 when the caller named the version.
     pub attempts: u32,
+    /// What has changed.
+    pub cause: ConflictCause,
+}
+
+/// What has changed since a decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConflictCause {
+    /// The version of the command's stream.
+    Version,
+    /// A fact has come to match the command's boundary.
+    Boundary {
+        /// Where it stands, or one of them, where there are several.
+        position: Position,
+    },
+}
+
+impl Conflict {
+    /// A stream that is at another version.
+    #[must_use]
+    pub fn of_version(stream: StreamId, expected: Version, actual: Version) -> Self {
+        Self { stream, expected, actual, attempts: 1, cause: ConflictCause::Version }
+    }
+
+    /// A boundary that a fact has come into; the stream is at `actual`, which did not matter.
+    #[must_use]
+    pub fn of_boundary(stream: StreamId, actual: Version, position: Position) -> Self {
+        let cause = ConflictCause::Boundary { position };
+        Self { stream, expected: actual, actual, attempts: 1, cause }
+    }
 }
 
 impl fmt::Display for Conflict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stream, expected, actual, .. } = self;
-        write!(out, "stream `{stream}` is at version {actual}, expected {expected} ({})", Code::StaleVersion)
+        match self.cause {
+            ConflictCause::Version => {
+                let code = Code::StaleVersion;
+                write!(out, "stream `{stream}` is at version {actual}, expected {expected} ({code})")
+            }
+            ConflictCause::Boundary { position } => {
+                let code = Code::Conflict;
+                write!(out, "the boundary of a command to `{stream}` has a new fact at {position} ({code})")
+            }
+        }
     }
 }
 
@@ -37,6 +75,8 @@ pub enum Refusal {
     Shape(ShapeError),
     /// The target's key or the command id is not valid text.
     Text(TextError),
+    /// The command's boundary cannot be asked for.
+    Boundary(TagError),
     /// No decider has that category, or it has no such command.
     Unknown {
         /// What was asked for.
@@ -68,6 +108,7 @@ impl Refusal {
             Self::Shape(shape) if shape.malformed => Code::Malformed,
             Self::Shape(_) => Code::Invalid,
             Self::Text(_) => Code::BadKey,
+            Self::Boundary(_) => Code::BadQuery,
             Self::Unknown { .. } => Code::NotFound,
             Self::KeyReused { .. } => Code::KeyReused,
             Self::Overloaded { .. } => Code::Overloaded,
@@ -83,6 +124,7 @@ impl fmt::Display for Refusal {
             Self::Forbidden(forbidden) => forbidden.fmt(out),
             Self::Shape(shape) => write!(out, "{shape} ({code})"),
             Self::Text(text) => write!(out, "{text} ({code})"),
+            Self::Boundary(error) => write!(out, "{error} ({code})"),
             Self::Unknown { what } => write!(out, "there is no {what} here ({code})"),
             Self::KeyReused { id } => {
                 write!(out, "key `{id}` was used for another command; use a new one ({code})")

@@ -7,10 +7,10 @@ use crate::fields::texts_fit;
 use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
 use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
-use crate::store::{Commit, CommitError, Committed, Effect, EventStore};
+use crate::store::{Base, Commit, CommitError, Committed, Effect, EventStore};
 use crate::{
-    AnyDecider, Command, CommandMetrics, Conflict, Context, Decided, Decider, HandleError, NewState,
-    RawCommand, RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
+    AnyDecider, Command, CommandMetrics, Conflict, ConflictCause, Context, Decided, Decider, HandleError,
+    NewState, RawCommand, RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
 };
 use diptych_core::{
     Action, Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, Permit,
@@ -32,6 +32,8 @@ pub struct CommandLimits {
     pub cached_state_bytes_max: usize,
     /// How many events are loaded at once.
     pub load_events_max: usize,
+    /// How many facts the boundary of a command may hold; with more it fails.
+    pub boundary_facts_max: usize,
 }
 
 impl Default for CommandLimits {
@@ -41,6 +43,7 @@ impl Default for CommandLimits {
             retry_pause_max: Duration::from_millis(50),
             cached_state_bytes_max: 64 * 1024 * 1024,
             load_events_max: 1_000,
+            boundary_facts_max: 10_000,
         }
     }
 }
@@ -57,14 +60,14 @@ pub struct Commands {
 }
 
 /// A command with everything about it checked.
-struct Checked<'a> {
-    decider: &'a dyn AnyDecider,
+pub(crate) struct Checked<'a> {
+    pub(crate) decider: &'a dyn AnyDecider,
     /// The command's name, as the decider's language has it.
-    name: &'static str,
-    header: CommandHeader,
-    command: RawCommand,
-    context: Context,
-    expected: ExpectedVersion,
+    pub(crate) name: &'static str,
+    pub(crate) header: CommandHeader,
+    pub(crate) command: RawCommand,
+    pub(crate) context: Context,
+    pub(crate) expected: ExpectedVersion,
 }
 
 /// The state at hand while its command is being committed.
@@ -76,9 +79,9 @@ enum Held {
 }
 
 /// A command's answer, with its events as the decider made them where it has just made them.
-struct Settled {
-    receipt: RawReceipt,
-    typed: Option<Typed>,
+pub(crate) struct Settled {
+    pub(crate) receipt: RawReceipt,
+    pub(crate) typed: Option<Typed>,
 }
 
 impl Commands {
@@ -206,7 +209,9 @@ impl Commands {
             // A decision consumes the command, so that a second one reads its bytes.
             match self.attempt(checked, typed.take(), attempt > 1).await {
                 Err(HandleError::Conflict(conflict)) => {
-                    let named = checked.expected != ExpectedVersion::Any;
+                    // Who has named the version may be told of it; of a boundary nobody has named anything.
+                    let named =
+                        checked.expected != ExpectedVersion::Any && conflict.cause == ConflictCause::Version;
                     if named || attempt >= self.limits.attempts_max {
                         return Err(HandleError::Conflict(Conflict { attempts: attempt, ..conflict }));
                     }
@@ -223,10 +228,13 @@ impl Commands {
     async fn attempt(
         &self,
         checked: &Checked<'_>,
-        typed: Option<Typed>,
+        mut typed: Option<Typed>,
         lost_before: bool,
     ) -> Result<Settled, RawError> {
-        let header = &checked.header;
+        let Checked { decider, header, command, context, .. } = checked;
+        if let Some(query) = decider.boundary(command, &mut typed, context).map_err(decide_error)? {
+            return self.attempt_within(checked, query, typed).await;
+        }
         let mut loaded = self.load(checked.decider, &header.stream).await?;
         if lost_before {
             loaded = self.catch_up(checked.decider, &header.stream, loaded).await?;
@@ -240,7 +248,7 @@ impl Commands {
                 let actual = loaded.version;
                 self.keep(checked.decider, &header.stream, loaded);
                 let stream = header.stream.stream.clone();
-                return Err(HandleError::Conflict(Conflict { stream, expected, actual, attempts: 1 }));
+                return Err(HandleError::Conflict(Conflict::of_version(stream, expected, actual)));
             }
         }
         self.decide_on(checked, typed, loaded).await
@@ -254,7 +262,8 @@ impl Commands {
         loaded: Loaded,
     ) -> Result<Settled, RawError> {
         let Checked { decider, header, command, context, .. } = checked;
-        let base = loaded.version;
+        let version = loaded.version;
+        let base = Base::At(version);
         let (effect, typed) = match decider.decide(&loaded.state, command, typed, context) {
             Ok(Decided::Events { stored, typed }) => (Effect::Append { base, events: stored }, Some(typed)),
             Ok(Decided::Rejected(RawRejection { name, data, .. })) => {
@@ -270,7 +279,7 @@ impl Commands {
             Ok(committed) if committed.replayed => {
                 self.replay(checked, committed.record).await.map(Settled::read_back)
             }
-            Ok(committed) => self.conclude(checked, committed, typed, base, held),
+            Ok(committed) => self.conclude(checked, committed, typed, version, held),
             Err(error) => {
                 if let Held::Before(loaded) = held {
                     self.keep(*decider, &header.stream, loaded);
@@ -322,7 +331,11 @@ impl Commands {
     }
 
     /// Answers a command that had its outcome before.
-    async fn replay(&self, checked: &Checked<'_>, record: CommandRecord) -> Result<RawReceipt, RawError> {
+    pub(crate) async fn replay(
+        &self,
+        checked: &Checked<'_>,
+        record: CommandRecord,
+    ) -> Result<RawReceipt, RawError> {
         match &record.outcome {
             Outcome::Accepted { base } => {
                 let events = self.events(&record.header.stream, *base, record.version).await?;
@@ -424,7 +437,7 @@ impl Commands {
 
 impl Settled {
     /// An answer from the ledger: its events are the stored ones.
-    fn read_back(receipt: RawReceipt) -> Self {
+    pub(crate) fn read_back(receipt: RawReceipt) -> Self {
         Self { receipt, typed: None }
     }
 }
@@ -482,19 +495,20 @@ fn header(
     }
 }
 
-fn receipt(record: CommandRecord, events: Vec<Arc<RawFact>>, replayed: bool) -> RawReceipt {
+pub(crate) fn receipt(record: CommandRecord, events: Vec<Arc<RawFact>>, replayed: bool) -> RawReceipt {
     let CommandRecord { header, version, token, .. } = record;
     Receipt { stream: header.stream.stream, version, token, events, command: header.id, replayed }
 }
 
-fn decide_error(error: DecideError) -> RawError {
+pub(crate) fn decide_error(error: DecideError) -> RawError {
     match error {
         DecideError::Shape(shape) => Refusal::Shape(shape).into(),
+        DecideError::Boundary(error) => Refusal::Boundary(error).into(),
         DecideError::Fault(fault) => fault.into(),
     }
 }
 
-fn commit_error(error: CommitError, id: &CommandId) -> RawError {
+pub(crate) fn commit_error(error: CommitError, id: &CommandId) -> RawError {
     match error {
         CommitError::Conflict(conflict) => HandleError::Conflict(conflict),
         CommitError::KeyReused => Refusal::KeyReused { id: id.clone() }.into(),
@@ -511,7 +525,7 @@ fn typed_rejection<D: Decider>(raw: RawRejection) -> HandleError<D::Rejection> {
     }
 }
 
-fn unreadable_ledger(error: &DecodeError) -> Fault {
+pub(crate) fn unreadable_ledger(error: &DecodeError) -> Fault {
     Fault::permanent(Code::OlderCode, "the ledger holds a rejection that this code does not know")
         .because(error.clone())
 }

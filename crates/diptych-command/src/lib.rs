@@ -3,6 +3,7 @@
 //! Pure deciders, the one loop that handles a command, the idempotency ledger and the port to the event
 //! store. Absent here, on purpose: read models. Nothing in this crate can see one.
 
+mod boundary;
 mod cache;
 mod command;
 mod context;
@@ -24,11 +25,14 @@ mod rows;
 mod state;
 mod store;
 
+pub use boundary::Boundary;
 pub use command::{Command, CommandType};
 pub use context::Context;
 pub use decider::Decider;
-pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, erase, erase_stored};
-pub use error::{Conflict, HandleError, RawError, RawRejection, Refusal};
+pub use erased::{
+    AnyDecider, DecideError, Decided, RawCommand, State, Typed, erase, erase_boundary, erase_stored,
+};
+pub use error::{Conflict, ConflictCause, HandleError, RawError, RawRejection, Refusal};
 pub use fields::{FieldProblem, Fields, ShapeError};
 pub use handler::{CommandLimits, Commands};
 pub use intake::{
@@ -50,4 +54,4 @@ pub use state::{
     NewState, Persistence, Shape, StateColumn, StateColumnKind, StateIndex, StateRow, Stored, StoredState,
     StreamStanding,
 };
-pub use store::{Commit, CommitError, Committed, Effect, EventStore, StateStore};
+pub use store::{Base, Commit, CommitError, Committed, Condition, Effect, EventStore, Matched, StateStore};

@@ -260,14 +260,15 @@ impl Languages {
     }
 }
 
-/// The bytes stay as they are; what is read only proves that they can be.
+/// The bytes stay as they are; what is read proves that they can be, and says what the event is about.
 fn read<E: Event>(name: &str, version: u32, payload: &str) -> Result<Option<NewEvent>, DecodeError> {
-    let Some(_) = E::decode(name, version, payload)? else {
+    let Some(event) = E::decode(name, version, payload)? else {
         return Ok(None);
     };
+    let tags = event.tags().map_err(|error| DecodeError::malformed(name, &error))?;
     let kind = E::TYPES.iter().find(|kind| kind.name == name);
     let kind = kind.ok_or_else(|| DecodeError::unknown_type(name))?;
-    Ok(Some(NewEvent::new(kind.name, version, payload.to_owned())))
+    Ok(Some(NewEvent::new(kind.name, version, payload.to_owned()).tagged(tags)))
 }
 
 /// A row that cannot be taken into the log, as it is or by this code.

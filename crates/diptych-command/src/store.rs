@@ -1,7 +1,9 @@
 //! The port to the event store: load a stream, commit a command, look one up. Called once per command.
 
 use crate::{CommandHeader, CommandRecord, Conflict, NewState, StateColumn, StateRow, StreamStanding};
-use diptych_core::{BoxFuture, CommandId, Fault, NewEvent, RawFact, StreamRef, Tenant, Timestamp, Version};
+use diptych_core::{
+    BoxFuture, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +16,15 @@ pub struct Commit {
     pub effect: Effect,
     /// The state after the events, to be written with them; heeded where the effect appends some.
     pub state: Option<NewState>,
+    /// What must still hold, beside the stream's version.
+    pub condition: Option<Condition>,
 }
 
 impl Commit {
     /// A commit of an effect, and of nothing besides.
     #[must_use]
     pub fn new(header: CommandHeader, effect: Effect) -> Self {
-        Self { header, effect, state: None }
+        Self { header, effect, state: None, condition: None }
     }
 
     /// The same, which also leaves the state after its events in the stream's row.
@@ -28,22 +32,64 @@ impl Commit {
     pub fn with_state(self, state: NewState) -> Self {
         Self { state: Some(state), ..self }
     }
+
+    /// The same, only if a condition holds.
+    #[must_use]
+    pub fn on(self, condition: Condition) -> Self {
+        Self { condition: Some(condition), ..self }
+    }
+}
+
+/// That no fact of the command's tenant has come to match a query since a position: what was decided rests on
+/// every fact that did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// The facts that the decision rests on.
+    pub query: TagQuery,
+    /// The position up to which they were looked at.
+    pub after: Position,
+}
+
+/// Where a stream must be for a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// Exactly there: the decision rests on its events up to this version.
+    At(Version),
+    /// Anywhere: the events go behind whatever it has.
+    Any,
+}
+
+impl Base {
+    /// Whether a stream at `actual` will do.
+    #[must_use]
+    pub fn admits(self, actual: Version) -> bool {
+        match self {
+            Self::At(version) => version == actual,
+            Self::Any => true,
+        }
+    }
+}
+
+impl From<Version> for Base {
+    fn from(version: Version) -> Self {
+        Self::At(version)
+    }
 }
 
 /// What a command does to the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Append these events, none included, if the stream is still at `base`, and claim the key.
+    /// Append these events with their tags, none included, if the stream is at `base`, and claim the key.
     Append {
-        /// The version the decision was made on.
-        base: Version,
+        /// Where the stream must be.
+        base: Base,
         /// The events, oldest first.
         events: Vec<NewEvent>,
     },
-    /// Record the domain's no, if the stream is still at `base`, and claim the key.
+    /// Record the domain's no, if the stream is at `base`, and claim the key.
     Reject {
-        /// The version the decision was made on.
-        base: Version,
+        /// Where the stream must be.
+        base: Base,
         /// The rejection's name.
         name: String,
         /// Its data, JSON text.
@@ -73,7 +119,7 @@ pub struct Committed {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The stream is not at the base any more.
+    /// The stream is not at the base any more, or the condition does not hold.
     Conflict(Conflict),
     /// The key belongs to a command that asked for something else.
     KeyReused,
@@ -88,10 +134,20 @@ pub enum CommitError {
     Fault(Fault),
 }
 
+/// Facts that match a query.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Matched {
+    /// The facts, in order of position.
+    pub facts: Vec<Arc<RawFact>>,
+    /// INVARIANT: nothing that matches stands between the position asked from and this one but `facts`.
+    pub through: Position,
+}
+
 /// The write side of a store. Positions are gap-free and in commit order; times never decrease with position.
 ///
-/// INVARIANT: the ledger row, the events, the state and the inline rows of a command are committed together
-/// or not at all.
+/// INVARIANT: the ledger row, the events with their tags, the state and the inline rows of a command are
+/// committed together or not at all. A version and a condition are checked in the same transaction, when no
+/// other command can append any more, and against the earlier commands of the same group.
 pub trait EventStore: StateStore {
     /// The events of a stream after a version, oldest first, at most `events_max`.
     fn load<'a>(
@@ -100,6 +156,16 @@ pub trait EventStore: StateStore {
         after: Version,
         events_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>>;
+
+    /// The facts of a tenant that match a query and stand after a position, at most `facts_max`. With as many,
+    /// there may be more after the last of them; with fewer, there was none up to the head.
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>>;
 
     /// Commits one command durably. A key that is already claimed answers what it claimed, or `KeyReused`.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>>;

@@ -2,10 +2,11 @@
 //! digests.
 
 use crate::failure::{ensure, ensure_eq};
-use crate::fixtures::{Account, AccountEvent, NoteEvent, SampleEvent};
+use crate::fixtures::{Account, AccountEvent, Enrolment, NoteEvent, SampleEvent};
 use crate::{Failure, Outcome, Stores};
 use diptych_command::{
-    CommandHeader, CommandLimits, Commands, Commit, Committed, Effect, InputHash, RawCommand, RefusedFor,
+    Base, CommandHeader, CommandLimits, Commands, Commit, Committed, Effect, InputHash, RawCommand,
+    RefusedFor,
 };
 use diptych_core::{
     Actor, Authorize, Clock, CommandId, Currency, Event, ExpectedVersion, Money, NewEvent, Portable,
@@ -106,13 +107,14 @@ pub(crate) fn append<E: Event>(
     }
     let body: Vec<_> = encoded.iter().map(|event| event.payload.as_str()).collect();
     let header = header(stores, stream, id, &body.join(","))?;
-    let effect = Effect::Append { base: Version(base), events: encoded };
+    let effect = Effect::Append { base: Base::At(Version(base)), events: encoded };
     Ok(Commit::new(header, effect))
 }
 
 /// The commit of the domain's no.
 pub(crate) fn reject(stores: &Stores, stream: &StreamRef, id: &str, base: u64) -> Outcome<Commit> {
-    let effect = Effect::Reject { base: Version(base), name: "NotOpen".to_owned(), data: "{}".to_owned() };
+    let base = Base::At(Version(base));
+    let effect = Effect::Reject { base, name: "NotOpen".to_owned(), data: "{}".to_owned() };
     let header = header(stores, stream, id, "rejected")?;
     Ok(Commit::new(header, effect))
 }
@@ -189,7 +191,7 @@ pub(crate) fn commands_for(stores: &Stores, authorize: Arc<dyn Authorize>) -> Co
         ..CommandLimits::default()
     };
     let clock: Arc<dyn Clock> = Arc::<diptych_memory::ManualClock>::clone(&stores.clock);
-    let deciders = vec![diptych_command::erase::<Account>()];
+    let deciders = vec![diptych_command::erase::<Account>(), diptych_command::erase_boundary::<Enrolment>()];
     Commands::new(Arc::clone(&stores.events), deciders, authorize, clock, limits)
 }
 

@@ -101,6 +101,22 @@ suites! {
         states_are_dropped_by_category,
         rows_are_moved_beside_commands,
     }
+    boundaries {
+        a_condition_holds_until_a_fact_matches,
+        items_find_what_they_say,
+        a_boundary_loads_in_pages,
+        other_tenants_never_match,
+        earlier_commands_of_a_group_count,
+        racing_callers_keep_the_invariant,
+        two_processes_keep_the_invariant,
+        a_rejection_is_checked_like_a_decision,
+        events_may_go_behind_any_version,
+        a_version_is_checked_beside_the_condition,
+        a_replay_does_not_look_at_the_condition,
+        tags_survive_with_their_events,
+        events_without_tags_match_no_tag,
+        random_queries_agree_with_the_pure_rule,
+    }
     log {
         positions_have_no_gap,
         recorded_times_never_go_back,

@@ -75,6 +75,8 @@ codes! {
     IntakeStopped = "DP0053", "facts from elsewhere cannot be taken into the log";
     ImportFailed = "DP0043", "the import met data it cannot take";
     StatesInUse = "DP0044", "the stored states are in use";
+    BoundaryLimit = "DP0045", "a command's boundary holds too many facts";
+    BadQuery = "DP0046", "a tag or a query over tags breaks a rule";
     CatalogDiffers = "DP0049", "the event catalog and the code differ";
     ExportDamaged = "DP0050", "the export file cannot be taken";
     StoreNotEmpty = "DP0051", "the store already holds something";

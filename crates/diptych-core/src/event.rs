@@ -1,6 +1,6 @@
 //! Event languages: how typed events become stored bytes and come back. Knows nothing of streams or stores.
 
-use crate::Code;
+use crate::{Code, TAGS_PER_EVENT_MAX, Tag};
 use schemars::{Schema, SchemaGenerator};
 use thiserror::Error;
 
@@ -105,6 +105,15 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// Refuses an event that could not be read back, such as one holding an empty id.
     fn encode(&self) -> Result<String, EncodeError>;
 
+    /// What it is about beyond its stream, for decisions that rest on more than one stream. Fields that are
+    /// marked `#[tag]` make them; without, there are none. Not part of the payload.
+    ///
+    /// # Errors
+    /// Refuses a value that makes no tag.
+    fn tags(&self) -> Result<Vec<Tag>, EncodeError> {
+        Ok(Vec::new())
+    }
+
     /// Reads a stored payload; `None` for a type that the language has declared retired, or does not know and
     /// ignores.
     ///
@@ -173,22 +182,37 @@ pub struct NewEvent {
     pub schema_version: u32,
     /// JSON text.
     pub payload: String,
+    /// Its tags, each once.
+    pub tags: Vec<Tag>,
 }
 
 impl NewEvent {
-    /// An event in bytes.
+    /// An event in bytes, without tags.
     #[must_use]
     pub fn new(name: &'static str, schema_version: u32, payload: String) -> Self {
-        Self { name, schema_version, payload }
+        Self { name, schema_version, payload, tags: Vec::new() }
     }
 
-    /// Encodes a typed event.
+    /// The same event with these tags, each of them once.
+    #[must_use]
+    pub fn tagged(self, mut tags: Vec<Tag>) -> Self {
+        tags.sort_unstable();
+        tags.dedup();
+        Self { tags, ..self }
+    }
+
+    /// Encodes a typed event, and tags it.
     ///
     /// # Errors
-    /// As [`Event::encode`].
+    /// As [`Event::encode`] and [`Event::tags`], and for more tags than one event may have.
     pub fn from_event<E: Event>(event: &E) -> Result<Self, EncodeError> {
         let kind = event.event_type();
-        Ok(Self::new(kind.name, kind.version, event.encode()?))
+        let new = Self::new(kind.name, kind.version, event.encode()?).tagged(event.tags()?);
+        if new.tags.len() > TAGS_PER_EVENT_MAX {
+            let reason = format!("it has {} tags, at most {TAGS_PER_EVENT_MAX} fit", new.tags.len());
+            return Err(EncodeError::new(kind.name, reason));
+        }
+        Ok(new)
     }
 }
 

@@ -5,7 +5,8 @@ use crate::json::{Node, Object};
 use crate::problem::{Problem, sentence};
 use axum::http::{HeaderValue, StatusCode};
 use diptych_command::{
-    AnyDecider, Conflict, HandleError, RawError, RawRejection, Refusal, RejectionKind, ShapeError,
+    AnyDecider, Conflict, ConflictCause, HandleError, RawError, RawRejection, Refusal, RejectionKind,
+    ShapeError,
 };
 use diptych_core::{Code, Fault};
 use diptych_query::QueryError;
@@ -95,7 +96,8 @@ fn of_rejection(rejection: &RawRejection, decider: &dyn AnyDecider) -> Problem {
 }
 
 fn of_conflict(conflict: &Conflict, named_version: bool) -> Problem {
-    if named_version {
+    let boundary = matches!(conflict.cause, ConflictCause::Boundary { .. });
+    if named_version && !boundary {
         Problem::new(StatusCode::PRECONDITION_FAILED, Code::StaleVersion, sentence(conflict))
             .with("currentVersion", conflict.actual.0)
             .with("expectedVersion", conflict.expected.0)
@@ -104,9 +106,10 @@ fn of_conflict(conflict: &Conflict, named_version: bool) -> Problem {
             "the command was decided {} times and lost every race for `{}`; try again",
             conflict.attempts, conflict.stream
         );
-        Problem::new(StatusCode::CONFLICT, Code::Conflict, detail)
+        let problem = Problem::new(StatusCode::CONFLICT, Code::Conflict, detail)
             .with("currentVersion", conflict.actual.0)
-            .retry_after(RETRY_AFTER_DEFAULT)
+            .retry_after(RETRY_AFTER_DEFAULT);
+        if boundary { problem.with("cause", "boundary") } else { problem }
     }
 }
 
@@ -118,7 +121,7 @@ fn of_refusal(refusal: &Refusal) -> Problem {
         Refusal::Shape(shape) => of_shape(shape, plain(shape_status(shape))),
         Refusal::Text(_) => plain(StatusCode::BAD_REQUEST),
         Refusal::Unknown { .. } => plain(StatusCode::NOT_FOUND),
-        Refusal::KeyReused { .. } => plain(StatusCode::UNPROCESSABLE_ENTITY),
+        Refusal::KeyReused { .. } | Refusal::Boundary(_) => plain(StatusCode::UNPROCESSABLE_ENTITY),
         Refusal::Overloaded { retry_after } => {
             plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(*retry_after)
         }

@@ -5,13 +5,14 @@ use crate::names::Names;
 use crate::openapi;
 use crate::wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};
 use diptych_command::{
-    Command, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError, Committed, Conflict,
-    Context, Decider, Effect, EventStore, Fields, Outcome, Rejection, RejectionKind, RejectionType,
-    ShapeError, erase,
+    Base, Command, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError, Committed,
+    Conflict, Context, Decider, Effect, EventStore, Fields, Matched, Outcome, Rejection, RejectionKind,
+    RejectionType, ShapeError, erase,
 };
 use diptych_core::{
     BoxFuture, Clock, CommandId, DecodeError, EncodeError, Epoch, Event, EventName, EventType, Fault,
-    Fingerprint, Position, Principal, RawFact, StreamRef, Tenant, Timestamp, Token, Unrestricted, Version,
+    Fingerprint, Position, Principal, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Token, Unrestricted,
+    Version,
 };
 use schemars::{Schema as JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -204,6 +205,20 @@ impl EventStore for Store {
         Box::pin(async move { Ok(wanted) })
     }
 
+    fn load_query<'a>(
+        &'a self,
+        _: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        let facts = self.facts.lock().unwrap();
+        let wanted = facts.iter().filter(|fact| fact.position > after && query.matches(fact, &[]));
+        let wanted = wanted.take(facts_max).cloned().collect();
+        let through = Position(facts.len() as u64);
+        Box::pin(async move { Ok(Matched { facts: wanted, through }) })
+    }
+
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         if let Some(seconds) = *self.overloaded.lock().unwrap() {
             let retry_after = Duration::from_secs(seconds);
@@ -213,12 +228,8 @@ impl EventStore for Store {
             return Box::pin(async move { answer });
         }
         if *self.contended.lock().unwrap() && matches!(commit.effect, Effect::Append { .. }) {
-            let conflict = Conflict {
-                stream: commit.header.stream.stream,
-                expected: Version(1),
-                actual: Version(2),
-                attempts: 1,
-            };
+            let stream = commit.header.stream.stream;
+            let conflict = Conflict::of_version(stream, Version(1), Version(2));
             return Box::pin(async move { Err(CommitError::Conflict(conflict)) });
         }
         if *self.hangs.lock().unwrap() {
@@ -264,8 +275,11 @@ impl Store {
     fn apply(&self, commit: Commit) -> Committed {
         let Commit { header, effect, .. } = commit;
         let mut facts = self.facts.lock().unwrap();
+        let actual = Version(facts.iter().filter(|fact| *fact.stream == header.stream).count() as u64);
+        let at = |base| if let Base::At(version) = base { version } else { actual };
         let (outcome, version, events) = match effect {
             Effect::Append { base, events } => {
+                let base = at(base);
                 let mut recorded = Vec::new();
                 for event in events {
                     let fact = RawFact {
@@ -283,7 +297,7 @@ impl Store {
                 }
                 (Outcome::Accepted { base }, base.plus(recorded.len()), recorded)
             }
-            Effect::Reject { base, name, data } => (Outcome::Rejected { name, data }, base, Vec::new()),
+            Effect::Reject { base, name, data } => (Outcome::Rejected { name, data }, at(base), Vec::new()),
             Effect::Refuse { reason, version } => (Outcome::Refused(reason), version, Vec::new()),
         };
         let record = CommandRecord {

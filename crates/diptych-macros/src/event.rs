@@ -1,7 +1,7 @@
 //! `#[derive(Event)]`: an event language, its stored names, versions and bytes.
 
 use crate::shape::{self, Role, Variant};
-use crate::{attributes, names, payload};
+use crate::{attributes, names, payload, tag};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
@@ -40,6 +40,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         &quote!(<Self as ::diptych::__private::core::Event>::TYPES),
     );
     let (encode, schemas) = (payload::encode(&kinds), payload::schemas(&kinds));
+    let tags = tag::tags(&kinds)?;
     let (types, decode, upcasts) = (language.types(), language.decode(), language.upcasts());
     let Language { name, category, owner, retired, .. } = &language;
     let unknown = language.ignoring.then(|| {
@@ -60,6 +61,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             #unknown
             #event_type
             #encode
+            #tags
             #decode
             #schemas
         }

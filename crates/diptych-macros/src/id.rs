@@ -196,6 +196,12 @@ fn traits(name: &Ident) -> TokenStream {
             }
         }
 
+        impl ::diptych::__private::core::TagValue for #name {
+            fn each_text(&self, add: &mut dyn ::core::ops::FnMut(&str)) {
+                add(&self.0);
+            }
+        }
+
         impl ::diptych::__private::core::Id for #name {
             fn from_key(key: &str) -> Self {
                 Self(::std::borrow::ToOwned::to_owned(key))

@@ -15,6 +15,7 @@ mod read_model;
 mod rejection;
 mod scalar;
 mod shape;
+mod tag;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, Error, Result, parse_macro_input};
@@ -27,7 +28,7 @@ use syn::{DeriveInput, Error, Result, parse_macro_input};
 /// pub enum OrderEvent {
 ///     /// The customer committed to buy.
 ///     #[event(version = 3, v1 = PlacedV1, v2 = PlacedV2)]
-///     Placed { customer: CustomerId, lines: Vec<Line> },
+///     Placed { #[tag] customer: CustomerId, lines: Vec<Line> },       // #[tag("buyer")] names it otherwise
 ///     #[event(name = "OrderConfirmed")]
 ///     Confirmed,
 /// }
@@ -54,6 +55,9 @@ use syn::{DeriveInput, Error, Result, parse_macro_input};
 ///         &[EventType { name: "Placed", version: 3, meaning: "The customer committed to buy." }, ..];
 ///     fn event_type(&self) -> EventType { match self { Self::Placed { .. } => Self::TYPES[0], .. } }
 ///     fn encode(&self) -> Result<String, EncodeError> { .. serde_json::to_string(..) .. }
+///     fn tags(&self) -> Result<Vec<Tag>, EncodeError> {
+///         match self { Self::Placed { customer, .. } => .. Tag::add(&mut tags, "customer", customer) .., .. }
+///     }
 ///     fn decode(name: &str, version: u32, payload: &str) -> Result<Option<Self>, DecodeError> {
 ///         match (name, version) {
 ///             ("Placed", 3) => serde_json::from_str::<Placed>(payload).map(..),
@@ -70,7 +74,7 @@ use syn::{DeriveInput, Error, Result, parse_macro_input};
 ///     }
 /// }
 /// ```
-#[proc_macro_derive(Event, attributes(event))]
+#[proc_macro_derive(Event, attributes(event, tag))]
 pub fn event(input: TokenStream) -> TokenStream {
     run(input, event::derive)
 }

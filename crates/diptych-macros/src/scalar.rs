@@ -81,6 +81,12 @@ impl Vocabulary<'_> {
                 }
             }
 
+            impl ::diptych::__private::core::TagValue for #name {
+                fn each_text(&self, add: &mut dyn ::core::ops::FnMut(&str)) {
+                    add(::diptych::__private::core::Scalar::name(*self));
+                }
+            }
+
             impl ::core::fmt::Display for #name {
                 fn fmt(&self, out: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                     out.pad(::diptych::__private::core::Scalar::name(*self))

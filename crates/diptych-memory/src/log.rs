@@ -1,9 +1,9 @@
 //! The log, the ledger and stored states: plain lists and maps, without a lock and without a clock.
 
-use diptych_command::{CommandHeader, CommandRecord, Outcome, StateRow, StreamStanding};
+use diptych_command::{CommandHeader, CommandRecord, Matched, Outcome, StateRow, StreamStanding};
 use diptych_core::{
     Code, CommandId, Epoch, EventName, Fault, Fingerprint, NewEvent, Position, RawFact, SharedText,
-    StreamRef, Tenant, Timestamp, Token, Version,
+    StreamRef, Tag, TagQuery, Tenant, Timestamp, Token, Version,
 };
 use diptych_query::{Block, Categories, Mark};
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub(crate) struct Log {
     identity: String,
     /// INVARIANT: the fact at index `i` stands at position `i + 1`.
     facts: Vec<Arc<RawFact>>,
+    /// INVARIANT: the tags at index `i` are those of the fact at index `i`.
+    tags: Vec<Vec<Tag>>,
     streams: BTreeMap<Arc<StreamRef>, Vec<Arc<RawFact>>>,
     /// Final outcomes that still hold their key.
     claims: BTreeMap<(Tenant, CommandId), CommandRecord>,
@@ -28,6 +30,7 @@ impl Log {
         Self {
             identity,
             facts: Vec::new(),
+            tags: Vec::new(),
             streams: BTreeMap::new(),
             claims: BTreeMap::new(),
             audit: Vec::new(),
@@ -121,7 +124,19 @@ impl Log {
         facts.map(Arc::new).collect()
     }
 
-    pub(crate) fn append(&mut self, facts: &[Arc<RawFact>]) {
+    /// The facts of a tenant that match a query, looked at one by one.
+    pub(crate) fn matched(&self, tenant: &Tenant, query: &TagQuery, after: Position, most: usize) -> Matched {
+        let later = self.facts.iter().zip(&self.tags).skip(after.0 as usize);
+        let own = later.filter(|(fact, _)| fact.stream.tenant == *tenant);
+        let matching = own.filter(|(fact, tags)| query.matches(fact, tags));
+        let facts: Vec<_> = matching.map(|(fact, _)| Arc::clone(fact)).take(most).collect();
+        let last = facts.last().filter(|_| facts.len() >= most);
+        let through = last.map_or(self.head().position(), |fact| fact.position);
+        Matched { facts, through }
+    }
+
+    pub(crate) fn append(&mut self, facts: &[Arc<RawFact>], tags: Vec<Vec<Tag>>) {
+        self.tags.extend(tags);
         for fact in facts {
             self.facts.push(Arc::clone(fact));
             let stream = self.streams.entry(Arc::clone(&fact.stream)).or_default();

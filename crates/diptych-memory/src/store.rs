@@ -6,12 +6,12 @@ mod intake;
 use crate::log::{Log, mark_of};
 use crate::rows::GroupRows;
 use diptych_command::{
-    CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, EventStore, NewState,
-    Outcome, Source, StateRow, Watermark,
+    Base, CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, EventStore,
+    Matched, NewState, Outcome, Source, StateRow, Watermark,
 };
 use diptych_core::{
-    BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, Tenant, Timestamp,
-    Version,
+    BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, TagQuery, Tenant,
+    Timestamp, Version,
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Feed, Fence, Fold, FoldError, Found, Group,
@@ -123,37 +123,44 @@ impl MemoryStore {
 
     fn commit_now(&self, commit: Commit) -> Result<Committed, CommitError> {
         let mut held = self.lock();
-        let Commit { header, effect, state } = commit;
+        let Commit { header, effect, state, condition } = commit;
         let stream = &header.stream;
         let now = held.log.time(self.clock.now());
-        let (base, claims) = match &effect {
-            Effect::Append { base, .. } | Effect::Reject { base, .. } => (*base, true),
-            Effect::Refuse { version, .. } => (*version, false),
+        let actual = held.log.version(stream);
+        let base = match &effect {
+            Effect::Append { base, .. } | Effect::Reject { base, .. } => Some(*base),
+            Effect::Refuse { .. } => None,
         };
-        if claims {
+        if let Some(base) = base {
             if let Some(record) = held.log.claimed(&stream.tenant, &header.id) {
                 return replay(record, &header);
             }
-            let actual = held.log.version(stream);
-            if actual != base {
-                return Err(CommitError::Conflict(Conflict {
-                    stream: stream.stream.clone(),
-                    expected: base,
-                    actual,
-                    attempts: 1,
-                }));
+            if let Base::At(expected) = base
+                && expected != actual
+            {
+                let stream = stream.stream.clone();
+                return Err(CommitError::Conflict(Conflict::of_version(stream, expected, actual)));
+            }
+            let found = condition.map(|on| held.log.matched(&stream.tenant, &on.query, on.after, 1).facts);
+            if let Some(fact) = found.iter().flatten().next() {
+                let stream = stream.stream.clone();
+                return Err(CommitError::Conflict(Conflict::of_boundary(stream, actual, fact.position)));
             }
         }
+        let before = match &effect {
+            Effect::Append { .. } | Effect::Reject { .. } => actual,
+            Effect::Refuse { version, .. } => *version,
+        };
         let (outcome, events) = match effect {
-            Effect::Append { base, events } => {
-                let facts = self.append_now(&mut held, &header, base, events, now)?;
-                (Outcome::Accepted { base }, facts)
+            Effect::Append { events, .. } => {
+                let facts = self.append_now(&mut held, &header, actual, events, now)?;
+                (Outcome::Accepted { base: actual }, facts)
             }
             Effect::Reject { name, data, .. } => (Outcome::Rejected { name, data }, Vec::new()),
             Effect::Refuse { reason, .. } => (Outcome::Refused(reason), Vec::new()),
         };
         let head = held.log.head();
-        let version = base.plus(events.len());
+        let version = before.plus(events.len());
         if let Some(NewState { shape, state }) = state.filter(|_| !events.is_empty()) {
             held.log.set_state(&header.stream, StateRow { version, shape, state });
         }
@@ -174,9 +181,10 @@ impl MemoryStore {
         held: &mut Held,
         header: &CommandHeader,
         base: Version,
-        events: Vec<NewEvent>,
+        mut events: Vec<NewEvent>,
         now: Timestamp,
     ) -> Result<Vec<Arc<RawFact>>, CommitError> {
+        let tags = events.iter_mut().map(|event| std::mem::take(&mut event.tags)).collect();
         let facts = held.log.facts_of(header, base, events, now);
         let Some(last) = facts.last() else {
             return Ok(facts);
@@ -194,7 +202,7 @@ impl MemoryStore {
             let changes = changes.map_err(|error| CommitError::Fault(inline_failed(group, error)))?;
             staged.push((group, changes, fold.passed()));
         }
-        held.log.append(&facts);
+        held.log.append(&facts, tags);
         for (group, changes, passed) in staged {
             if let Some(rows) = held.groups.get_mut(&id(group)) {
                 rows.apply(Partition::WHOLE, changes, through, now);
@@ -336,6 +344,16 @@ impl EventStore for MemoryStore {
         events_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
         Box::pin(async move { Ok(self.lock().log.stream(stream, after, events_max)) })
+    }
+
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.matched(tenant, query, after, facts_max)) })
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {

@@ -39,6 +39,7 @@ const MIGRATIONS: &[&[&str]] = &[
     ],
     &[include_str!("migrations/0002_partitions.sql")],
     &[include_str!("migrations/0003_state.sql")],
+    &[include_str!("migrations/0004_tag.sql")],
     &[include_str!("migrations/0005_intake.sql")],
 ];
 

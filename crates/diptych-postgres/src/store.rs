@@ -13,11 +13,11 @@ use crate::shared::{Schema, Shared, start_of};
 use crate::writer::{IntakeJob, Origin, WriterHandle, watermark};
 use crate::{PostgresOptions, ledger, log};
 use diptych_command::{
-    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, OutboxTable, Source, TakenIn,
-    Watermark, not_in_order, out_of_order,
+    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, Matched, OutboxTable, Source,
+    TakenIn, Watermark, not_in_order, out_of_order,
 };
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
+    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
 };
 use diptych_query::{Block, Categories, Feed, Mark, PageKey, Statistics};
 use std::sync::Arc;
@@ -175,6 +175,19 @@ impl EventStore for PostgresStore {
         Box::pin(async move {
             let reader = self.shared.reader().await?;
             log::load(&reader, &self.shared, stream, after, events_max).await
+        })
+    }
+
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        Box::pin(async move {
+            let reader = self.shared.reader().await?;
+            log::load_query(&reader, &self.shared, tenant, query, after, facts_max).await
         })
     }
 

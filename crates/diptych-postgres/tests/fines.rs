@@ -150,7 +150,7 @@ fn commit(case: &Case, base: u64, events: &[Event]) -> Commit {
         policy: None,
         occurred_at: events[0].occurred_at,
     };
-    Commit::new(header, Effect::Append { base: Version(base), events: new.collect() })
+    Commit::new(header, Effect::Append { base: Version(base).into(), events: new.collect() })
 }
 
 /// Every position and every version is there, every event is the one of the file, and the figures are those

@@ -66,6 +66,7 @@ async fn a_store_made_by_other_migrations_is_refused() {
 
 /// What the first migration knew of checkpoints, made out of what there is now.
 const AS_IT_WAS: &str = "DROP TABLE diptych.state; DROP FUNCTION diptych.instant; \
+    DROP TABLE diptych.event_tag; DROP TABLE diptych.source; DROP TABLE diptych.outbox; \
     DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
     ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
         DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
@@ -246,7 +247,7 @@ async fn rejections_are_final_and_refusals_leave_the_key_free() {
     let refused = store.commit(commit.clone()).await.unwrap();
     assert_eq!(store.recorded(&tenant("main"), &id("c1")).await.unwrap(), Some(refused.record));
     let (name, data) = ("Broke".to_owned(), "{}".to_owned());
-    commit.effect = Effect::Reject { base: Version(0), name: name.clone(), data: data.clone() };
+    commit.effect = Effect::Reject { base: Version(0).into(), name: name.clone(), data: data.clone() };
     let rejected = store.commit(commit.clone()).await.unwrap();
     assert_eq!(rejected.record.outcome, Outcome::Rejected { name, data });
     assert!(store.commit(commit).await.unwrap().replayed);

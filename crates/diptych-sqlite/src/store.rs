@@ -10,10 +10,11 @@ use crate::shared::{Shared, start_of};
 use crate::writer::{WriterHandle, inline_groups, watermark};
 use crate::{SqliteOptions, ledger, log};
 use diptych_command::{
-    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, Source, TakenIn, Watermark,
+    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, Matched, Source, TakenIn,
+    Watermark,
 };
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
+    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
 };
 use diptych_query::{Block, Categories, Feed, Mark, PageKey, RawBlock, Statistics};
 use std::collections::HashMap;
@@ -142,6 +143,19 @@ impl EventStore for SqliteStore {
     ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
         // In place: microseconds, and a change of threads would cost more than the read.
         Box::pin(async move { log::load(&mut *self.shared.readers.now()?, stream, after, events_max) })
+    }
+
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        // In place, as one stream is.
+        Box::pin(
+            async move { log::load_query(&mut *self.shared.readers.now()?, tenant, query, after, facts_max) },
+        )
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {

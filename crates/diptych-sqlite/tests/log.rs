@@ -75,7 +75,7 @@ async fn rejections_are_final_and_refusals_leave_the_key_free() {
     let id = CommandId::new("c1").unwrap();
     assert_eq!(store.recorded(&tenant("main"), &id).await.unwrap(), Some(refused.record));
     let (name, data) = ("Broke".to_owned(), "{}".to_owned());
-    commit.effect = Effect::Reject { base: Version(0), name: name.clone(), data: data.clone() };
+    commit.effect = Effect::Reject { base: Version(0).into(), name: name.clone(), data: data.clone() };
     let rejected = store.commit(commit.clone()).await.unwrap();
     assert_eq!(rejected.record.outcome, Outcome::Rejected { name, data });
     assert!(store.commit(commit).await.unwrap().replayed);

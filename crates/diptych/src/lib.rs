@@ -41,12 +41,12 @@ pub use verb::{Verb, VerbError, VerbFuture};
 pub mod prelude {
     pub use crate::{Config, Role, Roles, Running, Service};
     pub use diptych_command::{
-        Command, Context, Decider, Facts, HandleError, Persistence, Receipt, Rejection, Request, StateColumn,
-        StoredState,
+        Boundary, Command, Context, Decider, Facts, HandleError, Persistence, Receipt, Rejection, Request,
+        StateColumn, StoredState,
     };
     pub use diptych_core::{
-        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, Tenant, Timestamp, Token,
-        Version,
+        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, TagQuery, Tenant, Timestamp,
+        Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
     pub use diptych_query::{
@@ -80,3 +80,8 @@ mod evolution_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/persistence.md")]
 mod persistence_guide {}
+
+/// The programs of the page on invariants across streams.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/invariants.md")]
+mod invariants {}

@@ -3,7 +3,7 @@
 use crate::problems::problems;
 use crate::{Place, Roles, Running, SystemClock, Verb};
 use diptych_command::{
-    AnyDecider, CommandLimits, Decider, Languages, OutboxLimits, Persistence, StoredState,
+    AnyDecider, Boundary, CommandLimits, Decider, Languages, OutboxLimits, Persistence, StoredState,
 };
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
@@ -256,6 +256,20 @@ impl Service {
     pub fn outbox<E: Event>(mut self) -> Self {
         self.outbox.add::<E>();
         self
+    }
+
+    /// Adds a decider whose commands are decided on facts of several streams, found by their tags.
+    #[must_use]
+    pub fn boundary<D: Boundary>(mut self) -> Self {
+        self.deciders.push(diptych_command::erase_boundary::<D>());
+        self
+    }
+
+    /// Adds a decider with boundaries whose collection is not its category with an `s`.
+    #[must_use]
+    pub fn boundary_in<D: Boundary>(mut self, collection: impl Into<String>) -> Self {
+        self.collections.insert(D::Event::CATEGORY.to_owned(), collection.into());
+        self.boundary::<D>()
     }
 
     /// Adds a read model: its questions can be asked from now on. If it looks up rows of others, they come

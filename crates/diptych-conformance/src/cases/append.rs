@@ -24,7 +24,7 @@ pub(crate) async fn facts_read_back_byte_for_byte(harness: &dyn Harness) -> Outc
     commit.header.causation = Some(CausationId::new("cause")?);
     commit.header.policy = Some(PolicyVersion("v7".into()));
     commit.header.occurred_at = Timestamp::from_micros(-1)?;
-    commit.effect = Effect::Append { base: Version::NONE, events: events.collect() };
+    commit.effect = Effect::Append { base: Version::NONE.into(), events: events.collect() };
     let done = stores.events.commit(commit.clone()).await?;
     ensure_eq!(done.record.header, commit.header, "the ledger's header");
     ensure_eq!(done.record.version, Version(3), "the version after");

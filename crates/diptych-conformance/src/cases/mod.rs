@@ -1,6 +1,7 @@
 //! The cases, one module for each part of the promise.
 
 pub(crate) mod append;
+pub(crate) mod boundaries;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 pub(crate) mod cuts;

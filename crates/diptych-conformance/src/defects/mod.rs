@@ -3,6 +3,7 @@
 //!
 //! A suite that passes over a broken store proves nothing. Absent here, on purpose: any use outside of tests.
 
+mod boundary;
 mod fold;
 mod intake;
 mod ports;
@@ -66,11 +67,19 @@ pub enum Defect {
     ShapeIgnored,
     /// Of commands committed together the first one's state stays.
     FirstStateWins,
+    /// Conditions are not looked at.
+    ConditionIgnored,
+    /// A condition is checked before the transaction that it is for.
+    ConditionOutside,
+    /// A condition is checked against the log alone, not against what commands of the same group append.
+    GroupMatesUnseen,
+    /// Tags are not written with their events.
+    TagsLost,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -95,6 +104,10 @@ impl Defect {
         Self::OldStateOverNew,
         Self::ShapeIgnored,
         Self::FirstStateWins,
+        Self::ConditionIgnored,
+        Self::ConditionOutside,
+        Self::GroupMatesUnseen,
+        Self::TagsLost,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -142,6 +155,7 @@ impl Defect {
             Self::TenantForgotten => &[
                 ("identity", "one_key_in_two_tenants_is_two_streams"),
                 ("identity", "a_command_id_belongs_to_its_tenant"),
+                ("boundaries", "other_tenants_never_match"),
             ],
             Self::PagesSkipTies => &[("pages", "pages_over_ties_miss_nothing")],
             Self::NoValueFirst => {
@@ -175,6 +189,22 @@ impl Defect {
             Self::FirstStateWins => {
                 &[("states", "the_last_of_a_group_wins"), ("states", "a_state_is_written_with_its_events")]
             }
+            Self::ConditionIgnored => &[
+                ("boundaries", "a_condition_holds_until_a_fact_matches"),
+                ("boundaries", "a_rejection_is_checked_like_a_decision"),
+                ("boundaries", "random_queries_agree_with_the_pure_rule"),
+            ],
+            Self::ConditionOutside => &[
+                ("boundaries", "earlier_commands_of_a_group_count"),
+                ("boundaries", "racing_callers_keep_the_invariant"),
+                ("boundaries", "two_processes_keep_the_invariant"),
+            ],
+            Self::GroupMatesUnseen => &[("boundaries", "earlier_commands_of_a_group_count")],
+            Self::TagsLost => &[
+                ("boundaries", "items_find_what_they_say"),
+                ("boundaries", "tags_survive_with_their_events"),
+                ("boundaries", "racing_callers_keep_the_invariant"),
+            ],
         }
     }
 

@@ -1,10 +1,14 @@
 //! The ports of a sound store with one defect between them and whoever asks.
 
 use super::Defect;
+use super::boundary::Conditions;
 use crate::Stores;
-use diptych_command::{CommandRecord, Commit, CommitError, Committed, Effect, EventStore, Source, Watermark};
+use diptych_command::{
+    CommandRecord, Commit, CommitError, Committed, Effect, EventStore, Matched, Source, Watermark,
+};
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Value, Version,
+    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Value,
+    Version,
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found, Group,
@@ -28,6 +32,7 @@ pub(super) struct Broken {
     /// The ledger that is not in the store.
     ledger: Mutex<BTreeMap<(Tenant, CommandId), CommandRecord>>,
     asked: AtomicU32,
+    conditions: Conditions,
     /// Whether the process before died, and which groups have lost their rows to it.
     crashed: bool,
     lost: Mutex<BTreeSet<&'static str>>,
@@ -47,6 +52,7 @@ impl Broken {
             after,
             ledger: Mutex::default(),
             asked: AtomicU32::new(0),
+            conditions: Conditions::new(defect),
             crashed,
             lost: Mutex::default(),
             leases: Mutex::default(),
@@ -191,6 +197,20 @@ impl EventStore for Broken {
         })
     }
 
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        Box::pin(async move {
+            let tenant = self.tenant(tenant);
+            let found = self.inner.events.load_query(&tenant, query, after, facts_max).await?;
+            Ok(Matched { facts: self.facts(&found.facts), ..found })
+        })
+    }
+
     fn commit(&self, mut commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         Box::pin(async move {
             commit.header.stream = self.stream(&commit.header.stream);
@@ -198,7 +218,13 @@ impl EventStore for Broken {
             if claims && self.defect == Defect::LedgerOutside {
                 return self.commit_beside_ledger(commit).await;
             }
-            let mut done = self.commit_with_state(commit).await?;
+            let mut done = match self.defect {
+                Defect::ConditionIgnored
+                | Defect::ConditionOutside
+                | Defect::GroupMatesUnseen
+                | Defect::TagsLost => self.conditions.commit(&*self.inner.events, commit).await?,
+                _ => self.commit_with_state(commit).await?,
+            };
             done.events = self.facts(&done.events);
             self.fold_after().await?;
             Ok(done)

@@ -5,7 +5,7 @@ use super::Defect;
 use super::ports::Broken;
 use crate::fixtures::kept;
 use diptych_command::{
-    Commit, CommitError, Committed, Effect, NewState, Persistence, StateColumn, StateRow, StateStore,
+    Base, Commit, CommitError, Committed, Effect, NewState, Persistence, StateColumn, StateRow, StateStore,
     StreamStanding,
 };
 use diptych_core::{BoxFuture, Fault, StreamRef, Version};
@@ -49,7 +49,9 @@ impl Broken {
 /// The version that a command's events lead to, if it has any.
 fn version_after(commit: &Commit) -> Option<Version> {
     match &commit.effect {
-        Effect::Append { base, events } if !events.is_empty() => Some(base.plus(events.len())),
+        Effect::Append { base: Base::At(base), events } if !events.is_empty() => {
+            Some(base.plus(events.len()))
+        }
         _ => None,
     }
 }

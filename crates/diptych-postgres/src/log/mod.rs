@@ -2,9 +2,11 @@
 
 mod names;
 mod read;
+mod tagged;
 
 pub(crate) use names::Names;
 pub(crate) use read::{Parameter, head, head_of, load, mark_at, mark_of, range, read, statistics};
+pub(crate) use tagged::{ItemCells, load_query};
 
 use diptych_core::{Epoch, Fingerprint};
 

@@ -57,6 +57,7 @@ const LOG_TABLES: &[&str] = &[
     "command_key",
     "command_name",
     "event",
+    "event_tag",
     "event_type",
     "head",
     "migration",
@@ -277,7 +278,7 @@ async fn existing_mark(client: &Client, shared: &Shared, position: Position) -> 
 }
 
 impl EventRows {
-    fn add(&mut self, row: &Row) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, row: &Row) -> Result<(), Fault> {
         let Stamp(recorded_at) = row.try_get(4).or_fault()?;
         let occurred_at: Option<Stamp> = row.try_get(5).or_fault()?;
         let (metadata, payload) = (row.try_get(6).or_fault()?, row.try_get(7).or_fault()?);

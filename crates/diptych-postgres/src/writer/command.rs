@@ -1,8 +1,8 @@
 //! A command as it waits for the writer, with what its caller's task could do for it already. Knows nothing
 //! of SQL.
 
-use diptych_command::{Arrival, CommandHeader, Commit, Effect, NewState, RefusedFor};
-use diptych_core::{SharedText, StreamRef, Version};
+use diptych_command::{Arrival, Base, CommandHeader, Commit, Condition, Effect, NewState, RefusedFor};
+use diptych_core::{SharedText, StreamRef, Tag, Version};
 use std::sync::Arc;
 
 /// What was asked, in the forms in which it is written. A group that failed is tried again from these.
@@ -13,6 +13,8 @@ pub(super) struct Prepared {
     /// What will stand beside each event.
     pub(super) metadata: SharedText,
     pub(super) effect: PreparedEffect,
+    /// What must hold, beside the stream's version.
+    pub(super) condition: Option<Condition>,
     /// The state that its events lead to.
     pub(super) state: Option<NewState>,
     pub(super) claim: Claim,
@@ -28,8 +30,8 @@ pub(super) enum Claim {
 
 /// An [`Effect`] whose texts are shared.
 pub(super) enum PreparedEffect {
-    Append { base: Version, events: Vec<PreparedEvent> },
-    Reject { base: Version, name: String, data: String },
+    Append { base: Base, events: Vec<PreparedEvent> },
+    Reject { base: Base, name: String, data: String },
     Refuse { reason: RefusedFor, version: Version },
 }
 
@@ -38,11 +40,12 @@ pub(super) struct PreparedEvent {
     pub(super) name: &'static str,
     pub(super) schema_version: u32,
     pub(super) payload: SharedText,
+    pub(super) tags: Vec<Tag>,
 }
 
 impl Prepared {
     pub(super) fn of(commit: Commit) -> Self {
-        let Commit { header, effect, state } = commit;
+        let Commit { header, effect, state, condition } = commit;
         let metadata = match &effect {
             Effect::Append { events, .. } if !events.is_empty() => header.metadata(),
             _ => String::new(),
@@ -53,6 +56,7 @@ impl Prepared {
                     name: event.name,
                     schema_version: event.schema_version,
                     payload: event.payload.into(),
+                    tags: event.tags,
                 });
                 PreparedEffect::Append { base, events: events.collect() }
             }
@@ -60,25 +64,14 @@ impl Prepared {
             Effect::Refuse { reason, version } => PreparedEffect::Refuse { reason, version },
         };
         let stream = Arc::new(header.stream.clone());
-        Self { header, stream, metadata: metadata.into(), effect, state, claim: Claim::Key }
+        Self { header, stream, metadata: metadata.into(), effect, condition, state, claim: Claim::Key }
     }
 
-    /// What comes from elsewhere. [`Prepared::follow`] says on which version.
+    /// What comes from elsewhere: behind whatever its stream holds.
     pub(super) fn of_arrival(arrival: Arrival) -> Self {
         let (header, events) = arrival.into_commit();
-        let commit = Commit::new(header, Effect::Append { base: Version::NONE, events });
+        let commit = Commit::new(header, Effect::Append { base: Base::Any, events });
         Self { claim: Claim::Nothing, ..Self::of(commit) }
-    }
-
-    /// Puts its events behind a version. Answers the version after them.
-    pub(super) fn follow(&mut self, version: Version) -> Version {
-        match &mut self.effect {
-            PreparedEffect::Append { base, events } => {
-                *base = version;
-                version.plus(events.len())
-            }
-            PreparedEffect::Reject { .. } | PreparedEffect::Refuse { .. } => version,
-        }
     }
 
     /// The types of its events.

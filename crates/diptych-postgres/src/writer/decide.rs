@@ -6,11 +6,11 @@ use super::intern::{CommandNames, Interned};
 use crate::fault::damaged;
 use crate::ledger::{ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED};
 use crate::log::{LogIdentity, mark_of};
-use diptych_command::{CommandRecord, Committed, Conflict, NewState, Outcome, RefusedFor};
-use diptych_core::{Fault, Position, RawFact, StreamRef, Timestamp, Version};
+use diptych_command::{Base, CommandRecord, Committed, Condition, Conflict, NewState, Outcome, RefusedFor};
+use diptych_core::{Fault, Position, RawFact, StreamRef, Tag, Timestamp, Version};
 use diptych_query::Mark;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -42,6 +42,8 @@ pub(super) struct Found {
     pub(super) stream_of: Vec<usize>,
     /// For each command the hash that its key was claimed with.
     pub(super) claimed: Vec<Option<[u8; 16]>>,
+    /// The commands, by their place, whose condition a committed fact breaks, and where that stands.
+    pub(super) broken: BTreeMap<usize, Position>,
 }
 
 /// What became of one command.
@@ -50,7 +52,7 @@ pub(super) enum Decision {
     Done(Box<Committed>),
     /// It was done before: the ledger has the answer.
     Replayed,
-    /// The stream is not at the base any more.
+    /// The stream is not at the base any more, or the condition does not hold.
     Conflict(Conflict),
     /// The key belongs to a command that asked for something else.
     KeyReused,
@@ -64,10 +66,12 @@ pub(super) struct NewStream<'a> {
 }
 
 /// A row of the log.
-pub(super) struct NewEvent {
+pub(super) struct NewEvent<'a> {
+    pub(super) tenant: i32,
     pub(super) stream: i64,
     pub(super) kind: i32,
     pub(super) fact: Arc<RawFact>,
+    pub(super) tags: &'a [Tag],
 }
 
 /// A row of the audit, and of the ledger where it claims its key.
@@ -97,7 +101,7 @@ pub(super) struct NewStateRow<'a> {
 pub(super) struct Decided<'a> {
     pub(super) decisions: Vec<Decision>,
     pub(super) streams: Vec<NewStream<'a>>,
-    pub(super) events: Vec<NewEvent>,
+    pub(super) events: Vec<NewEvent<'a>>,
     pub(super) commands: Vec<NewCommand<'a>>,
     /// The last of each stream.
     pub(super) states: Vec<NewStateRow<'a>>,
@@ -111,6 +115,7 @@ struct Deciding<'a> {
     interned: &'a Interned,
     now: Timestamp,
     streams: Vec<StreamRow>,
+    broken: BTreeMap<usize, Position>,
     /// Keys claimed by commands of this group, with the place of their record.
     claims: Map<(i32, &'a str), ([u8; 16], usize)>,
     /// Places of states by their stream.
@@ -127,7 +132,7 @@ pub(super) fn decide<'a>(
     now: Timestamp,
     commands: &'a [Prepared],
 ) -> Result<Decided<'a>, Fault> {
-    let Found { streams, stream_of, claimed } = found;
+    let Found { streams, stream_of, claimed, broken } = found;
     let decided = Decided {
         decisions: Vec::with_capacity(commands.len()),
         streams: Vec::new(),
@@ -141,6 +146,7 @@ pub(super) fn decide<'a>(
         interned,
         now,
         streams,
+        broken,
         claims: Map::default(),
         state_of: Map::default(),
         decided,
@@ -177,10 +183,8 @@ impl<'a> Deciding<'a> {
         if claims && let Some(decision) = self.claimed(command, key, claimed) {
             return Ok(decision);
         }
-        let actual = self.streams[place].version;
-        if actual != base {
-            let stream = command.stream.stream.clone();
-            return Ok(Decision::Conflict(Conflict { stream, expected: base, actual, attempts: 1 }));
+        if let Some(conflict) = self.conflict(command, place, base) {
+            return Ok(Decision::Conflict(conflict));
         }
         if claims {
             self.claims.insert(key, (command.header.hash.0, self.decided.decisions.len()));
@@ -189,10 +193,29 @@ impl<'a> Deciding<'a> {
             PreparedEffect::Append { events, .. } => self.append(command, names, place, events),
             PreparedEffect::Reject { name, data, .. } => {
                 let outcome = Outcome::Rejected { name: name.clone(), data: data.clone() };
-                Ok(self.record(command, names, place, outcome, base, Vec::new()))
+                Ok(self.record(command, names, place, outcome, self.streams[place].version, Vec::new()))
             }
             PreparedEffect::Refuse { .. } => Err(damaged("a refusal cannot come here")),
         }
+    }
+
+    /// What the decision was made on and is not there any more: by what was committed before, or by earlier
+    /// commands of this group.
+    fn conflict(&self, command: &Prepared, place: usize, base: Base) -> Option<Conflict> {
+        let StreamRef { tenant, stream } = &*command.stream;
+        let actual = self.streams[place].version;
+        if let Base::At(expected) = base
+            && expected != actual
+        {
+            return Some(Conflict::of_version(stream.clone(), expected, actual));
+        }
+        let Condition { query, .. } = command.condition.as_ref()?;
+        let committed = self.broken.get(&self.decided.decisions.len()).copied();
+        let breaks =
+            |new: &&NewEvent<'_>| new.fact.stream.tenant == *tenant && query.matches(&new.fact, new.tags);
+        let appended = || self.decided.events.iter().find(breaks).map(|new| new.fact.position);
+        let position = committed.or_else(appended)?;
+        Some(Conflict::of_boundary(stream.clone(), actual, position))
     }
 
     /// What a claimed key answers: claimed before, or by a command of this group.
@@ -224,7 +247,7 @@ impl<'a> Deciding<'a> {
         command: &'a Prepared,
         names: CommandNames,
         place: usize,
-        events: &[PreparedEvent],
+        events: &'a [PreparedEvent],
     ) -> Result<Decision, Fault> {
         let base = self.streams[place].version;
         let stream = self.named(command, names, place);
@@ -246,7 +269,8 @@ impl<'a> Deciding<'a> {
             });
             self.streams[place].version = version;
             self.decided.standing.head = mark_of(self.identity, &fact);
-            self.decided.events.push(NewEvent { stream, kind: *kind, fact: Arc::clone(&fact) });
+            let (tenant, tags) = (names.tenant, event.tags.as_slice());
+            self.decided.events.push(NewEvent { tenant, stream, kind: *kind, fact: Arc::clone(&fact), tags });
             facts.push(fact);
         }
         let version = self.streams[place].version;

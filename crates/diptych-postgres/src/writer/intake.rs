@@ -3,7 +3,7 @@
 //! or their leaving the outbox.
 
 use super::command::Prepared;
-use super::decide::{Found, decide};
+use super::decide::decide;
 use super::group::{GroupFailure, Remedy, fold, lock, standing};
 use super::intern::Interned;
 use super::known::Known;
@@ -140,13 +140,12 @@ impl Writer {
             return Ok(TakenIn { taken: 0, passed_over, head: locked.head.token, refused: None });
         };
         let reached = Watermark { position: last.position(), print: last.print };
-        let mut commands: Vec<_> = new.into_iter().map(Prepared::of_arrival).collect();
+        let commands: Vec<_> = new.into_iter().map(Prepared::of_arrival).collect();
         if !interned.knows(&commands) {
             interned.learn(client, &shared.schema, &commands).await?;
         }
         known.holds(locked.head.token);
         let found = find(client, statements, interned, known, &commands).await?;
-        found.follow(&mut commands);
         let now = shared.clock.now().max(locked.latest);
         for group in inline.iter_mut() {
             group.prepare(client, shared, locked.head, now).await?;
@@ -232,17 +231,6 @@ impl Origin {
         ];
         client.execute_typed(&shared.sql(SET_WATERMARK), &row).await?;
         Ok(())
-    }
-}
-
-impl Found {
-    /// Has arrivals follow whatever their streams hold.
-    fn follow(&self, commands: &mut [Prepared]) {
-        let mut versions: Vec<_> = self.streams.iter().map(|stream| stream.version).collect();
-        for (command, place) in commands.iter_mut().zip(&self.stream_of) {
-            let version = &mut versions[*place];
-            *version = command.follow(*version);
-        }
     }
 }
 

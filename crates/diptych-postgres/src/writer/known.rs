@@ -39,7 +39,7 @@ impl Known {
     }
 
     /// Takes in what a group has left that is committed, under a head that was found to hold.
-    pub(super) fn note(&mut self, head: Token, events: &[NewEvent]) {
+    pub(super) fn note(&mut self, head: Token, events: &[NewEvent<'_>]) {
         self.head = Some(head);
         if self.groups_without > 0 {
             self.groups_without -= 1;
@@ -70,7 +70,7 @@ mod tests {
         StreamRef { tenant: Tenant::new("main").unwrap(), stream: StreamId::new("order", "42").unwrap() }
     }
 
-    fn event(version: u64) -> NewEvent {
+    fn event(version: u64) -> NewEvent<'static> {
         let fact = RawFact {
             position: Position(version),
             stream: Arc::new(stream()),
@@ -81,7 +81,7 @@ mod tests {
             metadata: SharedText::from(String::new()),
             payload: SharedText::from(String::new()),
         };
-        NewEvent { stream: 5, kind: 1, fact: Arc::new(fact) }
+        NewEvent { tenant: 1, stream: 5, kind: 1, fact: Arc::new(fact), tags: &[] }
     }
 
     #[test]

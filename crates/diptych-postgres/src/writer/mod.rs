@@ -2,6 +2,7 @@
 
 mod budget;
 mod command;
+mod condition;
 mod decide;
 mod group;
 mod intake;

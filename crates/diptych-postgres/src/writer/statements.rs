@@ -21,7 +21,38 @@ const SELECT_KEYS: &str = "SELECT wanted.number, found.hash \
     FROM unnest($1, $2) WITH ORDINALITY AS wanted (tenant, id, number), \
     LATERAL (SELECT command_key.hash FROM diptych.command_key WHERE command_key.tenant = wanted.tenant \
         AND command_key.command_id = wanted.id LIMIT 1) AS found";
-/// Everything that a group leaves, as one statement: streams, events, audit, keys and the head.
+/// Conditions, by the commands' places in their group: the first fact of each item that stands after what the
+/// decision has seen. As in the log's `SELECT_MATCHING`, the first tag leads; of a stream the newest is enough.
+const SELECT_CONDITIONS: &str = "SELECT wanted.command, found.position \
+    FROM unnest($1, $2, $3, $4, $5, $6) AS wanted (command, item, tenant, category, after, tag), \
+    LATERAL (SELECT event_tag.position FROM diptych.event_tag \
+        WHERE event_tag.tenant = wanted.tenant AND event_tag.tag = wanted.tag \
+        AND event_tag.position > wanted.after \
+        AND NOT EXISTS (SELECT 1 FROM unnest($7, $8) AS other (item, tag) \
+            WHERE other.item = wanted.item AND NOT EXISTS (SELECT 1 FROM diptych.event_tag AS held \
+                WHERE held.tenant = event_tag.tenant AND held.tag = other.tag \
+                AND held.position = event_tag.position)) \
+        AND EXISTS (SELECT 1 FROM diptych.event JOIN diptych.event_type ON event_type.id = event.type \
+            JOIN diptych.category ON category.id = event_type.category \
+            WHERE event.position = event_tag.position \
+            AND (wanted.category IS NULL OR category.name = wanted.category) \
+            AND (NOT wanted.item = ANY($9) OR EXISTS (\
+                SELECT 1 FROM unnest($9, $10) AS kind (item, name) \
+                WHERE kind.item = wanted.item AND kind.name = event_type.name))) \
+        ORDER BY event_tag.position LIMIT 1) AS found \
+    UNION ALL SELECT wanted.command, found.position \
+    FROM unnest($11, $12, $13, $14, $15) AS wanted (command, tenant, category, key, after), \
+    LATERAL (SELECT event.position FROM diptych.event \
+        WHERE event.stream = (SELECT stream.id FROM diptych.stream \
+            JOIN diptych.category ON category.id = stream.category \
+            WHERE stream.tenant = wanted.tenant AND category.name = wanted.category \
+            AND stream.key = wanted.key) \
+        ORDER BY event.version DESC LIMIT 1) AS found \
+    WHERE found.position > wanted.after";
+/// Tags go in front of the rest, in a statement of their own, because most groups have none.
+const INSERT_TAGS: &str =
+    "INSERT INTO diptych.event_tag (tenant, tag, position) SELECT * FROM unnest($1, $2, $3)";
+/// Everything else that a group leaves, as one statement: streams, events, audit, keys and the head.
 const WRITE: &str = "WITH new_stream AS ( \
         INSERT INTO diptych.stream (id, tenant, category, key) SELECT * FROM unnest($2, $3, $4, $5) \
     ), new_event AS ( \
@@ -57,6 +88,27 @@ static STREAMS_ASKED: [Type; 3] = [Type::INT4_ARRAY, Type::INT4_ARRAY, Type::TEX
 static KEYS_ASKED: [Type; 2] = [Type::INT4_ARRAY, Type::TEXT_ARRAY];
 static STATES: [Type; 5] =
     [Type::INT8_ARRAY, Type::INT4_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY];
+static CONDITIONS_ASKED: [Type; 15] = [
+    // Items with tags.
+    Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    // Their other tags, and their types.
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    // Streams.
+    Type::INT4_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+];
+static TAGGED: [Type; 3] = [Type::INT4_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY];
 static WRITTEN: [Type; 38] = [
     Type::TIMESTAMPTZ,
     // Streams.
@@ -110,6 +162,8 @@ pub(super) struct Statements {
     pub(super) select_streams: Held,
     pub(super) select_keys: Held,
     pub(super) write_states: Held,
+    pub(super) select_conditions: Held,
+    pub(super) insert_tags: Held,
     pub(super) write: Held,
 }
 
@@ -132,6 +186,8 @@ impl Statements {
             select_streams: held(SELECT_STREAMS, &STREAMS_ASKED).await?,
             select_keys: held(SELECT_KEYS, &KEYS_ASKED).await?,
             write_states: held(WRITE_STATES, &STATES).await?,
+            select_conditions: held(SELECT_CONDITIONS, &CONDITIONS_ASKED).await?,
+            insert_tags: held(INSERT_TAGS, &TAGGED).await?,
             write: held(WRITE, &WRITTEN).await?,
         })
     }

@@ -2,6 +2,7 @@
 //! Each is one statement for the whole group.
 
 use super::command::Prepared;
+use super::condition::{ConditionCells, broken};
 use super::decide::{Decided, Found, NewCommand, NewStateRow, Standing, StreamRow};
 use super::group::GroupFailure;
 use super::intern::Interned;
@@ -10,11 +11,11 @@ use super::statements::{Statements, Value};
 use crate::fault::damaged;
 use crate::time::Stamp;
 use diptych_core::{StreamRef, Timestamp, Version};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::{Client, Error};
 
-/// Asks for the streams of a group with their versions, where they are not known, and for the keys it would
-/// claim.
+/// Asks for the streams of a group with their versions, where they are not known, for the keys it would claim,
+/// and for the conditions that do not hold.
 pub(super) async fn find(
     client: &Client,
     statements: &Statements,
@@ -27,8 +28,10 @@ pub(super) async fn find(
     let (mut rows, mut asked) = (Vec::new(), Vec::new());
     let (mut tenants, mut categories, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     let (mut stream_of, mut key_tenants, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-    for command in commands {
+    let mut conditions = ConditionCells::default();
+    for (number, command) in commands.iter().enumerate() {
         let names = interned.of(command).ok_or_else(|| damaged("a name was not kept"))?;
+        conditions.add(number, names.tenant, command);
         let place = *places.entry(&command.stream).or_insert_with(|| {
             let row = known.get(&command.stream);
             if row.is_none() {
@@ -46,7 +49,7 @@ pub(super) async fn find(
     }
     let streams: [Value<'_>; 3] = [&tenants, &categories, &keys];
     let claims: [Value<'_>; 2] = [&key_tenants, &ids];
-    let (stream_rows, key_rows) = tokio::join!(
+    let (stream_rows, key_rows, condition_rows) = tokio::join!(
         biased;
         async {
             match asked.is_empty() {
@@ -55,8 +58,10 @@ pub(super) async fn find(
             }
         },
         statements.select_keys.query(client, &claims),
+        conditions.ask(client, statements),
     );
-    let mut found = Found { streams: rows, stream_of, claimed: vec![None; commands.len()] };
+    let mut found =
+        Found { streams: rows, stream_of, claimed: vec![None; commands.len()], broken: BTreeMap::new() };
     for row in stream_rows? {
         let version: Option<i64> = row.try_get(2)?;
         let version = Version(version.unwrap_or(0).cast_unsigned());
@@ -70,6 +75,7 @@ pub(super) async fn find(
         let claimed = found.claimed.get_mut(place(row.try_get(0)?));
         *claimed.ok_or_else(|| damaged("a key was not asked for"))? = Some(hash);
     }
+    found.broken = broken(&condition_rows?)?;
     Ok(found)
 }
 
@@ -78,8 +84,9 @@ fn place(number: i64) -> usize {
     usize::try_from(number - 1).unwrap_or(usize::MAX)
 }
 
-/// Writes everything that a group leaves: by one statement, with another in front where it leaves states. All
-/// are on their way, or one has failed, once this has been polled.
+/// Writes everything that a group leaves: by one statement, with one in front where it leaves states and one
+/// where it leaves tags. All are on their way, or one has failed and none behind it was sent, once this has
+/// been polled.
 pub(super) async fn write(
     client: &Client,
     statements: &Statements,
@@ -130,7 +137,36 @@ async fn write_log(
     commands.add_to(&mut row);
     keys.add_to(&mut row);
     row.extend([&position as Value<'_>, &fingerprint, &recorded_at, &latest, stream, command]);
-    statements.write.execute(client, &row).await
+    let writing = statements.write.execute(client, &row);
+    if decided.events.iter().all(|new| new.tags.is_empty()) {
+        return writing.await;
+    }
+    let TagCells { tenants, tags, positions } = TagCells::of(decided);
+    let tagged: [Value<'_>; 3] = [&tenants, &tags, &positions];
+    // INVARIANT: whichever could not be sent ends this at once, so that no commit follows it.
+    tokio::try_join!(biased; statements.insert_tags.execute(client, &tagged), writing).map(drop)
+}
+
+/// Tags of new events, column by column.
+#[derive(Default)]
+struct TagCells<'a> {
+    tenants: Vec<i32>,
+    tags: Vec<&'a str>,
+    positions: Vec<i64>,
+}
+
+impl<'a> TagCells<'a> {
+    fn of(decided: &'a Decided<'_>) -> Self {
+        let mut cells = Self::default();
+        for new in &decided.events {
+            for tag in new.tags {
+                cells.tenants.push(new.tenant);
+                cells.tags.push(tag.as_str());
+                cells.positions.push(new.fact.position.0.cast_signed());
+            }
+        }
+        cells
+    }
 }
 
 /// New streams, column by column.

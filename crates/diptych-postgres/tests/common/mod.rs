@@ -123,14 +123,14 @@ pub fn append(command: &str, key: &str, base: u64, deposits: &[i64]) -> Commit {
         policy: Some(PolicyVersion("p1".into())),
         occurred_at: Timestamp::from_stored(1_600_000_000_000_000),
     };
-    Commit::new(header, Effect::Append { base: Version(base), events: events.collect() })
+    Commit::new(header, Effect::Append { base: Version(base).into(), events: events.collect() })
 }
 
 /// A command that opens an account of the suites, which their models can read.
 pub fn open_account(command: &str, key: &str, base: u64) -> Commit {
     let payload = "{\"owner\":\"ann\"}".to_owned();
     let events = vec![NewEvent::new("Opened", 1, payload)];
-    let effect = Effect::Append { base: Version(base), events };
+    let effect = Effect::Append { base: Version(base).into(), events };
     Commit { effect, ..append(command, key, base, &[]) }
 }
 

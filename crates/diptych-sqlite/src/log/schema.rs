@@ -35,6 +35,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("../schema/audit.sql"),
     ],
     &[include_str!("../schema/state.sql"), include_str!("../schema/state_category.sql")],
+    &[include_str!("../schema/event_tag.sql")],
     &[include_str!("../schema/source.sql")],
 ];
 

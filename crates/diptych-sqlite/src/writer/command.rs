@@ -6,13 +6,13 @@ use super::inline::{InlineFailure, RELEASE, ROLLBACK_TO, SAVEPOINT, run};
 use super::streams::StreamRow;
 use crate::fault::{OrFault, damaged};
 use crate::ledger::{self, ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED, StoredId};
-use crate::log::mark_of;
+use crate::log::{any_after, mark_of};
 use crate::models::Digests;
 use diptych_command::{
-    Arrival, CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, NewState,
-    Outcome, RefusedFor,
+    Arrival, Base, CommandHeader, CommandRecord, Commit, CommitError, Committed, Condition, Conflict, Effect,
+    NewState, Outcome, RefusedFor,
 };
-use diptych_core::{Fault, NewEvent, Position, RawFact, SharedText, StreamRef, Version};
+use diptych_core::{Fault, NewEvent, Position, RawFact, SharedText, StreamRef, Tag, Version};
 use diptych_query::Mark;
 use rusqlite::OptionalExtension;
 use std::sync::Arc;
@@ -37,6 +37,16 @@ pub(crate) struct Prepared {
     pub(super) asked: Asked,
     effect: Effect,
     state: Option<NewState>,
+    condition: Option<Condition>,
+}
+
+/// What a command appends.
+struct Appended {
+    /// The integers of the types.
+    types: Vec<i64>,
+    /// The tags with the place of their fact.
+    tags: Vec<(usize, Tag)>,
+    facts: Vec<Arc<RawFact>>,
 }
 
 /// What was asked, in the forms in which it is written.
@@ -50,26 +60,26 @@ pub(super) struct Asked {
 
 impl Prepared {
     pub(super) fn of(commit: Commit) -> Self {
-        let Commit { header, effect, state } = commit;
+        let Commit { header, effect, state, condition } = commit;
         let metadata = match &effect {
             Effect::Append { events, .. } if !events.is_empty() => header.metadata(),
             _ => String::new(),
         };
         let stream = Arc::new(header.stream.clone());
-        Self { asked: Asked { header, stream, metadata: metadata.into() }, effect, state }
+        Self { asked: Asked { header, stream, metadata: metadata.into() }, effect, state, condition }
     }
 
     /// What comes from elsewhere, on whatever its stream holds.
     pub(super) fn of_arrival(arrival: Arrival) -> Self {
         let (header, events) = arrival.into_commit();
-        Self::of(Commit::new(header, Effect::Append { base: Version::NONE, events }))
+        Self::of(Commit::new(header, Effect::Append { base: Base::Any, events }))
     }
 }
 
 impl GroupTx<'_> {
     /// Does what a command asks, or says why not. An error is the store's: the whole group fails with it.
     pub(super) fn apply(&mut self, command: Prepared) -> Result<Step, Fault> {
-        let Prepared { asked, effect, state } = command;
+        let Prepared { asked, effect, state, condition } = command;
         let State { streams, names, .. } = &mut *self.state;
         let stream = streams.row(self.connection, &mut self.statements, names, &asked.stream)?;
         let base = match &effect {
@@ -79,15 +89,9 @@ impl GroupTx<'_> {
                 return Ok(Ok(self.record(asked, stream, outcome, *version, Vec::new())?));
             }
         };
-        if stream.version != base {
-            // The ledger goes before the conflict: the command itself may have moved the stream, when it was
-            // given before.
-            let conflict = Conflict {
-                stream: asked.stream.stream.clone(),
-                expected: base,
-                actual: stream.version,
-                attempts: 1,
-            };
+        if let Some(conflict) = self.conflict(&asked, stream, base, condition.as_ref())? {
+            // The ledger goes before the conflict: the command itself may have moved the stream, or come into
+            // its own boundary, when it was given before.
             let claimed = self.claimed(&asked.header, stream.tenant)?;
             return Ok(claimed.unwrap_or(Err(CommitError::Conflict(conflict))));
         }
@@ -98,7 +102,7 @@ impl GroupTx<'_> {
                     return Ok(answer);
                 }
                 let outcome = Outcome::Rejected { name, data };
-                Ok(Ok(self.record(asked, stream, outcome, base, Vec::new())?))
+                Ok(Ok(self.record(asked, stream, outcome, stream.version, Vec::new())?))
             }
             Effect::Refuse { .. } => Err(damaged("a refusal cannot come here")),
         }
@@ -113,6 +117,28 @@ impl GroupTx<'_> {
             return Err(damaged("an arrival appends"));
         };
         self.append(asked, stream, events, Claim::Nothing, None)
+    }
+
+    /// What a decision was made on and is not there any more. Events of the group's earlier commands are in the
+    /// transaction, with their tags.
+    fn conflict(
+        &self,
+        asked: &Asked,
+        stream: StreamRow,
+        base: Base,
+        condition: Option<&Condition>,
+    ) -> Result<Option<Conflict>, Fault> {
+        let named = || asked.stream.stream.clone();
+        if let Base::At(expected) = base
+            && stream.version != expected
+        {
+            return Ok(Some(Conflict::of_version(named(), expected, stream.version)));
+        }
+        let Some(Condition { query, after }) = condition else {
+            return Ok(None);
+        };
+        let found = any_after(self.connection, stream.tenant, query, *after).or_fault()?;
+        Ok(found.map(|position| Conflict::of_boundary(named(), stream.version, position)))
     }
 
     /// Claims the key for the command that is recorded next; what was answered before, if it was claimed
@@ -163,7 +189,7 @@ impl GroupTx<'_> {
     ) -> Result<Step, Fault> {
         let base = stream.version;
         // Before the savepoint: the integers of types are remembered, so that they must not be taken back.
-        let (types, facts) = self.facts(&asked, stream, events)?;
+        let Appended { types, tags, facts } = self.facts(&asked, stream, events)?;
         let category = asked.stream.stream.category.as_str();
         let folds = !facts.is_empty() && self.inline.iter().any(|inline| inline.folds(category));
         if folds {
@@ -194,6 +220,7 @@ impl GroupTx<'_> {
             run(self.connection, RELEASE)?;
         }
         self.insert_events(stream, &types, &facts)?;
+        self.insert_tags(stream, &tags, &facts)?;
         self.state.head = through.unwrap_or(self.state.head);
         let version = base.plus(facts.len());
         if let Some(state) = state.filter(|_| !facts.is_empty()) {
@@ -203,17 +230,14 @@ impl GroupTx<'_> {
         Ok(Ok(self.record(asked, StreamRow { version, ..stream }, outcome, version, facts)?))
     }
 
-    /// The facts that a command's events become, with the integers of their types.
-    fn facts(
-        &mut self,
-        asked: &Asked,
-        stream: StreamRow,
-        events: Vec<NewEvent>,
-    ) -> Result<(Vec<i64>, Vec<Arc<RawFact>>), Fault> {
+    /// The facts that a command's events become.
+    fn facts(&mut self, asked: &Asked, stream: StreamRow, events: Vec<NewEvent>) -> Result<Appended, Fault> {
         let head = self.state.head.position();
         let (mut types, mut facts) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
+        let mut all_tags = Vec::new();
         for (event, number) in events.into_iter().zip(1..) {
-            let NewEvent { name, schema_version, payload } = event;
+            let NewEvent { name, schema_version, payload, tags } = event;
+            all_tags.extend(tags.into_iter().map(|tag| (facts.len(), tag)));
             let names = &mut self.state.names;
             let (kind, event) =
                 names.event_type(self.connection, stream.category, name, schema_version).or_fault()?;
@@ -229,7 +253,21 @@ impl GroupTx<'_> {
                 payload: payload.into(),
             }));
         }
-        Ok((types, facts))
+        Ok(Appended { types, tags: all_tags, facts })
+    }
+
+    fn insert_tags(
+        &mut self,
+        stream: StreamRow,
+        tags: &[(usize, Tag)],
+        facts: &[Arc<RawFact>],
+    ) -> Result<(), Fault> {
+        for (place, tag) in tags {
+            let statement = self.statements.insert_tag.get(self.connection).or_fault()?;
+            let position = facts[*place].position.0.cast_signed();
+            statement.execute((stream.tenant, tag.as_str(), position)).or_fault()?;
+        }
+        Ok(())
     }
 
     fn insert_events(

@@ -8,6 +8,7 @@ const SELECT_STREAM: &str = "SELECT id, (SELECT max(version) FROM event WHERE st
 const INSERT_EVENT: &str = "INSERT INTO event \
     (position, stream, version, type, recorded_at, occurred_at, metadata, payload) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const INSERT_TAG: &str = "INSERT INTO event_tag (tenant, tag, position) VALUES (?1, ?2, ?3)";
 const INSERT_COMMAND: &str = "INSERT INTO command \
     (id, command_id, stream, name, actor, outcome, version, events, position, recorded_at, occurred_at, \
     policy, correlation, causation, rejection, data, hash) \
@@ -31,6 +32,7 @@ pub(super) struct Statements<'a> {
     pub(super) select_stream: Held<'a>,
     pub(super) claim_key: Held<'a>,
     pub(super) insert_event: Held<'a>,
+    pub(super) insert_tag: Held<'a>,
     pub(super) insert_command: Held<'a>,
     pub(super) write_state: Held<'a>,
 }
@@ -42,6 +44,7 @@ impl Statements<'_> {
             select_stream: held(SELECT_STREAM),
             claim_key: held(CLAIM_KEY),
             insert_event: held(INSERT_EVENT),
+            insert_tag: held(INSERT_TAG),
             insert_command: held(INSERT_COMMAND),
             write_state: held(WRITE_STATE),
         }

@@ -295,7 +295,7 @@ pub fn append(id: &str, key: &str, base: u64, events: &[AccountEvent]) -> Commit
     let stream = stream(key);
     let events = events.iter().map(|event| NewEvent::from_event(event).unwrap()).collect();
     let header = header(id, &stream, &format!("{key} {base}"));
-    Commit::new(header, Effect::Append { base: Version(base), events })
+    Commit::new(header, Effect::Append { base: Version(base).into(), events })
 }
 
 pub async fn deposit(

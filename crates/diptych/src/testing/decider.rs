@@ -29,15 +29,20 @@ pub fn given<D: Decider>(history: impl IntoIterator<Item = D::Event>) -> Given<D
         category: Category::new(category).expect("a derived category is valid"),
         key: StreamKey::new("42").expect("the key is valid"),
     };
-    let context = Context {
+    let history = history.into_iter().map(through_codec).collect();
+    Given { history, context: context_of(stream), stored: None }
+}
+
+/// The circumstances of a command to a stream.
+pub(super) fn context_of(stream: StreamId) -> Context {
+    Context {
         command: CommandId::new("test-command").expect("the id is valid"),
         principal: Principal::new(TENANT, "tester").expect("the names are valid"),
         stream,
         time: Timestamp::from_micros(1_783_414_800_000_000).expect("the time is valid"),
         correlation: None,
         causation: None,
-    };
-    Given { history: history.into_iter().map(through_codec).collect(), context, stored: None }
+    }
 }
 
 /// The same with the promise that the state survives being stored: what comes back from its row is written as
@@ -86,21 +91,43 @@ impl<D: Decider> Given<D> {
     /// Decides a command, which first goes through its codec as if it had come over the wire.
     #[track_caller]
     pub fn when(self, command: D::Command) -> Outcome<D> {
+        let command = through_wire(command);
+        let text = self.stored.map(|read| (read, command.encode().expect("the command must be storable")));
         let name = command.command_type().name;
-        let body = command.encode().expect("the command must be storable");
-        let state = self.history.iter().fold(D::default(), |state, event| state.evolve(event));
-        let decide = |state: &D| {
+        let outcome = decided(self.history, command, &self.context);
+        if let Some((read, body)) = text {
+            let state = outcome.history.iter().fold(D::default(), |state, event| state.evolve(event));
             let command = D::Command::decode(name, &body).expect("the command must read back");
-            state.decide(command, &self.context)
-        };
-        let result = decide(&state);
-        if let Some(read) = self.stored {
-            let answers = (said_by::<D>(&decide(&read(&text_of(&state)))), said_by::<D>(&result));
-            assert_eq!(answers.0, answers.1, "the stored state must decide as the state itself");
+            let said = said_by::<D>(&read(&text_of(&state)).decide(command, &self.context));
+            assert_eq!(
+                said,
+                said_by::<D>(&outcome.result),
+                "the stored state must decide as the state itself"
+            );
         }
-        let result = result.map(|events| events.into_iter().map(through_codec).collect());
-        Outcome { history: self.history, result }
+        outcome
     }
+}
+
+/// A command as it comes over the wire.
+#[track_caller]
+pub(super) fn through_wire<C: Command>(command: C) -> C {
+    let name = command.command_type().name;
+    let body = command.encode().expect("the command must be storable");
+    C::decode(name, &body).expect("the command must read back")
+}
+
+/// Decides on the fold of a history.
+#[track_caller]
+pub(super) fn decided<D: Decider>(
+    history: Vec<D::Event>,
+    command: D::Command,
+    context: &Context,
+) -> Outcome<D> {
+    let state = history.iter().fold(D::default(), |state, event| state.evolve(event));
+    let result = state.decide(command, context);
+    let result = result.map(|events| events.into_iter().map(through_codec).collect());
+    Outcome { history, result }
 }
 
 impl<D: Decider> Outcome<D>

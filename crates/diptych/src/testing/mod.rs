@@ -1,12 +1,14 @@
 //! Given/when/then for deciders and projections: the promises of a domain as sentences, without a store.
 #![allow(clippy::panic, clippy::missing_panics_doc, reason = "a test kit fails by panicking")]
 
+mod boundary;
 mod catalog;
 mod decider;
 mod golden;
 mod projection;
 mod sample;
 
+pub use boundary::{GivenLog, given_log};
 pub use catalog::catalog;
 pub use decider::{Given, Outcome, given, stored_state};
 pub use golden::{WRITE_GOLDEN, golden};

@@ -15,14 +15,14 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct GivenFact {
     stream: StreamId,
-    event: NewEvent,
+    pub(super) event: NewEvent,
     at: Option<Timestamp>,
 }
 
 /// The facts that a projection is to fold.
 #[derive(Clone, Debug)]
 pub struct GivenFacts {
-    facts: Vec<Arc<RawFact>>,
+    pub(super) facts: Vec<Arc<RawFact>>,
 }
 
 /// An event on the stream of a key.

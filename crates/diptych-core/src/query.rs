@@ -1,0 +1,262 @@
+//! Queries over tags: which facts a decision rests on. Pure: the same question that a store asks its index is
+//! answered here for one fact at a time. Absent on purpose: positions and how a store finds anything.
+//!
+//! The model is the dynamic consistency boundary (<https://dcb.events/specification/>): an event matches a
+//! query if it matches one of its items, and an item if it has all of its tags and one of its types.
+
+use crate::limits::{QUERY_ITEMS_MAX, TAGS_PER_ITEM_MAX, TYPES_PER_ITEM_MAX};
+use crate::{Category, RawFact, StreamId, Tag, TagValue, TextError};
+use thiserror::Error;
+
+/// Facts of one tenant, by their tags, their types and their stream.
+///
+/// ```
+/// use diptych_core::TagQuery;
+/// let query = TagQuery::tagged("course", "rust-101").or_tagged("student", "ann").of_types(&["Enrolled"]);
+/// assert_eq!(query.checked()?.items().len(), 2);
+/// # Ok::<(), diptych_core::TagError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TagQuery {
+    items: Vec<QueryItem>,
+    /// The only category whose facts match; those of every category where there is none.
+    category: Option<Category>,
+    /// The first thing that was wrong while it was put together.
+    problem: Option<TagError>,
+}
+
+/// One way for a fact to match.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum QueryItem {
+    /// It has all of these tags, and is of one of these types unless there is none.
+    Tagged {
+        /// The tags, at least one. A store looks for the first one first.
+        tags: Vec<Tag>,
+        /// The stored names of types.
+        types: Vec<String>,
+    },
+    /// It belongs to this stream.
+    Stream(StreamId),
+}
+
+/// A tag or a query that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TagError {
+    /// A value makes no tag.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The query has no item, or one without a tag: it would be about everything.
+    #[error("a query names at least one tag or stream in each item")]
+    Empty,
+    /// Too many of something.
+    #[error("a query has at most {limit} {what}, this one has more")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// A condition was added to an item that takes none.
+    #[error("an item for a whole stream takes no tags and no types")]
+    WholeStream,
+}
+
+impl TagQuery {
+    /// Facts with a tag.
+    #[must_use]
+    pub fn tagged<V: TagValue + ?Sized>(name: &str, value: &V) -> Self {
+        Self::default().or_tagged(name, value)
+    }
+
+    /// Facts of a stream.
+    #[must_use]
+    pub fn stream(stream: &StreamId) -> Self {
+        Self::default().or_stream(stream)
+    }
+
+    /// Also facts with a tag: another item. A list of values makes an item whose facts have all of them.
+    #[must_use]
+    pub fn or_tagged<V: TagValue + ?Sized>(mut self, name: &str, value: &V) -> Self {
+        self.items.push(QueryItem::Tagged { tags: Vec::new(), types: Vec::new() });
+        self.and_tagged(name, value)
+    }
+
+    /// Also facts of a stream: another item.
+    #[must_use]
+    pub fn or_stream(mut self, stream: &StreamId) -> Self {
+        self.items.push(QueryItem::Stream(stream.clone()));
+        self
+    }
+
+    /// Of the last item only the facts that have this tag, too.
+    #[must_use]
+    pub fn and_tagged<V: TagValue + ?Sized>(mut self, name: &str, value: &V) -> Self {
+        let added = match self.items.last_mut() {
+            Some(QueryItem::Tagged { tags, .. }) => Tag::add(tags, name, value).map_err(TagError::Text),
+            Some(QueryItem::Stream(_)) => Err(TagError::WholeStream),
+            None => Err(TagError::Empty),
+        };
+        self.note(added)
+    }
+
+    /// Of the last item only the facts of one of these types, by their stored names.
+    #[must_use]
+    pub fn of_types(mut self, names: &[&str]) -> Self {
+        let added = match self.items.last_mut() {
+            Some(QueryItem::Tagged { types, .. }) => {
+                types.extend(names.iter().map(|name| (*name).to_owned()));
+                Ok(())
+            }
+            Some(QueryItem::Stream(_)) => Err(TagError::WholeStream),
+            None => Err(TagError::Empty),
+        };
+        self.note(added)
+    }
+
+    /// Only facts of this category, whatever the items say.
+    #[must_use]
+    pub fn within(self, category: Category) -> Self {
+        Self { category: Some(category), ..self }
+    }
+
+    /// The query, if it is one that stores can answer.
+    ///
+    /// # Errors
+    /// What was wrong first.
+    pub fn checked(self) -> Result<Self, TagError> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        at_most("items", QUERY_ITEMS_MAX, self.items.len())?;
+        for item in &self.items {
+            if let QueryItem::Tagged { tags, types } = item {
+                at_most("tags in an item", TAGS_PER_ITEM_MAX, tags.len())?;
+                at_most("types in an item", TYPES_PER_ITEM_MAX, types.len())?;
+                if tags.is_empty() {
+                    return Err(TagError::Empty);
+                }
+            }
+        }
+        if self.items.is_empty() { Err(TagError::Empty) } else { Ok(self) }
+    }
+
+    /// The ways to match: one is enough.
+    #[must_use]
+    pub fn items(&self) -> &[QueryItem] {
+        &self.items
+    }
+
+    /// The only category whose facts match; those of every category where there is none.
+    #[must_use]
+    pub fn category(&self) -> Option<&Category> {
+        self.category.as_ref()
+    }
+
+    /// Whether facts of a stream can match at all.
+    #[must_use]
+    pub fn admits(&self, stream: &StreamId) -> bool {
+        self.category.as_ref().is_none_or(|category| *category == stream.category)
+    }
+
+    /// Whether a fact of the query's tenant matches, given the tags that it was written with.
+    #[must_use]
+    pub fn matches(&self, fact: &RawFact, tags: &[Tag]) -> bool {
+        let stream = &fact.stream.stream;
+        self.admits(stream)
+            && self.items.iter().any(|item| match item {
+                QueryItem::Stream(wanted) => wanted == stream,
+                QueryItem::Tagged { tags: wanted, types } => {
+                    wanted.iter().all(|tag| tags.contains(tag))
+                        && (types.is_empty() || types.iter().any(|name| **name == *fact.event.name))
+                }
+            })
+    }
+
+    fn note(mut self, added: Result<(), TagError>) -> Self {
+        if let Err(problem) = added {
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+}
+
+fn at_most(what: &'static str, limit: usize, count: usize) -> Result<(), TagError> {
+    if count > limit { Err(TagError::TooMany { what, limit }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventName, Position, StreamRef, Tenant, Timestamp, Version};
+    use std::sync::Arc;
+
+    fn fact(stream: &str, event: &str) -> RawFact {
+        let stream = StreamId::parse(stream).unwrap();
+        RawFact {
+            position: Position(1),
+            stream: Arc::new(StreamRef { tenant: Tenant::new("main").unwrap(), stream }),
+            version: Version(1),
+            event: EventName { name: event.into(), schema_version: 1 },
+            recorded_at: Timestamp::EPOCH,
+            occurred_at: Timestamp::EPOCH,
+            metadata: "{}".into(),
+            payload: "{}".into(),
+        }
+    }
+
+    fn tags(texts: &[&str]) -> Vec<Tag> {
+        texts.iter().map(|text| Tag::new(text).unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn check(query: &TagQuery, tagged: &[&str], expected: bool) {
+        assert_eq!(query.matches(&fact("enrolment-1", "Enrolled"), &tags(tagged)), expected, "{tagged:?}");
+    }
+
+    #[test]
+    fn an_item_wants_all_of_its_tags_and_a_query_one_of_its_items() {
+        let both = TagQuery::tagged("course", "c").and_tagged("student", "s");
+        check(&both, &["course:c"], false);
+        check(&both, &["other:x", "student:s", "course:c"], true);
+        let either = TagQuery::tagged("course", "c").or_tagged("student", "s");
+        check(&either, &["course:c"], true);
+        check(&either, &["student:s"], true);
+        check(&either, &["student:c", "course:s"], false);
+        check(&either, &[], false);
+    }
+
+    #[test]
+    fn types_streams_and_the_category_narrow_it() {
+        check(&TagQuery::tagged("course", "c").of_types(&["Left", "Enrolled"]), &["course:c"], true);
+        check(&TagQuery::tagged("course", "c").of_types(&["Left"]), &["course:c"], false);
+        let stream = |text| TagQuery::stream(&StreamId::parse(text).unwrap());
+        check(&stream("enrolment-1"), &[], true);
+        check(&stream("enrolment-2"), &["course:c"], false);
+        check(&stream("enrolment-2").or_tagged("course", "c"), &["course:c"], true);
+        let within = |name| TagQuery::tagged("course", "c").within(Category::new(name).unwrap());
+        check(&within("enrolment"), &["course:c"], true);
+        check(&within("course"), &["course:c"], false);
+    }
+
+    #[track_caller]
+    fn refused(query: TagQuery, expected: &str) {
+        assert_eq!(query.checked().unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn what_no_store_could_answer_is_refused() {
+        refused(TagQuery::default(), "a query names at least one tag or stream in each item");
+        refused(
+            TagQuery::tagged("tutor", &None::<String>),
+            "a query names at least one tag or stream in each item",
+        );
+        refused(TagQuery::tagged("email", ""), "a tag's value must not be empty");
+        let many: Vec<i64> = (0..9).collect();
+        refused(TagQuery::tagged("n", &many), "a query has at most 8 tags in an item, this one has more");
+        let wide = many.iter().chain(&many).fold(TagQuery::default(), |query, n| query.or_tagged("n", n));
+        refused(wide, "a query has at most 16 items, this one has more");
+        let stream = TagQuery::stream(&StreamId::parse("course-1").unwrap());
+        refused(stream.and_tagged("a", "b"), "an item for a whole stream takes no tags and no types");
+    }
+}
