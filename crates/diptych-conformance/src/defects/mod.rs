@@ -59,11 +59,13 @@ pub enum Defect {
     ShapeIgnored,
     /// Of commands committed together the first one's state stays.
     FirstStateWins,
+    /// Stored states are never found again.
+    StatesForgotten,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -85,6 +87,7 @@ impl Defect {
         Self::OldStateOverNew,
         Self::ShapeIgnored,
         Self::FirstStateWins,
+        Self::StatesForgotten,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -150,6 +153,7 @@ impl Defect {
             Self::StateOutside => &[("states", "a_failing_command_writes_no_state")],
             Self::OldStateOverNew => &[("states", "a_later_state_is_never_replaced")],
             Self::ShapeIgnored => &[("states", "a_row_of_another_shape_counts_for_nothing")],
+            Self::StatesForgotten => &[("states", "a_first_command_reads_no_more_than_a_snapshot_leaves")],
             Self::FirstStateWins => {
                 &[("states", "the_last_of_a_group_wins"), ("states", "a_state_is_written_with_its_events")]
             }
