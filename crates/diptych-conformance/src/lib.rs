@@ -7,6 +7,7 @@
 //! pass but by looking again, and any judgement of speed.
 
 mod cases;
+mod counting;
 pub mod defects;
 mod drive;
 mod failure;

@@ -94,6 +94,7 @@ suites! {
         states_survive,
         a_row_of_another_shape_counts_for_nothing,
         a_row_that_is_behind_catches_up,
+        a_first_command_reads_no_more_than_a_snapshot_leaves,
         a_row_and_the_events_after_it_are_the_fold,
         both_persistences_leave_the_same_log,
         a_walk_meets_every_stream_once,

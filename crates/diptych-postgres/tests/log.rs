@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use diptych_command::{CommitError, Effect, EventStore, Outcome, RefusedFor};
+use diptych_command::{CommitError, Effect, EventStore, Outcome, RefusedFor, StateStore};
 use diptych_core::{Clock, Code, Epoch, Position, Timestamp, Version};
 use diptych_postgres::{PostgresOptions, PostgresStore};
 use diptych_query::{Categories, Feed};
@@ -160,6 +160,8 @@ async fn the_database_itself_keeps_readers_from_writing() {
     // What is made later is covered, too.
     client.batch_execute("CREATE TABLE diptych.later (id integer)").await.unwrap();
     reader.batch_execute("TABLE diptych.later").await.unwrap();
+    store.show_states("account", &[]).await.unwrap();
+    reader.batch_execute("TABLE diptych.state_account").await.unwrap();
     // A role that was meant to read and may write is found out.
     client.batch_execute(&format!("GRANT INSERT ON diptych.event TO {role}")).await.unwrap();
     assert_eq!(refused(options).await, Code::ServiceInvalid);
@@ -378,7 +380,7 @@ async fn people_can_read_the_log_and_the_audit_in_sql() {
 /// States as people ask for them by SQL.
 mod states {
     use super::*;
-    use diptych_command::{Commit, NewState, Shape, StateColumn, StateStore};
+    use diptych_command::{Commit, NewState, Shape, StateColumn};
 
     const COLUMNS: &[StateColumn] = &[
         StateColumn::text("owner", "owner").indexed(),

@@ -31,6 +31,11 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
             problems.push(format!("the name of group `{}` is snake_case ASCII", group.name));
         }
     }
+    for (category, collection) in &service.collections {
+        if !service.deciders.iter().any(|decider| decider.category() == category) {
+            problems.push(format!("collection `{collection}` is for `{category}`, which no decider writes"));
+        }
+    }
     for decider in &service.deciders {
         let segments = decider.commands().iter().map(|command| command.segment);
         let category = decider.category();

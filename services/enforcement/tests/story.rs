@@ -1,4 +1,4 @@
-//! The story of a decision, over HTTP, as those who decide live through it.
+//! The story of a decision, over HTTP, as those who decide live through it: the same in both persistences.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod support;
@@ -34,10 +34,11 @@ struct Served {
 }
 
 impl Served {
-    async fn start(name: &str) -> Self {
+    async fn start(name: &str, persistence: Persistence) -> Self {
         let folder = Folder::new(name);
         let principal = Principal::new("main", "user-117").unwrap();
-        let config = Config { principal, ..Config::at(folder.store()) };
+        let persistence = [("decision".to_owned(), persistence)].into();
+        let config = Config { principal, persistence, ..Config::at(folder.store()) };
         let service = enforcement::service().clock(StoppedClock(NOW.parse().unwrap()));
         let running = service.open(config).await.unwrap();
         assert_eq!(enforcement::scenario::play(&running).await.unwrap(), 33);
@@ -102,9 +103,8 @@ fn ids(page: &Value) -> Vec<&str> {
     page["items"].as_array().unwrap().iter().map(|item| item["decisionId"].as_str().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn the_scenario_stands_in_the_queue_of_its_team() {
-    let mut served = Served::start("scenario").await;
+async fn the_scenario_stands_in_the_queue_of_its_team(persistence: Persistence) {
+    let mut served = Served::start("scenario", persistence).await;
     let page = served.get(QUEUE).await;
     assert_eq!(ids(&page), ["DEC-2026-00112", "DEC-2026-00117"], "what is due first comes first");
     let expected = json!({
@@ -132,9 +132,8 @@ async fn the_scenario_stands_in_the_queue_of_its_team() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn a_row_follows_its_decision_its_case_and_its_party() {
-    let mut served = Served::start("follow").await;
+async fn a_row_follows_its_decision_its_case_and_its_party(persistence: Persistence) {
+    let mut served = Served::start("follow", persistence).await;
     let ready = served.ready("DEC-2026-00130").await;
     let page = served.get_at_least(QUEUE, &ready).await;
     assert_eq!(ids(&page), ["DEC-2026-00130", "DEC-2026-00112", "DEC-2026-00117"]);
@@ -167,9 +166,8 @@ async fn a_row_follows_its_decision_its_case_and_its_party() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn an_approved_decision_is_gone_from_the_queue_and_kept_in_detail() {
-    let mut served = Served::start("approve").await;
+async fn an_approved_decision_is_gone_from_the_queue_and_kept_in_detail(persistence: Persistence) {
+    let mut served = Served::start("approve", persistence).await;
     let version = served.get(QUEUE).await["items"][0]["version"].to_string();
     let tag = format!("\"{version}\"");
     assert_eq!(tag, "\"8\"");
@@ -197,9 +195,8 @@ async fn an_approved_decision_is_gone_from_the_queue_and_kept_in_detail() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn the_timeline_of_a_case_tells_everything_in_order() {
-    let mut served = Served::start("timeline").await;
+async fn the_timeline_of_a_case_tells_everything_in_order(persistence: Persistence) {
+    let mut served = Served::start("timeline", persistence).await;
     let approved = served.approve(&[]).await.expect(200);
     let page = served.get_at_least("/case-timeline?caseId=CASE-2026-00091", &approved).await;
     let lines = page["items"].as_array().unwrap();
@@ -233,9 +230,8 @@ async fn the_timeline_of_a_case_tells_everything_in_order() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn an_approval_that_comes_late_is_refused_and_says_why() {
-    let mut served = Served::start("late").await;
+async fn an_approval_that_comes_late_is_refused_and_says_why(persistence: Persistence) {
+    let mut served = Served::start("late", persistence).await;
     let stale = served.approve(&[("if-match", "\"7\"")]).await.expect(412);
     assert_eq!((&stale["currentVersion"], &stale["expectedVersion"]), (&json!(8), &json!(7)));
     assert_eq!(stale["code"], "DP0003");
@@ -248,9 +244,8 @@ async fn an_approval_that_comes_late_is_refused_and_says_why() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn an_approval_names_a_policy_in_force_and_never_its_approver() {
-    let mut served = Served::start("policy").await;
+async fn an_approval_names_a_policy_in_force_and_never_its_approver(persistence: Persistence) {
+    let mut served = Served::start("policy", persistence).await;
     let path = "/decisions/DEC-2026-00112/approval-requests";
     let old = json!({ "reason": "Meets statutory threshold", "policyVersion": "ENF-POLICY-2025.10" });
     let rejected = served.post(path, old).await.expect(422)["rejection"].clone();
@@ -266,9 +261,8 @@ async fn an_approval_names_a_policy_in_force_and_never_its_approver() {
     served.stop().await;
 }
 
-#[tokio::test]
-async fn lists_can_be_asked_by_risk_by_case_and_by_team() {
-    let mut served = Served::start("lists").await;
+async fn lists_can_be_asked_by_risk_by_case_and_by_team(persistence: Persistence) {
+    let mut served = Served::start("lists", persistence).await;
     let page = served.get("/decision-work-queue?riskBand.gte=HIGH&sort=dueAt").await;
     assert_eq!(ids(&page), ["DEC-2026-00112", "DEC-2026-00117", "DEC-2026-00121"], "without a due date last");
     let page = served.get("/decision-work-queue?teamId=TEAM-3").await;
@@ -283,4 +277,33 @@ async fn lists_can_be_asked_by_risk_by_case_and_by_team() {
         assert!(home.contains(word), "{word} is not on the first page: {home}");
     }
     served.stop().await;
+}
+
+/// Makes each chapter a test in both persistences.
+macro_rules! chapters {
+    ($($chapter:ident),+ $(,)?) => {
+        mod event_sourced {
+            $(#[tokio::test]
+            async fn $chapter() {
+                super::$chapter(super::Persistence::EventSourced).await;
+            })+
+        }
+
+        mod state_stored {
+            $(#[tokio::test]
+            async fn $chapter() {
+                super::$chapter(super::Persistence::StateStored).await;
+            })+
+        }
+    };
+}
+
+chapters! {
+    the_scenario_stands_in_the_queue_of_its_team,
+    a_row_follows_its_decision_its_case_and_its_party,
+    an_approved_decision_is_gone_from_the_queue_and_kept_in_detail,
+    the_timeline_of_a_case_tells_everything_in_order,
+    an_approval_that_comes_late_is_refused_and_says_why,
+    an_approval_names_a_policy_in_force_and_never_its_approver,
+    lists_can_be_asked_by_risk_by_case_and_by_team,
 }

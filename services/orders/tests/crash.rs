@@ -14,6 +14,7 @@ mod support;
 use fastrand::Rng;
 use support::folder::Folder;
 use support::history::History;
+use support::moving::STATE_STORED;
 use support::server::{Server, run, run_json, said};
 
 /// A kill comes after fewer acknowledged commands than this, counted from the start of the server.
@@ -31,7 +32,9 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
     let mut rng = Rng::with_seed(seed);
     let mut history = History::default();
     for _ in 0..kills {
-        let server = Server::start(&store).await;
+        // Either persistence goes on where the other one was killed.
+        let persistence: &[&str] = if rng.bool() { &STATE_STORED } else { &[] };
+        let server = Server::start_with(&store, persistence).await;
         history.ask_again(&server, &mut rng).await;
         let load = history.load(&[&server], &mut rng);
         // Now and then the server dies while it starts to work.
@@ -48,6 +51,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
     assert!(server.ended().await.0.success());
     history.check_all(&store).await;
     let verified = run(&store, &["models", "verify"]).await;
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
+    let verified = run(&store, &["states", "verify", "order"]).await;
     assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
     let status = run_json(&store, &["status"]).await;
     assert_eq!(status["events"], history.events);

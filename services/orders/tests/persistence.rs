@@ -8,7 +8,7 @@ use diptych::prelude::*;
 use rusqlite::Connection;
 use support::folder::Folder;
 use support::http::Client;
-use support::moving::there_and_back;
+use support::moving::{STATE_STORED, there_and_back};
 use support::postgres::{placed, verify};
 use support::server::{Server, run, run_json, said};
 
@@ -22,9 +22,8 @@ async fn orders_move_there_and_back_while_commands_go_on() {
 async fn a_killed_process_leaves_each_row_with_its_events() {
     let folder = Folder::new("killed");
     let store = folder.store();
-    let state_stored = ["--persistence", "order=state-stored"];
     for life in 0..3 {
-        let server = Server::start_with(&store, &state_stored).await;
+        let server = Server::start_with(&store, &STATE_STORED).await;
         let address = server.address;
         let giving = tokio::spawn(async move {
             for order in 0.. {
@@ -42,10 +41,10 @@ async fn a_killed_process_leaves_each_row_with_its_events() {
         server.kill().await;
         giving.await.unwrap();
     }
-    let listed = run_json(&store, &[&["states", "list"][..], &state_stored].concat()).await;
+    let listed = run_json(&store, &[&["states", "list"][..], &STATE_STORED].concat()).await;
     let orders = listed.as_array().unwrap().iter().find(|states| states["category"] == "order").unwrap();
     assert_eq!((&orders["rows"], &orders["behind"]), (&orders["streams"], &serde_json::json!(0)), "{orders}");
-    let verified = run_json(&store, &[&["states", "verify", "order"][..], &state_stored].concat()).await;
+    let verified = run_json(&store, &[&["states", "verify", "order"][..], &STATE_STORED].concat()).await;
     assert_eq!(verified["differences"], serde_json::json!([]));
     verify(&store).await;
 }
@@ -54,8 +53,7 @@ async fn a_killed_process_leaves_each_row_with_its_events() {
 async fn a_row_changed_by_hand_is_found_named_and_written_anew() {
     let folder = Folder::new("changed");
     let store = folder.store();
-    let state_stored = ["--persistence", "order=state-stored"];
-    let server = Server::start_with(&store, &state_stored).await;
+    let server = Server::start_with(&store, &STATE_STORED).await;
     let mut client = Client::to(server.address);
     client.post("/orders/42/place", &[], &placed("ann")).await.unwrap().expect(201);
     server.terminate().await;
@@ -65,13 +63,13 @@ async fn a_row_changed_by_hand_is_found_named_and_written_anew() {
     let shown: String = log.query_row(shown, [], |row| row.get(0)).unwrap();
     assert_eq!(shown, "main 42 1 PLACED ann 0");
     log.execute("UPDATE state SET state = json_set(state, '$.captured', json('true'))", []).unwrap();
-    let verify = [&["states", "verify", "order"][..], &state_stored].concat();
+    let verify = [&["states", "verify", "order"][..], &STATE_STORED].concat();
     let found = run(&store, &verify).await;
     assert_eq!(found.status.code(), Some(1));
     let expected = "main 42 at version 1: /captured is true, expected false";
     assert!(said(&found).contains(expected), "{}", said(&found));
     run_json(&store, &["states", "drop", "order"]).await;
-    let written = run_json(&store, &[&["states", "write", "order"][..], &state_stored].concat()).await;
+    let written = run_json(&store, &[&["states", "write", "order"][..], &STATE_STORED].concat()).await;
     assert_eq!((&written["written"], &written["streams"]), (&serde_json::json!(1), &serde_json::json!(1)));
     assert_eq!(run_json(&store, &verify).await["rows"], 1);
 }

@@ -1,5 +1,6 @@
 //! Stored states: a row beside the log that moves with its command, and that can always be done without.
 
+use crate::counting::Counting;
 use crate::drive::{
     self, MAIN, account, append, command_id, deposited, on, opened, pounds, principal, reject, renamed,
     stream,
@@ -239,6 +240,39 @@ pub(crate) async fn a_row_that_is_behind_catches_up(harness: &dyn Harness) -> Ou
         ensure_eq!(state, Some((version, Some(thousandths))), "the aggregate at version {version}");
     }
     Ok(())
+}
+
+/// A first command after a start reads what has come since the row and no more, however long the stream is.
+pub(crate) async fn a_first_command_reads_no_more_than_a_snapshot_leaves(harness: &dyn Harness) -> Outcome {
+    const LONG: usize = 400;
+    let mut stores = harness.open(Vec::new()).await?;
+    on(&stores, "long", &[opened("ann")]).await?;
+    on(&stores, "long", &vec![deposited(1)?; LONG]).await?;
+    for (number, (persistence, events_max)) in
+        (0..).zip([(Persistence::EventSourced, 7), (Persistence::StateStored, 0)])
+    {
+        // The first finds no row and leaves one.
+        ask(&panel(&stores, stored(persistence, 7)), "long", format!("first {number}"), one_pound()?).await?;
+        for step in 0..20 {
+            if step % 5 == 0 {
+                harness.crash(stores).await?;
+                stores = harness.open(Vec::new()).await?;
+            }
+            let counting = Counting::over(Arc::clone(&stores.events));
+            let events = Arc::clone(&counting) as _;
+            let fresh = panel(&Stores { events, ..stores.clone() }, stored(persistence, 7));
+            ask(&fresh, "long", format!("{number} {step}"), one_pound()?).await?;
+            let loaded = counting.loaded();
+            ensure!(loaded < events_max.max(1), "{persistence}, step {step}: {loaded} events were read");
+            ask(&fresh, "long", format!("{number} {step} again"), one_pound()?).await?;
+            ensure_eq!(counting.loaded(), 0, "events read with the state at hand");
+        }
+    }
+    Ok(())
+}
+
+fn one_pound() -> Outcome<AccountCommand> {
+    Ok(AccountCommand::Deposit { amount: pounds(1)? })
 }
 
 /// A generator of numbers that are the same every time (xorshift, Marsaglia 2003).

@@ -75,11 +75,13 @@ pub enum Defect {
     GroupMatesUnseen,
     /// Tags are not written with their events.
     TagsLost,
+    /// Stored states are never found again.
+    StatesForgotten,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -108,6 +110,7 @@ impl Defect {
         Self::ConditionOutside,
         Self::GroupMatesUnseen,
         Self::TagsLost,
+        Self::StatesForgotten,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -186,6 +189,7 @@ impl Defect {
             Self::StateOutside => &[("states", "a_failing_command_writes_no_state")],
             Self::OldStateOverNew => &[("states", "a_later_state_is_never_replaced")],
             Self::ShapeIgnored => &[("states", "a_row_of_another_shape_counts_for_nothing")],
+            Self::StatesForgotten => &[("states", "a_first_command_reads_no_more_than_a_snapshot_leaves")],
             Self::FirstStateWins => {
                 &[("states", "the_last_of_a_group_wins"), ("states", "a_state_is_written_with_its_events")]
             }

@@ -65,7 +65,7 @@ impl StateStore for Broken {
                 let shape = decider.stored().map(|stored| stored.shape);
                 row = row.zip(shape).map(|(row, shape)| StateRow { shape, ..row });
             }
-            Ok(row)
+            Ok(row.filter(|_| self.defect != Defect::StatesForgotten))
         })
     }
 

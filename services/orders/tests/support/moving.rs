@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const STATE_STORED: [&str; 2] = ["--persistence", "order=state-stored"];
+pub(crate) const STATE_STORED: [&str; 2] = ["--persistence", "order=state-stored"];
 
 /// How long a caller that was turned away leaves the service alone.
 const TURNED_AWAY: Duration = Duration::from_millis(50);

@@ -1,0 +1,92 @@
+//! A store that counts how many events a left panel reads of it. Changes nothing.
+
+use diptych_command::{
+    CommandRecord, Commit, CommitError, Committed, EventStore, StateColumn, StateRow, StateStore,
+    StreamStanding,
+};
+use diptych_core::{BoxFuture, CommandId, Fault, RawFact, StreamRef, Tenant, Timestamp, Version};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A store with the number of events that were loaded from it.
+pub(crate) struct Counting {
+    inner: Arc<dyn EventStore>,
+    loaded: AtomicUsize,
+}
+
+impl Counting {
+    pub(crate) fn over(inner: Arc<dyn EventStore>) -> Arc<Self> {
+        Arc::new(Self { inner, loaded: AtomicUsize::new(0) })
+    }
+
+    /// How many events were loaded since this was last asked.
+    pub(crate) fn loaded(&self) -> usize {
+        self.loaded.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl EventStore for Counting {
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamRef,
+        after: Version,
+        events_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
+        Box::pin(async move {
+            let events = self.inner.load(stream, after, events_max).await?;
+            self.loaded.fetch_add(events.len(), Ordering::SeqCst);
+            Ok(events)
+        })
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        self.inner.commit(commit)
+    }
+
+    fn recorded<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        id: &'a CommandId,
+    ) -> BoxFuture<'a, Result<Option<CommandRecord>, Fault>> {
+        self.inner.recorded(tenant, id)
+    }
+
+    fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>> {
+        self.inner.expire_keys(before, keys_max)
+    }
+}
+
+impl StateStore for Counting {
+    fn load_state<'a>(&'a self, stream: &'a StreamRef) -> BoxFuture<'a, Result<Option<StateRow>, Fault>> {
+        self.inner.load_state(stream)
+    }
+
+    fn streams_of<'a>(
+        &'a self,
+        category: &'a str,
+        after: Option<&'a StreamRef>,
+        streams_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<StreamStanding>, Fault>> {
+        self.inner.streams_of(category, after, streams_max)
+    }
+
+    fn write_state<'a>(&'a self, stream: &'a StreamRef, row: StateRow) -> BoxFuture<'a, Result<bool, Fault>> {
+        self.inner.write_state(stream, row)
+    }
+
+    fn drop_states<'a>(&'a self, category: &'a str, rows_max: usize) -> BoxFuture<'a, Result<usize, Fault>> {
+        self.inner.drop_states(category, rows_max)
+    }
+
+    fn show_states<'a>(
+        &'a self,
+        category: &'a str,
+        columns: &'static [StateColumn],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.inner.show_states(category, columns)
+    }
+
+    fn hide_states<'a>(&'a self, category: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
+        self.inner.hide_states(category)
+    }
+}
