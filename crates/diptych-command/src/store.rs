@@ -137,9 +137,9 @@ pub struct Matched {
 
 /// The write side of a store. Positions are gap-free and in commit order; times never decrease with position.
 ///
-/// INVARIANT: the ledger row, the events with their tags and the inline rows of a command are committed together
-/// or not at all. A version and a condition are checked in the same transaction, when no other command can
-/// append any more, and against the earlier commands of the same group.
+/// INVARIANT: the ledger row, the events with their tags and the inline rows of a command are committed
+/// together or not at all. A version and a condition are checked in the same transaction, when no other
+/// command can append any more, and against the earlier commands of the same group.
 pub trait EventStore: Send + Sync + 'static {
     /// The events of a stream after a version, oldest first, at most `events_max`.
     fn load<'a>(
@@ -149,8 +149,8 @@ pub trait EventStore: Send + Sync + 'static {
         events_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>>;
 
-    /// The facts of a tenant that match a query and stand after a position, at most `facts_max`. With as many,
-    /// there may be more after the last of them; with fewer, there was none up to the head.
+    /// The facts of a tenant that match a query and stand after a position, at most `facts_max`. With as
+    /// many, there may be more after the last of them; with fewer, there was none up to the head.
     fn load_query<'a>(
         &'a self,
         tenant: &'a Tenant,

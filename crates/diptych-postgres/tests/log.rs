@@ -65,7 +65,8 @@ async fn a_store_made_by_other_migrations_is_refused() {
 }
 
 /// What the first migration knew of checkpoints and tags, made out of what there is now.
-const AS_IT_WAS: &str = "DROP TABLE diptych.event_tag; DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
+const AS_IT_WAS: &str = "DROP TABLE diptych.event_tag; DROP TABLE diptych.worker; \
+    DROP VIEW diptych.projection_checkpoint; \
     ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
         DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
         ADD PRIMARY KEY (group_name, revision, generation); \

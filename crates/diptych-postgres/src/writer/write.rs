@@ -14,8 +14,8 @@ use diptych_core::{StreamRef, Timestamp, Version};
 use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::{Client, Error};
 
-/// Asks for the streams of a group with their versions, where they are not known, for the keys it would claim,
-/// and for the conditions that do not hold.
+/// Asks for the streams of a group with their versions, where they are not known, for the keys it would
+/// claim, and for the conditions that do not hold.
 pub(super) async fn find(
     client: &Client,
     statements: &Statements,
@@ -84,8 +84,9 @@ fn place(number: i64) -> usize {
     usize::try_from(number - 1).unwrap_or(usize::MAX)
 }
 
-/// Writes everything that a group leaves by one statement, with one in front of it where there are tags. They are
-/// on their way, or one of them has failed and those behind it were not sent, once this has been polled.
+/// Writes everything that a group leaves by one statement, with one in front of it where there are tags.
+/// They are on their way, or one of them has failed and those behind it were not sent, once this has been
+/// polled.
 pub(super) async fn write(
     client: &Client,
     statements: &Statements,

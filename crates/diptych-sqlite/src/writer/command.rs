@@ -93,8 +93,8 @@ impl GroupTx<'_> {
         }
     }
 
-    /// What a decision was made on and is not there any more. Events of the group's earlier commands are in the
-    /// transaction, with their tags.
+    /// What a decision was made on and is not there any more. Events of the group's earlier commands are in
+    /// the transaction, with their tags.
     fn conflict(
         &self,
         asked: &Asked,
