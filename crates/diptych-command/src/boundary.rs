@@ -1,5 +1,6 @@
-//! Deciding on facts of several streams: the boundary of a command, and the loop's way through it. Knows nothing
-//! of how a store finds facts by their tags. States of boundaries are not kept: no two commands share one.
+//! Deciding on facts of several streams: the boundary of a command, and the loop's way through it. Knows
+//! nothing of how a store finds facts by their tags. States of boundaries are not kept: no two commands
+//! share one.
 //!
 //! The model is the dynamic consistency boundary (<https://dcb.events/specification/>).
 
@@ -12,9 +13,9 @@ use crate::{Commands, Context, Decided, Decider, HandleError, RawError, State, T
 use diptych_core::{Code, ExpectedVersion, Fault, Position, RawFact, TagQuery, Tenant};
 use std::sync::Arc;
 
-/// A decider whose invariants span streams: each command names the facts that it is decided on, by their tags.
-/// Its state is the fold of exactly these, in order of position; what it decides is recorded only if no further
-/// one has come. Only facts of its own event language can match.
+/// A decider whose invariants span streams: each command names the facts that it is decided on, by their
+/// tags. Its state is the fold of exactly these, in order of position; what it decides is recorded only if
+/// no further one has come. Only facts of its own event language can match.
 ///
 /// ```text
 /// impl Boundary for Enrolment {
@@ -25,8 +26,8 @@ use std::sync::Arc;
 /// }
 /// ```
 ///
-/// INVARIANT (the decider's): the events of every command that could break the invariant match the query of every
-/// command that rests on it. A query that leaves some out is not noticed by anybody.
+/// INVARIANT (the decider's): the events of every command that could break the invariant match the query of
+/// every command that rests on it. A query that leaves some out is not noticed by anybody.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no boundary",
     note = "implement `Boundary` beside `Decider`, or register it with `.decider::<{Self}>()`"

@@ -157,8 +157,8 @@ pub trait EventStore: StateStore {
         events_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>>;
 
-    /// The facts of a tenant that match a query and stand after a position, at most `facts_max`. With as many,
-    /// there may be more after the last of them; with fewer, there was none up to the head.
+    /// The facts of a tenant that match a query and stand after a position, at most `facts_max`. With as
+    /// many, there may be more after the last of them; with fewer, there was none up to the head.
     fn load_query<'a>(
         &'a self,
         tenant: &'a Tenant,

@@ -56,7 +56,7 @@ use syn::{DeriveInput, Error, Result, parse_macro_input};
 ///     fn event_type(&self) -> EventType { match self { Self::Placed { .. } => Self::TYPES[0], .. } }
 ///     fn encode(&self) -> Result<String, EncodeError> { .. serde_json::to_string(..) .. }
 ///     fn tags(&self) -> Result<Vec<Tag>, EncodeError> {
-///         match self { Self::Placed { customer, .. } => .. Tag::add(&mut tags, "customer", customer) .., .. }
+///         match self { Self::Placed { customer, .. } => .. Tag::add(&mut tags, "customer", customer) .. }
 ///     }
 ///     fn decode(name: &str, version: u32, payload: &str) -> Result<Option<Self>, DecodeError> {
 ///         match (name, version) {

@@ -1,5 +1,6 @@
-//! Students enrol in courses, under two rules that no single stream can keep: a course has so many seats, and a
-//! student takes so many courses. `cargo run -p diptych --example enrolment` shows both against a real store.
+//! Students enrol in courses, under two rules that no single stream can keep: a course has so many seats,
+//! and a student takes so many courses. `cargo run -p diptych --example enrolment` shows both against a
+//! real store.
 
 use diptych::prelude::*;
 use std::collections::BTreeSet;
@@ -160,6 +161,7 @@ fn service() -> Service {
 }
 
 /// Nine students want one of four seats, all at once.
+#[allow(clippy::print_stdout, reason = "an example shows what it does")]
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("diptych-enrolment-{}", std::process::id()));

@@ -1,5 +1,5 @@
-//! An address belongs to one account at a time: taken with the account, free again when the account takes another
-//! one or is closed. `cargo run -p diptych --example unique_email` shows it against a real store.
+//! An address belongs to one account at a time: taken with the account, free again when the account takes
+//! another one or is closed. `cargo run -p diptych --example unique_email` shows it against a real store.
 
 use diptych::prelude::*;
 use std::collections::BTreeMap;
@@ -135,6 +135,7 @@ fn service() -> Service {
 }
 
 /// Two accounts want one address at once; the one that is late gets it once the other has let it go.
+#[allow(clippy::print_stdout, reason = "an example shows what it does")]
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("diptych-unique-email-{}", std::process::id()));

@@ -177,8 +177,8 @@ pub(crate) async fn earlier_commands_of_a_group_count(harness: &dyn Harness) -> 
     Ok(())
 }
 
-/// Many callers race for few seats, each on a stream of its own: no course is fuller than it may be, no student
-/// takes more courses than allowed, and whoever is refused was refused rightly.
+/// Many callers race for few seats, each on a stream of its own: no course is fuller than it may be, no
+/// student takes more courses than allowed, and whoever is refused was refused rightly.
 pub(crate) async fn racing_callers_keep_the_invariant(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     race(&stores, &[&stores]).await
@@ -327,8 +327,8 @@ pub(crate) async fn events_without_tags_match_no_tag(harness: &dyn Harness) -> O
     Ok(())
 }
 
-/// Random tags, types, streams, tenants and queries: the store finds, and holds conditions against, exactly what
-/// the pure rule matches.
+/// Random tags, types, streams, tenants and queries: the store finds, and holds conditions against, exactly
+/// what the pure rule matches.
 pub(crate) async fn random_queries_agree_with_the_pure_rule(harness: &dyn Harness) -> Outcome {
     let seed = match Config::default().rng_seed {
         RngSeed::Fixed(seed) => seed,
@@ -409,8 +409,8 @@ fn query(one: &Parts, two: &Parts) -> Outcome<TagQuery> {
     query.checked().map_err(|error| Failure::new(error.to_string()))
 }
 
-/// Students race for the seats of courses through the panels of these processes; what the log holds in the end
-/// keeps both rules, and leaves no seat and no student idle for nothing.
+/// Students race for the seats of courses through the panels of these processes; what the log holds in the
+/// end keeps both rules, and leaves no seat and no student idle for nothing.
 async fn race(first: &Stores, processes: &[&Stores]) -> Outcome {
     const COURSES: [(&str, usize); 4] = [("rust", 3), ("go", 2), ("ada", 1), ("lisp", 9)];
     const STUDENTS: usize = 8;

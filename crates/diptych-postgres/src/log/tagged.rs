@@ -1,5 +1,5 @@
-//! Finding facts by their tags, for a decision that is about to be made. Absent here: the check of a condition,
-//! which is the writer's, and the pure rule, which is `TagQuery::matches` and says the same.
+//! Finding facts by their tags, for a decision that is about to be made. Absent here: the check of a
+//! condition, which is the writer's, and the pure rule, which is `TagQuery::matches` and says the same.
 
 use super::read::{EventRows, Parameter, head};
 use crate::fault::{OrFault, unsigned};
@@ -110,8 +110,8 @@ pub(crate) async fn load_query(
         (keys, Type::TEXT_ARRAY),
     ];
     let sql = shared.sql(SELECT_MATCHING);
-    // INVARIANT: both go over the same connection in this order, so that the facts are read in a later snapshot
-    // than the head and everything up to there is seen; what is beyond it is left out.
+    // INVARIANT: both go over the same connection in this order, so that the facts are read in a later
+    // snapshot than the head and everything up to there is seen; what is beyond it is left out.
     let (head, read) = tokio::join!(biased; head(client, shared), client.query_typed(&sql, &asked));
     let head = head?.position();
     let mut rows = EventRows::default();

@@ -21,8 +21,9 @@ const SELECT_KEYS: &str = "SELECT wanted.number, found.hash \
     FROM unnest($1, $2) WITH ORDINALITY AS wanted (tenant, id, number), \
     LATERAL (SELECT command_key.hash FROM diptych.command_key WHERE command_key.tenant = wanted.tenant \
         AND command_key.command_id = wanted.id LIMIT 1) AS found";
-/// Conditions, by the commands' places in their group: the first fact of each item that stands after what the
-/// decision has seen. As in the log's `SELECT_MATCHING`, the first tag leads; of a stream the newest is enough.
+/// Conditions, by the commands' places in their group: the first fact of each item that stands after what
+/// the decision has seen. As in the log's `SELECT_MATCHING`, the first tag leads; of a stream the newest is
+/// enough.
 const SELECT_CONDITIONS: &str = "SELECT wanted.command, found.position \
     FROM unnest($1, $2, $3, $4, $5, $6) AS wanted (command, item, tenant, category, after, tag), \
     LATERAL (SELECT event_tag.position FROM diptych.event_tag \

@@ -14,8 +14,8 @@ use diptych_core::{StreamRef, Timestamp, Version};
 use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::{Client, Error};
 
-/// Asks for the streams of a group with their versions, where they are not known, for the keys it would claim,
-/// and for the conditions that do not hold.
+/// Asks for the streams of a group with their versions, where they are not known, for the keys it would
+/// claim, and for the conditions that do not hold.
 pub(super) async fn find(
     client: &Client,
     statements: &Statements,

@@ -1,5 +1,5 @@
-//! Finding facts by their tags: for a decision that is about to be made, and under the writer's lock for one that
-//! was made. Absent here: the pure rule, which is `TagQuery::matches` and says the same.
+//! Finding facts by their tags: for a decision that is about to be made, and under the writer's lock for
+//! one that was made. Absent here: the pure rule, which is `TagQuery::matches` and says the same.
 
 use super::gathered::Gathered;
 use super::read::position_of_head;
@@ -27,7 +27,8 @@ const SELECT_OF_STREAM: &str = "SELECT position FROM event WHERE stream = (SELEC
 const SELECT_NEWEST: &str = "SELECT position FROM event WHERE stream = (SELECT stream.id FROM stream \
         JOIN category ON category.id = stream.category \
         WHERE stream.tenant = ?1 AND category.name = ?2 AND stream.key = ?3) ORDER BY version DESC LIMIT 1";
-const SELECT_EVENT: &str = "SELECT position, type, stream, version, recorded_at, occurred_at, metadata, payload \
+const SELECT_EVENT: &str = "SELECT \
+    position, type, stream, version, recorded_at, occurred_at, metadata, payload \
     FROM event WHERE position = ?1";
 
 /// A part of the log.
@@ -72,8 +73,8 @@ pub(crate) fn load_query(
     Ok(Matched { facts: gathered.cut().rest(), through })
 }
 
-/// The position of a fact after another position that matches, if there is one. Inside a transaction it sees what
-/// that has written.
+/// The position of a fact after another position that matches, if there is one. Inside a transaction it
+/// sees what that has written.
 pub(crate) fn any_after(
     connection: &Connection,
     tenant: i64,

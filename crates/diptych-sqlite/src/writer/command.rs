@@ -119,8 +119,8 @@ impl GroupTx<'_> {
         self.append(asked, stream, events, Claim::Nothing, None)
     }
 
-    /// What a decision was made on and is not there any more. Events of the group's earlier commands are in the
-    /// transaction, with their tags.
+    /// What a decision was made on and is not there any more. Events of the group's earlier commands are in
+    /// the transaction, with their tags.
     fn conflict(
         &self,
         asked: &Asked,
