@@ -3,6 +3,7 @@
 //! Pure deciders, the one loop that handles a command, the idempotency ledger and the port to the event
 //! store. Absent here, on purpose: read models. Nothing in this crate can see one.
 
+mod audit;
 mod cache;
 mod command;
 mod context;
@@ -11,14 +12,20 @@ mod erased;
 mod error;
 mod fields;
 mod handler;
+mod history;
 mod ledger;
 mod metrics;
 mod reading;
 mod receipt;
 mod rejection;
 mod request;
+mod restore;
 mod store;
+mod tree;
 
+pub use audit::{
+    AUDIT_ROWS_MAX, AuditEntry, AuditFilter, AuditLog, AuditOutcome, AuditPage, AuditPlace, AuditQuery,
+};
 pub use command::{Command, CommandType};
 pub use context::Context;
 pub use decider::Decider;
@@ -26,10 +33,13 @@ pub use erased::{AnyDecider, DecideError, Decided, RawCommand, State, Typed, era
 pub use error::{Conflict, HandleError, RawError, RawRejection, Refusal};
 pub use fields::{FieldProblem, Fields, ShapeError};
 pub use handler::{CommandLimits, Commands};
+pub use history::{AsOf, Past, PastAggregate};
 pub use ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
 pub use metrics::CommandMetrics;
 pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
 pub use rejection::{Rejection, RejectionKind, RejectionType};
 pub use request::{RawRequest, Request, RequestBy, generate_command_id};
+pub use restore::{LogRestore, RestoreSource, RestoredEvent};
 pub use store::{Commit, CommitError, Committed, Effect, EventStore};
+pub use tree::{CauseNode, CauseTree, TreeLimits};

@@ -1,6 +1,6 @@
 //! The port to the event store: load a stream, commit a command, look one up. Called once per command.
 
-use crate::{CommandHeader, CommandRecord, Conflict};
+use crate::{AuditLog, CommandHeader, CommandRecord, Conflict};
 use diptych_core::{BoxFuture, CommandId, Fault, NewEvent, RawFact, StreamRef, Tenant, Timestamp, Version};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,11 +80,12 @@ pub enum CommitError {
     Fault(Fault),
 }
 
-/// The write side of a store. Positions are gap-free and in commit order; times never decrease with position.
+/// The write side of a store, with its audit. Positions are gap-free and in commit order; times never
+/// decrease with position.
 ///
 /// INVARIANT: the ledger row, the events and the inline rows of a command are committed together or not at
 /// all.
-pub trait EventStore: Send + Sync + 'static {
+pub trait EventStore: AuditLog {
     /// The events of a stream after a version, oldest first, at most `events_max`.
     fn load<'a>(
         &'a self,

@@ -85,6 +85,12 @@ suites! {
         the_ledger_survives,
         a_replay_answers_its_own_events,
     }
+    audit {
+        every_outcome_leaves_a_row,
+        filters_narrow,
+        tenants_see_their_own,
+        pages_miss_nothing,
+    }
     log {
         positions_have_no_gap,
         recorded_times_never_go_back,
@@ -95,6 +101,12 @@ suites! {
         marks_are_stable,
         an_append_wakes_watchers,
         a_position_once_seen_is_complete,
+    }
+    restore {
+        a_restored_log_is_what_it_was,
+        models_fold_a_restored_log,
+        a_store_in_use_is_not_filled,
+        a_broken_source_leaves_nothing,
     }
     checkpoint {
         rows_and_checkpoint_move_together,

@@ -39,7 +39,7 @@ pub use metadata::Metadata;
 pub use money::{Money, MoneyError};
 pub use portable::Portable;
 pub use position::{Epoch, Fingerprint, Position, Token, TokenError};
-pub use stream::{Category, ExpectedVersion, StreamId, StreamKey, StreamRef, Version};
+pub use stream::{Category, ExpectedVersion, StreamId, StreamKey, StreamRef, Version, event_id};
 pub use text::TextError;
 pub use time::{Timestamp, TimestampError};
 pub use value::{Value, ValueType};

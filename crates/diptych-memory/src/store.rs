@@ -1,8 +1,9 @@
 //! The three ports over one mutex. What a transaction changes is worked out first and written after, so that
 //! an error leaves nothing behind.
 
-use crate::log::{Log, mark_of};
+use crate::log::Log;
 use crate::rows::GroupRows;
+use diptych_command::{AuditLog, AuditPage, AuditQuery};
 use diptych_command::{CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict};
 use diptych_command::{Effect, EventStore, Outcome};
 use diptych_core::{
@@ -30,7 +31,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     inline: Vec<Arc<Group>>,
     progress: Arc<Progress>,
-    head: Arc<watch::Sender<Position>>,
+    pub(crate) head: Arc<watch::Sender<Position>>,
 }
 
 /// A group by its name and revision.
@@ -38,9 +39,9 @@ type GroupId = (&'static str, u32);
 
 /// Everything committed.
 #[derive(Clone)]
-struct Held {
-    log: Log,
-    groups: BTreeMap<GroupId, GroupRows>,
+pub(crate) struct Held {
+    pub(crate) log: Log,
+    pub(crate) groups: BTreeMap<GroupId, GroupRows>,
     /// Who lives, until when, and which groups they would move.
     workers: BTreeMap<WorkerId, (Timestamp, Vec<GroupId>)>,
 }
@@ -105,7 +106,7 @@ impl MemoryStore {
         self.lock().log.audit().to_vec()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Held> {
         // A panic under the lock can only come before the writing, which is plain assignment.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,7 +173,7 @@ impl MemoryStore {
         let Some(last) = facts.last() else {
             return Ok(facts);
         };
-        let through = mark_of(last);
+        let through = held.log.mark_of(last);
         let mut staged: Vec<(&Arc<Group>, Vec<TableChanges>, Vec<Passed>)> = Vec::new();
         for group in &self.inline {
             if !self.caught_up(held, group, now) {
@@ -316,6 +317,12 @@ impl MemoryStore {
         let Held { log, groups, .. } = &mut *held;
         let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
         Ok(act(rows, log))
+    }
+}
+
+impl AuditLog for MemoryStore {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.audited(query)) })
     }
 }
 

@@ -3,10 +3,10 @@
 use crate::report::{
     ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
 };
-use diptych_command::Commands;
+use diptych_command::{Commands, RawError};
 use diptych_core::{Fault, Principal, UnknownTypes, Value};
 use diptych_projector::{DrainError, Projector, VerifyError};
-use diptych_query::{AnyModel, Ask, Group, Mark, PartitionState, Queries, QueryError};
+use diptych_query::{AnyModel, Ask, Feed, Group, Mark, PartitionState, Queries, QueryError};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -25,7 +25,9 @@ pub struct Operator<'a> {
     pub queries: &'a Queries,
     /// The hinge.
     pub projector: &'a Projector,
-    /// The log.
+    /// The log as readers see it.
+    pub feed: &'a dyn Feed,
+    /// How the log stands.
     pub log: LogStatus,
 }
 
@@ -69,6 +71,9 @@ pub enum ActionError {
     /// A verification that could not finish.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The left panel did not answer.
+    #[error(transparent)]
+    Command(#[from] RawError),
     /// Infrastructure failed.
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -5,14 +5,21 @@
 
 mod actions;
 pub mod catalog;
+pub mod export;
+mod history;
 mod line;
+mod line_history;
 mod report;
 mod words;
 
 pub use actions::{
     ActionError, LogStatus, Operator, drain, list_models, query, show_model, status, verify_models,
 };
+pub use history::{
+    AuditReport, EventReport, StreamReport, audit_tree, list_audit, show_stream, stream_events,
+};
 pub use line::{run, run_catalog, verbs};
+pub use line_history::{import_verb, run_import};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };

@@ -1,6 +1,8 @@
 //! What actions answer: the same values as tables for people and as JSON for machines.
 
 use crate::catalog::CatalogReport;
+use crate::export::ExportReport;
+use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
@@ -44,6 +46,14 @@ pub enum Report {
     },
     /// Rows of a read model.
     Rows(RowsReport),
+    /// One stream as it is or was.
+    Stream(StreamReport),
+    /// The events of one stream.
+    StreamEvents(Vec<EventReport>),
+    /// Who did what, or what caused what.
+    Audit(AuditReport),
+    /// A log, or a part of it, was written to a file or taken from one.
+    Exported(Box<ExportReport>),
     /// The event catalog and its file.
     Catalog(CatalogReport),
 }
@@ -215,12 +225,16 @@ impl Report {
                 format!("{model}: {events} events folded, from position {from} to {through}")
             }
             Self::Rows(rows) => rows_text(rows),
+            Self::Stream(stream) => stream_text(stream),
+            Self::StreamEvents(events) => events_table(events),
+            Self::Audit(report) => report.to_text(),
+            Self::Exported(report) => report.to_text(),
             Self::Catalog(report) => report.to_text(),
         }
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
@@ -368,7 +382,6 @@ fn rows_text(rows: &RowsReport) -> String {
 
 /// A JSON value as a cell: texts bare, money as people write it, long values cut.
 fn cell_text(value: &serde_json::Value) -> String {
-    const CELL_CHARS_MAX: usize = 48;
     let text = match value {
         serde_json::Value::Null => String::new(),
         serde_json::Value::String(text) => text.clone(),
@@ -380,12 +393,18 @@ fn cell_text(value: &serde_json::Value) -> String {
         }
         other => other.to_string(),
     };
-    if text.chars().count() > CELL_CHARS_MAX {
-        let mut cut: String = text.chars().take(CELL_CHARS_MAX - 1).collect();
-        cut.push('…');
-        return cut;
+    cut(&text)
+}
+
+/// A text that is not too long for a cell.
+pub(crate) fn cut(text: &str) -> String {
+    const CELL_CHARS_MAX: usize = 48;
+    if text.chars().count() <= CELL_CHARS_MAX {
+        return text.to_owned();
     }
-    text
+    let mut cut: String = text.chars().take(CELL_CHARS_MAX - 1).collect();
+    cut.push('…');
+    cut
 }
 
 #[cfg(test)]

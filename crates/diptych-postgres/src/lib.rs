@@ -5,6 +5,7 @@
 //! PostgreSQL itself makes read-only. Absent here, on purpose: deciding, projecting and freshness, which the
 //! panels do, and any wire.
 
+mod audit;
 mod connection;
 mod fault;
 mod ledger;
@@ -14,6 +15,7 @@ mod models;
 mod notify;
 mod options;
 mod pool;
+mod restore;
 mod shared;
 mod store;
 mod time;

@@ -10,10 +10,11 @@ use crate::options::Notify;
 use crate::pool::Pool;
 use crate::shared::{Schema, Shared, start_of};
 use crate::writer::WriterHandle;
-use crate::{PostgresOptions, ledger, log};
+use crate::{PostgresOptions, audit, ledger, log, restore};
+use diptych_command::{AuditLog, AuditPage, AuditQuery, LogRestore, RestoreSource};
 use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore};
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
+    BoxFuture, Code, CommandId, Epoch, Fault, Position, RawFact, StreamRef, Tenant, Timestamp, Version,
 };
 use diptych_query::{Block, Categories, Feed, Mark, PageKey, Statistics};
 use std::sync::Arc;
@@ -130,6 +131,18 @@ impl PostgresStore {
     /// A fault of the store.
     pub async fn event_count(&self) -> Result<u64, Fault> {
         Ok(self.head().await?.position().0)
+    }
+}
+
+impl LogRestore for PostgresStore {
+    fn restore(&self, epoch: Epoch, mut source: Box<dyn RestoreSource>) -> BoxFuture<'_, Result<u64, Fault>> {
+        Box::pin(async move { restore::restore(&self.shared, epoch, &mut *source).await })
+    }
+}
+
+impl AuditLog for PostgresStore {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        Box::pin(async move { audit::audited(&*self.shared.reader().await?, &self.shared, query).await })
     }
 }
 

@@ -4,6 +4,7 @@
 //! has a file of its own; everyone else reads, through connections that SQLite itself makes read-only.
 //! Absent here, on purpose: deciding, projecting and freshness, which the panels do, and any wire.
 
+mod audit;
 mod connection;
 mod fault;
 mod follow;
@@ -13,6 +14,7 @@ mod log;
 mod models;
 mod options;
 mod pool;
+mod restore;
 mod shared;
 mod store;
 mod writer;

@@ -65,6 +65,7 @@ fn command_line(service: &Service) -> Command {
         .version(service.version.clone())
         .args([store, reader, listen, tenant, actor, json])
         .subcommand(serve_command());
+    line = line.subcommand(diptych_ops::import_verb());
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
     }
@@ -98,6 +99,7 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
     }
     let config = config(arguments)?;
     match arguments.subcommand() {
+        Some(("import-log", own)) => fill(&service, &config, own).await,
         None => {
             let default = serve_command().get_matches_from(["serve"]);
             let first = service.before_serving.clone();
@@ -160,6 +162,15 @@ async fn serve(
     running.serve_on(listener, stop_signal()).await?;
     eprintln!("finishing what has begun");
     running.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fills an empty store. Nothing else is opened over it: read models would make it one that is in use.
+async fn fill(service: &Service, config: &Config, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
+    let store = service.open_store(config).await?;
+    let filled = diptych_ops::run_import(&*store, arguments).await;
+    store.close().await;
+    println!("{}", filled?.render(output(arguments)));
     Ok(ExitCode::SUCCESS)
 }
 

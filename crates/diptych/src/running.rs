@@ -129,6 +129,7 @@ impl Running {
             commands: &self.commands,
             queries: &self.queries,
             projector: &self.projector,
+            feed: &*self.store,
             log: LogStatus {
                 location: self.config.store.to_string(),
                 head: self.store.head().await?,

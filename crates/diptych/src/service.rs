@@ -1,7 +1,7 @@
 //! Putting a service together: its deciders, its read models, what it is called.
 
 use crate::problems::problems;
-use crate::{Place, Roles, Running, SystemClock, Verb};
+use crate::{Place, Roles, Running, Store, SystemClock, Verb};
 use diptych_command::{AnyDecider, CommandLimits, Decider};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
@@ -287,6 +287,16 @@ impl Service {
     pub async fn open(&self, config: Config) -> Result<Running, Fault> {
         self.check()?;
         Running::open(self.clone(), config).await
+    }
+
+    /// Opens the store alone, without any read model: to be filled with an export by `restore` of what this
+    /// answers. Close it before the service is opened.
+    ///
+    /// # Errors
+    /// A service put together wrongly, with every problem named, or a fault of the store.
+    pub async fn open_store(&self, config: &Config) -> Result<Arc<dyn Store>, Fault> {
+        self.check()?;
+        crate::store::open(config, &self.clock, &[], &Arc::default()).await
     }
 
     /// Runs the command line of the service: `serve`, the operator's verbs and the service's own.
