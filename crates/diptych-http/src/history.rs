@@ -77,8 +77,8 @@ pub(crate) async fn read(
 fn as_of(past: &PastAggregate, moment: AsOf) -> Object {
     let asked = match moment {
         AsOf::Version(_) => Object::new(),
-        AsOf::Recorded(time) => Object::new().with("at", time.to_string()),
-        AsOf::Occurred(time) => Object::new().with("occurredAtAsked", time.to_string()),
+        AsOf::Recorded(time) => Object::new().with("at", time.to_string()).with("counted", "recordedAt"),
+        AsOf::Occurred(time) => Object::new().with("at", time.to_string()).with("counted", "occurredAt"),
     };
     Object::new()
         .with("version", past.aggregate.version.0)

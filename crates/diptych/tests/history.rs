@@ -90,6 +90,11 @@ async fn an_aggregate_is_shown_as_it_was() {
             second[if name == "at" { "recordedAt" } else { "occurredAt" }].as_str().unwrap().to_owned();
         let then = get(&running, &format!("/jars/tea?{name}={time}"), &[]).await;
         assert_eq!((then.status, &then.json["version"]), (200, &json!(2)), "{}", then.json);
+        let counted = if name == "at" { "recordedAt" } else { "occurredAt" };
+        assert_eq!(
+            (&then.json["asOf"]["at"], &then.json["asOf"]["counted"]),
+            (&json!(time), &json!(counted))
+        );
         let early = get(&running, &format!("/jars/tea?{name}={before}"), &[]).await;
         assert_eq!(early.status, 404);
         assert!(early.json["detail"].as_str().unwrap().contains("had not begun"), "{}", early.json);

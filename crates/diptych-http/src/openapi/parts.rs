@@ -120,7 +120,7 @@ fn as_of() -> Value {
         "description": "Of a past state: the last event in it, and the time that was asked for",
         "properties": {
             "version": { "type": "integer" }, "recordedAt": time(), "occurredAt": time(), "at": time(),
-            "occurredAtAsked": time(),
+            "counted": { "enum": ["recordedAt", "occurredAt"], "description": "What `at` is held against" },
         },
         "required": ["version", "recordedAt", "occurredAt"],
     })

@@ -1,6 +1,6 @@
 //! `export` and `import-log`: a log, or a part of it, as lines that any program reads; and a store filled
-//! from them. What a log says of every event is carried byte for byte; ledger and audit are not, but for the actor
-//! and the command that stand beside each event.
+//! from them. What a log says of every event is carried byte for byte; ledger and audit are not, but for the
+//! actor and the command that stand beside each event.
 
 mod format;
 mod read;
