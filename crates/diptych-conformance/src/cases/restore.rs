@@ -45,7 +45,7 @@ fn recorded() -> Outcome<Vec<RestoredEvent>> {
             (MAIN, "note", "ä b"),
         ] {
             let stream = StreamRef { tenant: Tenant::new(tenant)?, stream: StreamId::new(category, key)? };
-            let recorded_at = Timestamp::from_micros(1_700_000_000_000_000 + round as i64 / 3 * 1_000_001)?;
+            let recorded_at = Timestamp::from_micros(1_900_000_000_000_000 + round as i64 / 3 * 1_000_001)?;
             let occurred =
                 if round % 2 == 0 { recorded_at } else { Timestamp::from_micros(-1_000_000 * round as i64)? };
             let opens = round == 0 || category == "note";
