@@ -104,6 +104,12 @@ impl Commands {
         self.deciders.values()
     }
 
+    /// The time, as this panel's clock tells it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// What this panel counts.
     #[must_use]
     pub fn metrics(&self) -> &CommandMetrics {

@@ -3,12 +3,11 @@
 
 use crate::intake::{Arrival, EntryPrint, SourcePosition, TakenIn};
 use crate::ledger::{CommandHeader, InputHash};
-use crate::{RawCommand, generate_command_id};
+use crate::{Languages, RawCommand, generate_command_id};
 use diptych_core::{
-    Actor, BoxFuture, Category, CausationId, CommandId, CorrelationId, DecodeError, Event, ExpectedVersion,
-    Fault, Id, NewEvent, Principal, StreamId, StreamKey, StreamRef, Tenant, Timestamp,
+    Actor, BoxFuture, Category, CausationId, CommandId, CorrelationId, Event, ExpectedVersion, Fault, Id,
+    NewEvent, Principal, StreamId, StreamKey, StreamRef, Tenant, Timestamp,
 };
-use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
 
@@ -225,52 +224,6 @@ impl OutboxRow {
     }
 }
 
-/// Reads one type of one language: the event as it will be stored.
-type Read = fn(&str, u32, &str) -> Result<Option<NewEvent>, DecodeError>;
-
-/// The event languages that may come by an outbox. What none of them can read is not taken into the log.
-#[derive(Clone, Default)]
-pub struct Languages {
-    by_category: BTreeMap<&'static str, Read>,
-}
-
-impl Languages {
-    /// Adds a language.
-    pub fn add<E: Event>(&mut self) {
-        self.by_category.insert(E::CATEGORY, read::<E>);
-    }
-
-    /// The categories, in their order.
-    pub fn categories(&self) -> impl Iterator<Item = &'static str> {
-        self.by_category.keys().copied()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_category.is_empty()
-    }
-
-    fn event(&self, row: &OutboxRow) -> Result<NewEvent, String> {
-        let Some(read) = self.by_category.get(row.category.as_str()) else {
-            return Err(format!("no language of category `{}` comes by the outbox here", row.category));
-        };
-        let event = read(&row.event, row.schema_version, &row.payload).map_err(|error| error.to_string())?;
-        event.ok_or_else(|| format!("event type `{}` is retired", row.event))
-    }
-}
-
-/// The bytes stay as they are; what is read proves that they can be, and says what the event is about.
-fn read<E: Event>(name: &str, version: u32, payload: &str) -> Result<Option<NewEvent>, DecodeError> {
-    let Some(event) = E::decode(name, version, payload)? else {
-        return Ok(None);
-    };
-    let tags = event.tags().map_err(|error| DecodeError::malformed(name, &error))?;
-    let kind = E::TYPES.iter().find(|kind| kind.name == name);
-    let kind = kind.ok_or_else(|| DecodeError::unknown_type(name))?;
-    Ok(Some(NewEvent::new(kind.name, version, payload.to_owned()).tagged(tags)))
-}
-
 /// A row that cannot be taken into the log, as it is or by this code.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadRow {
@@ -286,7 +239,7 @@ pub fn arrivals(rows: &[OutboxRow], languages: &Languages) -> (Vec<Arrival>, Opt
     let mut arrivals: Vec<Arrival> = Vec::new();
     let mut before: Option<&OutboxRow> = None;
     for row in rows {
-        let read = languages.event(row).and_then(|event| Ok((header(row)?, event)));
+        let read = event_of(row, languages).and_then(|event| Ok((header(row)?, event)));
         let (header, event) = match read {
             Ok(read) => read,
             Err(reason) => return (arrivals, Some(BadRow { id: row.id, reason })),
@@ -301,6 +254,17 @@ pub fn arrivals(rows: &[OutboxRow], languages: &Languages) -> (Vec<Arrival>, Opt
         before = Some(row);
     }
     (arrivals, None)
+}
+
+/// The event of a row, proven readable.
+fn event_of(row: &OutboxRow, languages: &Languages) -> Result<NewEvent, String> {
+    let OutboxRow { category, event, schema_version, payload, .. } = row;
+    if !languages.contains(category) {
+        return Err(format!("no language of category `{category}` comes by the outbox here"));
+    }
+    let read = languages.read(category, event, *schema_version, payload);
+    let read = read.map_err(|error| error.to_string())?;
+    read.ok_or_else(|| format!("event type `{event}` is retired"))
 }
 
 fn header(row: &OutboxRow) -> Result<CommandHeader, String> {

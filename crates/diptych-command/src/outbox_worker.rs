@@ -1,8 +1,9 @@
 //! Takes what waits in an outbox into the log, for as long as the service runs. Several processes may do so
 //! over one outbox: the store sees to it that each row is taken once.
 
+use crate::Languages;
 use crate::intake::{SourcePosition, TakenIn};
-use crate::outbox::{BadRow, Languages, OutboxTable, Waiting, arrivals};
+use crate::outbox::{BadRow, OutboxTable, Waiting, arrivals};
 use diptych_core::{Clock, Code, Fault};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;

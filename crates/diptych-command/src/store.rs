@@ -1,6 +1,8 @@
 //! The port to the event store: load a stream, commit a command, look one up. Called once per command.
 
-use crate::{CommandHeader, CommandRecord, Conflict, NewState, StateColumn, StateRow, StreamStanding};
+use crate::{
+    AuditLog, CommandHeader, CommandRecord, Conflict, NewState, StateColumn, StateRow, StreamStanding,
+};
 use diptych_core::{
     BoxFuture, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
 };
@@ -143,12 +145,13 @@ pub struct Matched {
     pub through: Position,
 }
 
-/// The write side of a store. Positions are gap-free and in commit order; times never decrease with position.
+/// The write side of a store, with its audit. Positions are gap-free and in commit order; times never
+/// decrease with position.
 ///
 /// INVARIANT: the ledger row, the events with their tags, the state and the inline rows of a command are
 /// committed together or not at all. A version and a condition are checked in the same transaction, when no
 /// other command can append any more, and against the earlier commands of the same group.
-pub trait EventStore: StateStore {
+pub trait EventStore: AuditLog + StateStore {
     /// The events of a stream after a version, oldest first, at most `events_max`.
     fn load<'a>(
         &'a self,

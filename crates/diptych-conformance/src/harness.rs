@@ -1,7 +1,7 @@
 //! What a store's tests hand in: how to open it, stop it, crash it. Knows no store.
 
 use crate::{Failure, Outcome};
-use diptych_command::{EventStore, Intake};
+use diptych_command::{EventStore, Intake, LogRestore};
 use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
 use diptych_memory::ManualClock;
 use diptych_query::{AnyModel, Feed, Group, ModelStore, Progress};
@@ -47,6 +47,8 @@ pub struct Stores {
     pub intake: Arc<dyn Intake>,
     /// The log as readers see it.
     pub feed: Arc<dyn Feed>,
+    /// The way to fill an empty store.
+    pub restore: Arc<dyn LogRestore>,
     /// Where rows live.
     pub models: Arc<dyn ModelStore>,
     /// How far each group has come in this process.

@@ -208,6 +208,7 @@ impl Harness for Oracle {
                 events: Arc::clone(&store) as _,
                 intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
+                restore: Arc::clone(&store) as _,
                 progress: store.progress(),
                 models: store,
                 clock,

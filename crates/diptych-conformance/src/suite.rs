@@ -118,6 +118,12 @@ suites! {
         events_without_tags_match_no_tag,
         random_queries_agree_with_the_pure_rule,
     }
+    audit {
+        every_outcome_leaves_a_row,
+        filters_narrow,
+        tenants_see_their_own,
+        pages_miss_nothing,
+    }
     log {
         positions_have_no_gap,
         recorded_times_never_go_back,
@@ -128,6 +134,13 @@ suites! {
         marks_are_stable,
         an_append_wakes_watchers,
         a_position_once_seen_is_complete,
+    }
+    restore {
+        a_restored_log_is_what_it_was,
+        restored_events_are_found_by_their_tags,
+        models_fold_a_restored_log,
+        a_store_in_use_is_not_filled,
+        a_broken_source_leaves_nothing,
     }
     checkpoint {
         rows_and_checkpoint_move_together,

@@ -33,8 +33,17 @@ pub enum Action<'a> {
         /// The key of the stream.
         key: &'a str,
     },
+    /// Read what one aggregate was at a version or at a time, and its events.
+    ReadHistory {
+        /// The category of the stream.
+        category: &'a str,
+        /// The key of the stream.
+        key: &'a str,
+    },
     /// Read what became of a command.
     ReadCommand,
+    /// Read who gave which command, and what caused what.
+    ReadAudit,
     /// Ask a read model.
     Query {
         /// The model's name.

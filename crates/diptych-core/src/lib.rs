@@ -43,7 +43,7 @@ pub use money::{Money, MoneyError};
 pub use portable::Portable;
 pub use position::{Epoch, Fingerprint, Position, Token, TokenError};
 pub use query::{QueryItem, TagError, TagQuery};
-pub use stream::{Category, ExpectedVersion, StreamId, StreamKey, StreamRef, Version};
+pub use stream::{Category, ExpectedVersion, StreamId, StreamKey, StreamRef, Version, event_id};
 pub use tag::{Tag, TagValue};
 pub use text::TextError;
 pub use time::{Timestamp, TimestampError};

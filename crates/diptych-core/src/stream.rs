@@ -2,7 +2,7 @@
 
 use crate::limits::KEY_BYTES_MAX;
 use crate::text::{self, TextError, checked_text};
-use crate::{Fingerprint, Tenant};
+use crate::{CausationId, Fingerprint, Tenant};
 use std::fmt;
 
 checked_text! {
@@ -92,6 +92,19 @@ impl fmt::Display for Version {
     }
 }
 
+/// The id of an event, `order-42@3`, as a command that it causes names it. None where it would be longer than
+/// an id may be.
+///
+/// ```
+/// use diptych_core::{StreamId, Version, event_id};
+/// let stream = StreamId::new("order", "42").unwrap();
+/// assert_eq!(event_id(&stream, Version(3)).unwrap().as_str(), "order-42@3");
+/// ```
+#[must_use]
+pub fn event_id(stream: &StreamId, version: Version) -> Option<CausationId> {
+    CausationId::new(format!("{stream}@{version}")).ok()
+}
+
 /// What a caller believes about a stream's version before a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ExpectedVersion {
@@ -145,6 +158,12 @@ impl Fingerprint {
     #[must_use]
     pub fn of_log(identity: &str) -> Self {
         Self::first_four(&blake3::hash(identity.as_bytes()))
+    }
+
+    /// The fingerprint of any text, to tell whether it is the one that was meant.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        Self::first_four(&blake3::hash(text.as_bytes()))
     }
 
     fn first_four(hash: &blake3::Hash) -> Self {

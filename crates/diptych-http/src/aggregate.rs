@@ -1,13 +1,15 @@
-//! `GET /{collection}/{id}`: one aggregate from the command side, current, its version a strong tag.
+//! `GET /{collection}/{id}`: one aggregate from the command side, current, its version a strong tag. What it
+//! was before is in `history`.
 
 use crate::app::{App, private};
 use crate::command::key_of;
 use crate::json::{Node, Object};
+use crate::model::pairs;
 use crate::problem::Problem;
-use crate::{error, headers, words};
-use axum::extract::Path;
+use crate::{error, headers, history, words};
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, Request};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use diptych_command::Aggregate;
 use diptych_core::Code;
@@ -21,9 +23,13 @@ pub(crate) async fn read(
     latency: Arc<Latency>,
     category: &'static str,
     path: Result<Path<String>, PathRejection>,
-    request_headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
     let key = key_of(path)?;
+    let request_headers = request.headers();
+    if let Some(moment) = history::moment(&pairs(request.uri())?, app.wire.commands.now())? {
+        return history::read(&app, &latency, category, &key, moment, request_headers).await;
+    }
     let started = Instant::now();
     let found = app.wire.commands.aggregate(&app.wire.principal, category, &key, None).await;
     latency.observe(started.elapsed());
@@ -31,7 +37,7 @@ pub(crate) async fn read(
         let detail = format!("there is no {} `{key}`", category.replace('_', " "));
         Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail)
     })?;
-    let mut response = if headers::none_match(&request_headers, aggregate.version) {
+    let mut response = if headers::none_match(request_headers, aggregate.version) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         document(category, &aggregate).response(StatusCode::OK)
@@ -42,7 +48,7 @@ pub(crate) async fn read(
 }
 
 /// Id and version first, then the state's own properties; a state that is no object stands in `state`.
-fn document(category: &str, aggregate: &Aggregate) -> Object {
+pub(crate) fn document(category: &str, aggregate: &Aggregate) -> Object {
     let id = words::id_member(category);
     let mut document =
         Object::new().with(id, aggregate.stream.key.as_str()).with("version", aggregate.version.0);

@@ -76,7 +76,7 @@ fn document(
         .with("readModels", read_models)
 }
 
-fn status(outcome: &Outcome) -> &'static str {
+pub(crate) fn status(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Accepted { .. } => "succeeded",
         Outcome::Rejected { .. } => "rejected",
@@ -84,7 +84,7 @@ fn status(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn outcome(outcome: &Outcome) -> Object {
+pub(crate) fn outcome(outcome: &Outcome) -> Object {
     match outcome {
         Outcome::Accepted { .. } => Object::new(),
         Outcome::Rejected { name, data } => {

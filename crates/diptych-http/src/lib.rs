@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod app;
+mod audit;
 mod body;
 mod command;
 mod commands;
@@ -13,6 +14,7 @@ mod error;
 mod frame;
 mod headers;
 mod health;
+mod history;
 mod home;
 mod html;
 mod json;

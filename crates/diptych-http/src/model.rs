@@ -87,7 +87,7 @@ fn read_ask(app: &App, schema: &'static Schema, uri: &Uri, headers: &HeaderMap) 
     Ok(ask)
 }
 
-fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+pub(crate) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     if uri.query().is_none() {
         return Ok(Vec::new());
     }

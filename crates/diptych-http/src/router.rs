@@ -6,11 +6,11 @@ use crate::frame::FrameLayer;
 use crate::names::Names;
 use crate::problem::Problem;
 use crate::wire::Wire;
-use crate::{aggregate, command, commands, health, home, json, model, openapi, pages};
+use crate::{aggregate, audit, command, commands, health, home, json, model, openapi, pages};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
 use diptych_command::AnyDecider;
@@ -39,9 +39,13 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
     }
     let described = Arc::clone(&app);
     let command_status = if panels.takes_commands() { get(commands::read) } else { elsewhere() };
+    let command_tree = if panels.takes_commands() { get(audit::tree) } else { elsewhere() };
+    let audited = if panels.takes_commands() { get(audit::list) } else { elsewhere() };
     let router = router
         .route("/", get(home::read))
         .route("/commands/{id}", command_status)
+        .route("/commands/{id}/tree", command_tree)
+        .route("/audit", audited)
         .route("/openapi.json", get(move || openapi_json(Arc::clone(&described))))
         .route("/docs", get(pages::docs))
         .route("/docs/docs.js", get(pages::docs_script))
@@ -67,8 +71,8 @@ fn add_decider(router: Routes, app: &Arc<App>, decider: &Arc<dyn AnyDecider>) ->
     }
     let held = Arc::clone(app);
     let latency = Arc::new(app.wire.queries.metrics().latency(format!("{collection}/{{id}}")));
-    let read = get(move |path: Result<Path<String>, PathRejection>, headers: HeaderMap| {
-        aggregate::read(Arc::clone(&held), Arc::clone(&latency), category, path, headers)
+    let read = get(move |path: Result<Path<String>, PathRejection>, request: Request| {
+        aggregate::read(Arc::clone(&held), Arc::clone(&latency), category, path, request)
     });
     // Nothing else reads a body.
     let body_limit = DefaultBodyLimit::max(app.wire.limits.body_bytes_max);

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::names::Names;
 use crate::openapi;
 use crate::wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};
+use diptych_command::{AuditFilter, AuditLog, AuditPage, AuditPlace, AuditQuery};
 use diptych_command::{
     Base, Command, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError, Committed,
     Conflict, Context, Decider, Effect, EventStore, Fields, Matched, Outcome, Rejection, RejectionKind,
@@ -190,6 +191,24 @@ impl Clock for Fixed {
 
 pub(crate) fn token(position: usize) -> Token {
     Token { epoch: Epoch::FIRST, position: Position(position as u64), fingerprint: Fingerprint(0x00c0_ffee) }
+}
+
+impl AuditLog for Store {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        let records = self.records.lock().unwrap();
+        let placed = records.iter().enumerate().rev();
+        let placed = placed.map(|(index, record)| (AuditPlace(index as u64 + 1), record));
+        let wanted = placed.filter(|(place, record)| {
+            let AuditFilter { outcome, causation, .. } = &query.filter;
+            let caused = record.header.causation.as_ref();
+            query.before.is_none_or(|before| *place < before)
+                && outcome.is_none_or(|outcome| outcome.admits(&record.outcome))
+                && (causation.is_empty() || caused.is_some_and(|id| causation.contains(id)))
+        });
+        let rows = wanted.take(query.rows_max + 1).map(|(place, record)| (place, record.clone().into()));
+        let page = AuditPage::of(rows.collect(), query.rows_max);
+        Box::pin(async move { Ok(page) })
+    }
 }
 
 impl EventStore for Store {

@@ -6,6 +6,7 @@
 
 mod clock;
 mod log;
+mod restore;
 mod rows;
 mod states;
 mod store;

@@ -1,6 +1,9 @@
 //! The log, the ledger and stored states: plain lists and maps, without a lock and without a clock.
 
-use diptych_command::{CommandHeader, CommandRecord, Matched, Outcome, StateRow, StreamStanding};
+use diptych_command::{
+    AuditFilter, AuditPage, AuditPlace, AuditQuery, CommandHeader, CommandRecord, Matched, Outcome,
+    RestoredEvent, StateRow, StreamStanding,
+};
 use diptych_core::{
     Code, CommandId, Epoch, EventName, Fault, Fingerprint, NewEvent, Position, RawFact, SharedText,
     StreamRef, Tag, TagQuery, Tenant, Timestamp, Token, Version,
@@ -13,6 +16,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Log {
     identity: String,
+    epoch: Epoch,
     /// INVARIANT: the fact at index `i` stands at position `i + 1`.
     facts: Vec<Arc<RawFact>>,
     /// INVARIANT: the tags at index `i` are those of the fact at index `i`.
@@ -29,6 +33,7 @@ impl Log {
     pub(crate) fn new(identity: String) -> Self {
         Self {
             identity,
+            epoch: Epoch::FIRST,
             facts: Vec::new(),
             tags: Vec::new(),
             streams: BTreeMap::new(),
@@ -40,7 +45,7 @@ impl Log {
 
     pub(crate) fn head(&self) -> Mark {
         match self.facts.last() {
-            Some(fact) => mark_of(fact),
+            Some(fact) => self.mark_of(fact),
             None => self.start(),
         }
     }
@@ -48,17 +53,39 @@ impl Log {
     pub(crate) fn mark(&self, position: Position) -> Option<Mark> {
         match position.0.checked_sub(1) {
             None => Some(self.start()),
-            Some(index) => self.facts.get(index as usize).map(|fact| mark_of(fact)),
+            Some(index) => self.facts.get(index as usize).map(|fact| self.mark_of(fact)),
         }
     }
 
     fn start(&self) -> Mark {
         let token = Token {
-            epoch: Epoch::FIRST,
+            epoch: self.epoch,
             position: Position::START,
             fingerprint: Fingerprint::of_log(&self.identity),
         };
         Mark { token, recorded_at: Timestamp::EPOCH }
+    }
+
+    /// Where a fact stands.
+    pub(crate) fn mark_of(&self, fact: &RawFact) -> Mark {
+        let RawFact { stream, version, event, recorded_at, payload, .. } = fact;
+        let print = Fingerprint::of_entry(stream, *version, &event.name, recorded_at.as_micros(), payload);
+        let token = Token { epoch: self.epoch, position: fact.position, fingerprint: print };
+        Mark { token, recorded_at: *recorded_at }
+    }
+
+    /// The log with facts that were recorded elsewhere.
+    pub(crate) fn filled(&self, epoch: Epoch, events: Vec<RestoredEvent>) -> Self {
+        let mut filled = Self { epoch, ..Self::new(self.identity.clone()) };
+        let tags = events.iter().map(|event| event.tags.clone()).collect();
+        let facts: Vec<_> = (1..).zip(events).map(|(position, event)| restored(position, event)).collect();
+        filled.append(&facts, tags);
+        filled
+    }
+
+    /// How many events and commands it holds.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.facts.len(), self.audit.len())
     }
 
     /// The facts in `(after, through]`.
@@ -95,8 +122,9 @@ impl Log {
 
     /// The time to record something at: never before the last that was.
     pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
-        let last = self.audit.last().map(|record| record.recorded_at);
-        last.map_or(now, |last| last.max(now))
+        let command = self.audit.last().map(|record| record.recorded_at);
+        let event = self.facts.last().map(|fact| fact.recorded_at);
+        command.into_iter().chain(event).fold(now, Timestamp::max)
     }
 
     /// The facts that these events would be, were they appended now.
@@ -222,19 +250,54 @@ impl Log {
         standing.collect()
     }
 
+    /// Rows of the audit, newest first.
+    pub(crate) fn audited(&self, query: &AuditQuery) -> AuditPage {
+        let numbered = self.audit.iter().enumerate().rev();
+        let before = numbered.map(|(index, record)| (AuditPlace(index as u64 + 1), record));
+        let before = before.filter(|(place, _)| query.before.is_none_or(|before| *place < before));
+        let wanted = before
+            .filter(|(_, record)| record.header.stream.tenant == query.tenant && fits(&query.filter, record));
+        let rows = wanted.take(query.rows_max + 1).map(|(place, record)| (place, record.clone().into()));
+        AuditPage::of(rows.collect(), query.rows_max)
+    }
+
     pub(crate) fn audit(&self) -> &[CommandRecord] {
         &self.audit
     }
 }
 
-fn claim(record: &CommandRecord) -> (Tenant, CommandId) {
-    (record.header.stream.tenant.clone(), record.header.id.clone())
+fn restored(position: u64, event: RestoredEvent) -> Arc<RawFact> {
+    let RestoredEvent { stream, version, name, schema_version, recorded_at, occurred_at, .. } = event;
+    Arc::new(RawFact {
+        position: Position(position),
+        stream: Arc::new(stream),
+        version,
+        event: EventName { name: name.into(), schema_version },
+        recorded_at,
+        occurred_at,
+        metadata: event.metadata.into(),
+        payload: event.payload.into(),
+    })
 }
 
-/// Where a fact stands.
-pub(crate) fn mark_of(fact: &RawFact) -> Mark {
-    let RawFact { stream, version, event, recorded_at, payload, .. } = fact;
-    let print = Fingerprint::of_entry(stream, *version, &event.name, recorded_at.as_micros(), payload);
-    let token = Token { epoch: Epoch::FIRST, position: fact.position, fingerprint: print };
-    Mark { token, recorded_at: *recorded_at }
+/// Whether everything holds of a row that is asked for.
+fn fits(filter: &AuditFilter, record: &CommandRecord) -> bool {
+    let AuditFilter { id, actor, category, key, command, outcome, .. } = filter;
+    let AuditFilter { since, until, correlation, causation, .. } = filter;
+    let CommandRecord { header, recorded_at, .. } = record;
+    let stream = &header.stream.stream;
+    id.as_ref().is_none_or(|id| *id == header.id)
+        && actor.as_ref().is_none_or(|actor| *actor == header.actor)
+        && category.as_ref().is_none_or(|category| *category == stream.category)
+        && key.as_ref().is_none_or(|key| *key == stream.key)
+        && command.as_ref().is_none_or(|command| *command == header.name)
+        && outcome.is_none_or(|outcome| outcome.admits(&record.outcome))
+        && since.is_none_or(|since| *recorded_at >= since)
+        && until.is_none_or(|until| *recorded_at < until)
+        && correlation.as_ref().is_none_or(|id| header.correlation.as_ref() == Some(id))
+        && (causation.is_empty() || header.causation.as_ref().is_some_and(|id| causation.contains(id)))
+}
+
+fn claim(record: &CommandRecord) -> (Tenant, CommandId) {
+    (record.header.stream.tenant.clone(), record.header.id.clone())
 }

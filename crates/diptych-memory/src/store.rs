@@ -3,11 +3,11 @@
 
 mod intake;
 
-use crate::log::{Log, mark_of};
+use crate::log::Log;
 use crate::rows::GroupRows;
 use diptych_command::{
-    Base, CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict, Effect, EventStore,
-    Matched, NewState, Outcome, Source, StateRow, Watermark,
+    AuditLog, AuditPage, AuditQuery, Base, CommandHeader, CommandRecord, Commit, CommitError, Committed,
+    Conflict, Effect, EventStore, Matched, NewState, Outcome, Source, StateRow, Watermark,
 };
 use diptych_core::{
     BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, TagQuery, Tenant,
@@ -34,7 +34,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     inline: Vec<Arc<Group>>,
     progress: Arc<Progress>,
-    head: Arc<watch::Sender<Position>>,
+    pub(crate) head: Arc<watch::Sender<Position>>,
 }
 
 /// A group by its name and revision.
@@ -44,9 +44,9 @@ type GroupId = (&'static str, u32);
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) log: Log,
-    groups: BTreeMap<GroupId, GroupRows>,
+    pub(crate) groups: BTreeMap<GroupId, GroupRows>,
     /// How far each source has been taken in.
-    sources: BTreeMap<Source, Watermark>,
+    pub(crate) sources: BTreeMap<Source, Watermark>,
     /// Who lives, until when, and which groups they would move.
     workers: BTreeMap<WorkerId, (Timestamp, Vec<GroupId>)>,
 }
@@ -189,7 +189,7 @@ impl MemoryStore {
         let Some(last) = facts.last() else {
             return Ok(facts);
         };
-        let through = mark_of(last);
+        let through = held.log.mark_of(last);
         let mut staged: Vec<(&Arc<Group>, Vec<TableChanges>, Vec<Passed>)> = Vec::new();
         for group in &self.inline {
             if !self.caught_up(held, group, now) {
@@ -333,6 +333,12 @@ impl MemoryStore {
         let Held { log, groups, .. } = &mut *held;
         let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
         Ok(act(rows, log))
+    }
+}
+
+impl AuditLog for MemoryStore {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        Box::pin(async move { Ok(self.lock().log.audited(query)) })
     }
 }
 

@@ -3,10 +3,10 @@
 use crate::report::{
     ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
 };
-use diptych_command::{Commands, OutboxWorker};
+use diptych_command::{Commands, OutboxWorker, RawError};
 use diptych_core::{Fault, Principal, UnknownTypes, Value};
 use diptych_projector::{DrainError, Projector, VerifyError};
-use diptych_query::{AnyModel, Ask, Group, Mark, PartitionState, Queries, QueryError};
+use diptych_query::{AnyModel, Ask, Feed, Group, Mark, PartitionState, Queries, QueryError};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -27,7 +27,9 @@ pub struct Operator<'a> {
     pub projector: &'a Projector,
     /// The outbox of applications, where the service has one.
     pub outbox: Option<&'a OutboxWorker>,
-    /// The log.
+    /// The log as readers see it.
+    pub feed: &'a dyn Feed,
+    /// How the log stands.
     pub log: LogStatus,
 }
 
@@ -77,6 +79,9 @@ pub enum ActionError {
     /// A verification that could not finish.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The left panel did not answer.
+    #[error(transparent)]
+    Command(#[from] RawError),
     /// Infrastructure failed.
     #[error(transparent)]
     Fault(#[from] Fault),

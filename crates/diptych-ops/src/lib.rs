@@ -5,7 +5,10 @@
 
 mod actions;
 pub mod catalog;
+pub mod export;
+mod history;
 mod line;
+mod line_history;
 mod outbox;
 mod report;
 mod states;
@@ -15,7 +18,11 @@ mod words;
 pub use actions::{
     ActionError, LogStatus, Operator, drain, list_models, query, show_model, status, verify_models,
 };
+pub use history::{
+    AuditReport, EventReport, StreamReport, audit_tree, list_audit, show_stream, stream_events,
+};
 pub use line::{run, run_catalog, verbs};
+pub use line_history::{import_verb, run_import};
 pub use outbox::{OutboxReport, drain_outbox, show_outbox};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,

@@ -4,7 +4,7 @@ use crate::actions::{drain, list_models, query, show_model, status, verify_model
 use crate::catalog::{self, CATALOG_FILE, Catalog, Replacing};
 use crate::outbox::{drain_outbox, show_outbox};
 use crate::states::{drop_states, list_states, verify_states, write_states};
-use crate::{ActionError, Operator, Report};
+use crate::{ActionError, Operator, Report, line_history};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 
@@ -41,10 +41,14 @@ pub fn verbs() -> Vec<Command> {
         .value_name("NAME=VALUE")
         .num_args(0..)
         .help("Filters and options as over HTTP: status=PLACED sort=-placedAt pageSize=20");
+    let [streams, audit, export] = line_history::verbs();
     vec![
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,
         outbox,
+        streams,
+        audit,
+        export,
         catalog_verb(),
         states_verb(),
         Command::new("query").about("Ask a read model").arg(name().required(true)).arg(question),
@@ -144,6 +148,7 @@ pub async fn run(operator: &Operator<'_>, verb: &str, arguments: &ArgMatches) ->
             let words: Vec<String> = arguments.get_many("question").into_iter().flatten().cloned().collect();
             query(operator, text(arguments, "model"), &words).await
         }
+        ("streams" | "audit" | "export", _) => line_history::run(operator, verb, arguments).await,
         (other, _) => Err(ActionError::Argument { reason: format!("there is no verb `{other}`") }),
     }
 }

@@ -1,6 +1,8 @@
 //! What actions answer: the same values as tables for people and as JSON for machines.
 
 use crate::catalog::CatalogReport;
+use crate::export::ExportReport;
+use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
 use crate::outbox::OutboxReport;
 use crate::states_report::{StatesReport, VerifiedStates, states_table, verified_states_text};
 use crate::words::{bytes_in_words, lag_in_words};
@@ -53,6 +55,14 @@ pub enum Report {
         /// How many events came into the log.
         events: usize,
     },
+    /// One stream as it is or was.
+    Stream(StreamReport),
+    /// The events of one stream.
+    StreamEvents(Vec<EventReport>),
+    /// Who did what, or what caused what.
+    Audit(AuditReport),
+    /// A log, or a part of it, was written to a file or taken from one.
+    Exported(Box<ExportReport>),
     /// The event catalog and its file.
     Catalog(CatalogReport),
     /// Every decider's stored states.
@@ -250,6 +260,10 @@ impl Report {
             Self::Rows(rows) => rows_text(rows),
             Self::Outbox(report) => report.to_text(),
             Self::OutboxDrained { events } => format!("{events} events taken into the log"),
+            Self::Stream(stream) => stream_text(stream),
+            Self::StreamEvents(events) => events_table(events),
+            Self::Audit(report) => report.to_text(),
+            Self::Exported(report) => report.to_text(),
             Self::Catalog(report) => report.to_text(),
             Self::States(reports) => states_table(reports),
             Self::StatesVerified(verified) => verified_states_text(verified),
@@ -409,7 +423,6 @@ fn rows_text(rows: &RowsReport) -> String {
 
 /// A JSON value as a cell: texts bare, money as people write it, long values cut.
 fn cell_text(value: &serde_json::Value) -> String {
-    const CELL_CHARS_MAX: usize = 48;
     let text = match value {
         serde_json::Value::Null => String::new(),
         serde_json::Value::String(text) => text.clone(),
@@ -421,12 +434,18 @@ fn cell_text(value: &serde_json::Value) -> String {
         }
         other => other.to_string(),
     };
-    if text.chars().count() > CELL_CHARS_MAX {
-        let mut cut: String = text.chars().take(CELL_CHARS_MAX - 1).collect();
-        cut.push('…');
-        return cut;
+    cut(&text)
+}
+
+/// A text that is not too long for a cell.
+pub(crate) fn cut(text: &str) -> String {
+    const CELL_CHARS_MAX: usize = 48;
+    if text.chars().count() <= CELL_CHARS_MAX {
+        return text.to_owned();
     }
-    text
+    let mut cut: String = text.chars().take(CELL_CHARS_MAX - 1).collect();
+    cut.push('…');
+    cut
 }
 
 #[cfg(test)]

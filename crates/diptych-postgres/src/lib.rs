@@ -5,6 +5,7 @@
 //! PostgreSQL itself makes read-only. Absent here, on purpose: deciding, projecting and freshness, which the
 //! panels do, and any wire.
 
+mod audit;
 mod connection;
 mod fault;
 mod ledger;
@@ -15,6 +16,7 @@ mod notify;
 mod options;
 mod outbox;
 mod pool;
+mod restore;
 mod shared;
 mod states;
 mod store;

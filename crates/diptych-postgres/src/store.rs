@@ -11,13 +11,15 @@ use crate::outbox::OutboxRows;
 use crate::pool::Pool;
 use crate::shared::{Schema, Shared, start_of};
 use crate::writer::{IntakeJob, Origin, WriterHandle, watermark};
-use crate::{PostgresOptions, ledger, log};
+use crate::{PostgresOptions, audit, ledger, log, restore};
 use diptych_command::{
-    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, Matched, OutboxTable, Source,
-    TakenIn, Watermark, not_in_order, out_of_order,
+    Arrival, AuditLog, AuditPage, AuditQuery, CommandRecord, Commit, CommitError, Committed, EventStore,
+    Intake, LogRestore, Matched, OutboxTable, RestoreSource, Source, TakenIn, Watermark, not_in_order,
+    out_of_order,
 };
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
+    BoxFuture, Code, CommandId, Epoch, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp,
+    Version,
 };
 use diptych_query::{Block, Categories, Feed, Mark, PageKey, Statistics};
 use std::sync::Arc;
@@ -162,6 +164,18 @@ impl Intake for PostgresStore {
             let reader = self.shared.reader().await?;
             watermark(&reader, &self.shared, source).await.or_fault()
         })
+    }
+}
+
+impl LogRestore for PostgresStore {
+    fn restore(&self, epoch: Epoch, mut source: Box<dyn RestoreSource>) -> BoxFuture<'_, Result<u64, Fault>> {
+        Box::pin(async move { restore::restore(&self.shared, epoch, &mut *source).await })
+    }
+}
+
+impl AuditLog for PostgresStore {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        Box::pin(async move { audit::audited(&*self.shared.reader().await?, &self.shared, query).await })
     }
 }
 

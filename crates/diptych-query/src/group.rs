@@ -3,7 +3,7 @@
 use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable};
 use crate::{
     Categories, Dialect, FoldError, JoinedProjection, Mode, PARTITIONS_MAX, Partition, ReadModel, Schema,
-    SqlProjection, Statements,
+    SqlProjection, Statements, Touch,
 };
 use diptych_core::{DecodeError, EventSet, EventType, Fact, Language, RawFact, Timestamp, Value};
 use schemars::SchemaGenerator;
@@ -38,6 +38,11 @@ pub trait AnyModel: Send + Sync + 'static {
     /// # Errors
     /// A fact that the code cannot read.
     fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError>;
+    /// The rows that a fact touches, by its route alone; a route by column says which column and value.
+    ///
+    /// # Errors
+    /// A fact that the code cannot read.
+    fn routed(&self, raw: &Arc<RawFact>) -> Result<Vec<Touch>, FoldError>;
     /// The computed columns of a row at a time.
     ///
     /// # Errors
@@ -79,6 +84,17 @@ impl<M: JoinedProjection> AnyModel for Erased<M> {
         let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
         let Some(event) = event else { return Ok(false) };
         Ok(M::route(&Fact::new(event, Arc::clone(raw))).names_rows())
+    }
+
+    fn routed(&self, raw: &Arc<RawFact>) -> Result<Vec<Touch>, FoldError> {
+        let mut touches = Vec::new();
+        if self.categories().contains(&raw.stream.stream.category.as_str()) {
+            let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
+            if let Some(event) = event {
+                M::route(&Fact::new(event, Arc::clone(raw))).touches(&mut touches);
+            }
+        }
+        Ok(touches)
     }
 
     fn computed(&self, row: &[Value], now: Timestamp) -> Result<Vec<Value>, DecodeError> {
@@ -128,6 +144,10 @@ impl<M: SqlProjection> AnyModel for KeptBySql<M> {
     fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError> {
         // What a statement does with a fact is known to the database alone.
         Ok(self.categories().contains(&raw.stream.stream.category.as_str()))
+    }
+
+    fn routed(&self, raw: &Arc<RawFact>) -> Result<Vec<Touch>, FoldError> {
+        Ok(if self.touches(raw)? { vec![Touch::BySql] } else { Vec::new() })
     }
 
     fn computed(&self, row: &[Value], now: Timestamp) -> Result<Vec<Value>, DecodeError> {

@@ -25,6 +25,7 @@ mod schema;
 mod siblings;
 mod sql_projection;
 mod text;
+mod touch;
 
 #[cfg(test)]
 mod tests;
@@ -53,3 +54,4 @@ pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, Vi
 pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants};
 pub use siblings::{NoCircularReads, Reads, Siblings};
 pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements, statement_texts};
+pub use touch::{Touch, Touched};

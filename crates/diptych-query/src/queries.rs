@@ -5,7 +5,7 @@ use crate::text::key_from_text;
 use crate::{
     Answer, AnyModel, Breach, Checkpoint, Condition, Contract, Cursor, Direction, Feed, Find, Found,
     Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry, QueryError,
-    QueryMetrics, RawFind, ReadModel, RowRef, Schema,
+    QueryMetrics, RawFind, ReadModel, RowRef, Schema, Touched,
 };
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
@@ -288,6 +288,16 @@ impl Queries {
         let checkpoint = self.store.checkpoint(&served.group).await?;
         let health = health(served, &checkpoint);
         Ok((self.measure(&checkpoint, None).await?, health))
+    }
+
+    /// The read models that a fact touches, each with the rows that its route names. Asks no store.
+    #[must_use]
+    pub fn touched(&self, raw: &Arc<RawFact>) -> Vec<Touched> {
+        let all = self.models.values().map(|served| {
+            let touches = served.model.routed(raw).map_err(|error| error.to_string());
+            Touched { schema: served.model.schema(), touches }
+        });
+        all.filter(|touched| !matches!(&touched.touches, Ok(touches) if touches.is_empty())).collect()
     }
 
     /// For each read model that the events of a command touch: since when they are visible, or why not yet.

@@ -205,7 +205,7 @@ impl ToSql for StoredId<'_> {
 }
 
 /// The text of a stored id.
-struct StoredText(String);
+pub(crate) struct StoredText(pub(crate) String);
 
 impl FromSql for StoredText {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

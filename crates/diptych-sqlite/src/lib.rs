@@ -4,6 +4,7 @@
 //! has a file of its own; everyone else reads, through connections that SQLite itself makes read-only.
 //! Absent here, on purpose: deciding, projecting and freshness, which the panels do, and any wire.
 
+mod audit;
 mod connection;
 mod fault;
 mod follow;
@@ -14,6 +15,7 @@ mod models;
 mod options;
 mod outbox;
 mod pool;
+mod restore;
 mod shared;
 mod states;
 mod store;

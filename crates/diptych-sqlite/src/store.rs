@@ -8,13 +8,14 @@ use crate::models::{Attached, Place, existing};
 use crate::pool::Pool;
 use crate::shared::{Shared, start_of};
 use crate::writer::{WriterHandle, inline_groups, watermark};
-use crate::{SqliteOptions, ledger, log};
+use crate::{SqliteOptions, audit, ledger, log, restore};
 use diptych_command::{
-    Arrival, CommandRecord, Commit, CommitError, Committed, EventStore, Intake, Matched, Source, TakenIn,
-    Watermark,
+    Arrival, AuditLog, AuditPage, AuditQuery, CommandRecord, Commit, CommitError, Committed, EventStore,
+    Intake, LogRestore, Matched, RestoreSource, Source, TakenIn, Watermark,
 };
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
+    BoxFuture, Code, CommandId, Epoch, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp,
+    Version,
 };
 use diptych_query::{Block, Categories, Feed, Mark, PageKey, RawBlock, Statistics};
 use std::collections::HashMap;
@@ -131,6 +132,27 @@ impl SqliteStore {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.shared.directory
+    }
+}
+
+impl LogRestore for SqliteStore {
+    fn restore(&self, epoch: Epoch, mut source: Box<dyn RestoreSource>) -> BoxFuture<'_, Result<u64, Fault>> {
+        Box::pin(async move {
+            let filled = self.writer.run(move |writer| {
+                let filled = restore::restore(&mut writer.connection, epoch, &mut *source);
+                // What the writer believes of the log is over.
+                writer.recover();
+                filled
+            });
+            filled.await?
+        })
+    }
+}
+
+impl AuditLog for SqliteStore {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        let (shared, query) = (Arc::clone(&self.shared), query.clone());
+        Box::pin(blocking(move || audit::audited(&shared.readers.wait()?.connection, &query)))
     }
 }
 

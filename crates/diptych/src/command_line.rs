@@ -1,5 +1,5 @@
 //! The command line of a service: `serve`, the operator's verbs, and the service's own.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#![allow(clippy::print_stderr, reason = "this is the command line")]
 
 use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
@@ -8,7 +8,7 @@ use diptych_command::Persistence;
 use diptych_core::Principal;
 use diptych_ops::Output;
 use diptych_postgres::Notify;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -78,6 +78,7 @@ fn command_line(service: &Service) -> Command {
         .version(service.version.clone())
         .args([store, reader, listen, outbox, persistence, tenant, actor, json])
         .subcommand(serve_command());
+    line = line.subcommand(diptych_ops::import_verb());
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
     }
@@ -106,11 +107,12 @@ fn serve_command() -> Command {
 async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
     if let Some(("catalog", own)) = arguments.subcommand() {
         let report = diptych_ops::run_catalog(&service.catalog()?, own)?;
-        println!("{}", report.render(output(own)));
+        say(&report.render(output(own)))?;
         return Ok(exit_code(report.is_clean()));
     }
     let config = config(arguments)?;
     match arguments.subcommand() {
+        Some(("import-log", own)) => fill(&service, &config, own).await,
         None => {
             let default = serve_command().get_matches_from(["serve"]);
             let first = service.before_serving.clone();
@@ -185,6 +187,15 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Fills an empty store. Nothing else is opened over it: read models would make it one that is in use.
+async fn fill(service: &Service, config: &Config, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
+    let store = service.open_store(config).await?;
+    let filled = diptych_ops::run_import(&*store, service.languages(), arguments).await;
+    store.close().await;
+    say(&filled?.render(output(arguments)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn run_verb(
     service: &Service,
     config: Config,
@@ -210,10 +221,18 @@ async fn operate(
     let running = service.open(Config { roles: Roles::ALL.without(Role::Projector), ..config }).await?;
     let operator = running.operator().await?;
     let report = diptych_ops::run(&operator, name, arguments).await?;
-    println!("{}", report.render(output(arguments)));
+    say(&report.render(output(arguments)))?;
     let clean = report.is_clean();
     running.stop().await?;
     Ok(exit_code(clean))
+}
+
+/// Prints a report. A reader that has seen enough, such as `head`, is no failure.
+fn say(text: &str) -> std::io::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn output(arguments: &ArgMatches) -> Output {

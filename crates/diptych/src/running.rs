@@ -162,6 +162,7 @@ impl Running {
             queries: &self.queries,
             projector: &self.projector,
             outbox: self.outbox.as_deref(),
+            feed: &*self.store,
             log: LogStatus {
                 location: self.config.store.to_string(),
                 head: self.store.head().await?,

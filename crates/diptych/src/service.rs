@@ -1,7 +1,7 @@
 //! Putting a service together: its deciders, its read models, what it is called.
 
 use crate::problems::problems;
-use crate::{Place, Roles, Running, SystemClock, Verb};
+use crate::{Place, Roles, Running, Store, SystemClock, Verb};
 use diptych_command::{
     AnyDecider, Boundary, CommandLimits, Decider, Languages, OutboxLimits, Persistence, StoredState,
 };
@@ -47,6 +47,8 @@ pub struct Service {
     pub(crate) version: String,
     pub(crate) about: String,
     pub(crate) deciders: Vec<Arc<dyn AnyDecider>>,
+    /// Every language that is written here.
+    pub(crate) languages: Languages,
     pub(crate) outbox: Languages,
     pub(crate) groups: Vec<GroupDraft>,
     pub(crate) collections: BTreeMap<String, String>,
@@ -159,6 +161,7 @@ impl Service {
             version: "0.0.0".to_owned(),
             about: String::new(),
             deciders: Vec::new(),
+            languages: Languages::default(),
             outbox: Languages::default(),
             groups: Vec::new(),
             collections: BTreeMap::new(),
@@ -187,6 +190,7 @@ impl Service {
     /// Adds a decider: its commands can be given from now on.
     #[must_use]
     pub fn decider<D: Decider>(mut self) -> Self {
+        self.languages.add::<D::Event>();
         self.deciders.push(diptych_command::erase::<D>());
         self
     }
@@ -201,6 +205,7 @@ impl Service {
     /// stream is not folded from its beginning.
     #[must_use]
     pub fn snapshots<D: StoredState>(mut self) -> Self {
+        self.languages.add::<D::Event>();
         self.deciders.push(diptych_command::erase_stored::<D>(Persistence::EventSourced));
         self
     }
@@ -238,6 +243,7 @@ impl Service {
     /// ```
     #[must_use]
     pub fn state_stored<D: StoredState>(mut self) -> Self {
+        self.languages.add::<D::Event>();
         self.deciders.push(diptych_command::erase_stored::<D>(Persistence::StateStored));
         self
     }
@@ -254,6 +260,7 @@ impl Service {
     /// log. On SQLite [`Config::outbox`] names the application's file.
     #[must_use]
     pub fn outbox<E: Event>(mut self) -> Self {
+        self.languages.add::<E>();
         self.outbox.add::<E>();
         self
     }
@@ -261,6 +268,7 @@ impl Service {
     /// Adds a decider whose commands are decided on facts of several streams, found by their tags.
     #[must_use]
     pub fn boundary<D: Boundary>(mut self) -> Self {
+        self.languages.add::<D::Event>();
         self.deciders.push(diptych_command::erase_boundary::<D>());
         self
     }
@@ -337,6 +345,12 @@ impl Service {
         self
     }
 
+    /// Every event language that is written here, by deciders or by an outbox.
+    #[must_use]
+    pub fn languages(&self) -> &Languages {
+        &self.languages
+    }
+
     /// Every read model, group by group.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<dyn AnyModel>> {
         self.groups.iter().flat_map(|group| &group.models)
@@ -401,6 +415,16 @@ impl Service {
             })?;
         }
         Ok(service)
+    }
+
+    /// Opens the store alone, without any read model: to be filled with an export by `restore` of what this
+    /// answers. Close it before the service is opened.
+    ///
+    /// # Errors
+    /// A service put together wrongly, with every problem named, or a fault of the store.
+    pub async fn open_store(&self, config: &Config) -> Result<Arc<dyn Store>, Fault> {
+        self.check()?;
+        crate::store::open(config, &self.clock, &[], &Arc::default()).await
     }
 
     /// Runs the command line of the service: `serve`, the operator's verbs and the service's own.

@@ -15,21 +15,21 @@ struct ParcelId(String);
 
 /// What happens to a parcel.
 #[derive(Clone, Debug, PartialEq, Event)]
-#[event(category = "parcel", owner = "post", retired = "ParcelWeighed")]
+#[event(category = "parcel", owner = "post", retired = "Weighed")]
 enum ParcelEvent {
     /// It is on its way.
-    ParcelSent { to: String, postage: Money },
+    Sent { to: String, postage: Money },
     /// It was somewhere.
-    ParcelScanned { place: String },
+    Scanned { place: String },
     /// It has arrived.
-    ParcelDelivered,
+    Delivered,
 }
 
 /// All that matters to whoever waits at the door.
 #[derive(Clone, Debug, PartialEq, Event)]
 #[event(category = "parcel", owner = "door", unknown = "ignore")]
 enum DoorEvent {
-    ParcelDelivered,
+    Delivered,
 }
 
 #[derive(Clone, Debug, PartialEq, Command)]
@@ -61,15 +61,15 @@ impl Decider for Parcel {
         }
         Ok(vec![match command {
             ParcelCommand::Send { to } => {
-                ParcelEvent::ParcelSent { to, postage: Money::parse("4.90", Currency::GBP).unwrap() }
+                ParcelEvent::Sent { to, postage: Money::parse("4.90", Currency::GBP).unwrap() }
             }
-            ParcelCommand::Scan { place } => ParcelEvent::ParcelScanned { place },
-            ParcelCommand::Deliver => ParcelEvent::ParcelDelivered,
+            ParcelCommand::Scan { place } => ParcelEvent::Scanned { place },
+            ParcelCommand::Deliver => ParcelEvent::Delivered,
         }])
     }
 
     fn evolve(self, event: &ParcelEvent) -> Self {
-        Self { delivered: self.delivered || *event == ParcelEvent::ParcelDelivered }
+        Self { delivered: self.delivered || *event == ParcelEvent::Delivered }
     }
 }
 
@@ -149,13 +149,13 @@ misreading!(
     Parcel,
     #[event(category = "parcel", owner = "door")]
     enum Language {
-        ParcelSent { to: String },
-        ParcelDelivered,
+        Sent { to: String },
+        Delivered,
     },
     [
-        "read model `row` would stop at `ParcelScanned` of `parcel`, which it does not know; add it, or \
+        "read model `row` would stop at `Scanned` of `parcel`, which it does not know; add it, or \
          declare `unknown = \"ignore\"`",
-        "read model `row` would stop at `ParcelWeighed` of `parcel`, which it does not know; add it, or \
+        "read model `row` would stop at `Weighed` of `parcel`, which it does not know; add it, or \
          declare `unknown = \"ignore\"`",
     ]
 );
@@ -164,10 +164,10 @@ misreading!(
     Parcel,
     #[event(category = "parcel", owner = "door", unknown = "ignore")]
     enum Language {
-        ParcelDeliverd,
-        ParcelWeighed,
+        Deliverd,
+        Weighed,
     },
-    ["read model `row` reads `ParcelDeliverd` of `parcel`, which is neither written nor retired"]
+    ["read model `row` reads `Deliverd` of `parcel`, which is neither written nor retired"]
 );
 
 #[test]
@@ -198,19 +198,19 @@ fn a_decider_must_know_every_type_of_its_own() {
 fn a_catalog_says_who_writes_and_who_reads() {
     let code = service().catalog().unwrap();
     assert_eq!(code.to_text(), service().catalog().unwrap().to_text(), "the file is deterministic");
-    let sent = code.events.iter().find(|event| event.name == "ParcelSent").unwrap();
-    assert_eq!((sent.id(), sent.version, &*sent.owner), ("parcel/ParcelSent".to_owned(), 1, "post"));
+    let sent = code.events.iter().find(|event| event.name == "Sent").unwrap();
+    assert_eq!((sent.id(), sent.version, &*sent.owner), ("parcel/Sent".to_owned(), 1, "post"));
     assert_eq!((&*sent.meaning, &sent.money[..]), ("It is on its way.", &["postage".to_owned()][..]));
     assert_eq!(sent.schema["properties"]["to"]["type"], "string");
     assert_eq!((sent.producers.len(), sent.consumers.len()), (1, 0));
-    let delivered = code.events.iter().find(|event| event.name == "ParcelDelivered").unwrap();
+    let delivered = code.events.iter().find(|event| event.name == "Delivered").unwrap();
     let readers: Vec<_> = delivered.consumers.iter().map(|reader| (&*reader.model, &*reader.owner)).collect();
     assert_eq!(readers, [("at_once", "door"), ("at_the_door", "door")]);
-    assert_eq!(code.events_without_consumer, ["parcel/ParcelScanned", "parcel/ParcelSent"]);
+    assert_eq!(code.events_without_consumer, ["parcel/Scanned", "parcel/Sent"]);
     assert_eq!(warnings(&code).len(), 2);
     assert_eq!(code.models[0].reads[0].unknown, "ignore");
     assert_eq!(code.deciders[0].commands[2].segment, "deliver");
-    assert_eq!(code.retired, ["parcel/ParcelWeighed"]);
+    assert_eq!(code.retired, ["parcel/Weighed"]);
 }
 
 #[test]

@@ -104,3 +104,18 @@ async fn a_database_that_is_not_there_is_told_without_its_password() {
     let fault = service().open(config).await.err().expect("nobody listens there");
     assert!(!format!("{fault:?} {fault}").contains("secret"), "{fault:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_logs_go_to_and_fro_between_the_stores() {
+    // Without the model whose SQL only one of the stores speaks.
+    let service = Service::new("kitchen").decider::<Jar>().read_model::<Shelf>();
+    for _ in 0..2 {
+        let seed = fastrand::u64(..);
+        let (folder, files) = (support::Folder::new(), support::Folder::new());
+        let places = [fresh(), folder.path().into(), fresh()];
+        support::transfer::goes_round(&service, places, files.path(), seed).await;
+        let (first, last) = (support::Folder::new(), support::Folder::new());
+        let places = [first.path().into(), fresh(), last.path().into()];
+        support::transfer::goes_round(&service, places, files.path(), seed).await;
+    }
+}

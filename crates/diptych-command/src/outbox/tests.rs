@@ -1,7 +1,7 @@
 //! Rows put together, refused and told apart.
 
 use super::*;
-use diptych_core::{EncodeError, EventType};
+use diptych_core::{DecodeError, EncodeError, EventType};
 
 #[derive(Clone, PartialEq, Debug)]
 struct Restocked(u32);

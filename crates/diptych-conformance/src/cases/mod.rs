@@ -1,6 +1,7 @@
 //! The cases, one module for each part of the promise.
 
 pub(crate) mod append;
+pub(crate) mod audit;
 pub(crate) mod boundaries;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
@@ -16,6 +17,7 @@ pub(crate) mod log;
 pub(crate) mod pages;
 pub(crate) mod partitions;
 pub(crate) mod questions;
+pub(crate) mod restore;
 pub(crate) mod states;
 pub(crate) mod together;
 pub(crate) mod upkeep;

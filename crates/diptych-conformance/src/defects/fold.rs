@@ -4,7 +4,9 @@
 use super::Defect;
 use diptych_core::{DecodeError, Language, Position, RawFact, Timestamp, Value};
 use diptych_query::fold::{Decoded, Earlier, Ran, TableFold, TableUse};
-use diptych_query::{AnyModel, FoldError, Partition, RowRef, Schema, StoredRow, TableChanges, TableNeeds};
+use diptych_query::{
+    AnyModel, FoldError, Partition, RowRef, Schema, StoredRow, TableChanges, TableNeeds, Touch,
+};
 use schemars::SchemaGenerator;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -51,6 +53,10 @@ impl AnyModel for BrokenModel {
 
     fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError> {
         self.inner.touches(raw)
+    }
+
+    fn routed(&self, raw: &Arc<RawFact>) -> Result<Vec<Touch>, FoldError> {
+        self.inner.routed(raw)
     }
 
     fn computed(&self, row: &[Value], now: Timestamp) -> Result<Vec<Value>, DecodeError> {

@@ -77,11 +77,23 @@ pub enum Defect {
     TagsLost,
     /// Stored states are never found again.
     StatesForgotten,
+    /// The audit tells only what was decided.
+    RefusalsLeftOut,
+    /// The audit tells what everybody did.
+    AuditOfEverybody,
+    /// A page of the audit begins one row late.
+    AuditPagesSkip,
+    /// Restored events are recorded at the time of the restore.
+    RestoredNow,
+    /// What was read of a broken source stays.
+    BrokenSourceKept,
+    /// A store in use is said to be filled.
+    FillsAnything,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 35] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -111,6 +123,12 @@ impl Defect {
         Self::GroupMatesUnseen,
         Self::TagsLost,
         Self::StatesForgotten,
+        Self::RefusalsLeftOut,
+        Self::AuditOfEverybody,
+        Self::AuditPagesSkip,
+        Self::RestoredNow,
+        Self::BrokenSourceKept,
+        Self::FillsAnything,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -180,6 +198,12 @@ impl Defect {
             Self::RefusedArrivalsSkipped => {
                 &[("intake", "an_inline_model_stops_the_source_at_what_it_refuses")]
             }
+            Self::RefusalsLeftOut => &[("audit", "every_outcome_leaves_a_row"), ("audit", "filters_narrow")],
+            Self::AuditOfEverybody => &[("audit", "tenants_see_their_own")],
+            Self::RestoredNow => &[("restore", "a_restored_log_is_what_it_was")],
+            Self::BrokenSourceKept => &[("restore", "a_broken_source_leaves_nothing")],
+            Self::FillsAnything => &[("restore", "a_store_in_use_is_not_filled")],
+            Self::AuditPagesSkip => &[("audit", "pages_miss_nothing")],
             Self::LeasesShared => &[
                 ("leases", "a_partition_has_one_holder"),
                 ("leases", "racing_workers_take_each_partition_once"),
@@ -255,6 +279,7 @@ impl<H: Harness> Harness for Defective<H> {
                 events: Arc::clone(&broken) as _,
                 intake: Arc::clone(&broken) as _,
                 feed: Arc::clone(&broken) as _,
+                restore: Arc::clone(&broken) as _,
                 models: broken,
                 ..stores
             })

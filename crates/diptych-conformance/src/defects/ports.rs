@@ -4,11 +4,12 @@ use super::Defect;
 use super::boundary::Conditions;
 use crate::Stores;
 use diptych_command::{
-    CommandRecord, Commit, CommitError, Committed, Effect, EventStore, Matched, Source, Watermark,
+    AuditLog, AuditPage, AuditPlace, AuditQuery, CommandRecord, Commit, CommitError, Committed, Effect,
+    EventStore, LogRestore, Matched, Outcome, RestoreSource, RestoredEvent, Source, Watermark,
 };
 use diptych_core::{
-    BoxFuture, Code, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Value,
-    Version,
+    BoxFuture, Clock, Code, CommandId, Epoch, Fault, Position, RawFact, StreamRef, TagQuery, Tenant,
+    Timestamp, Value, Version,
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found, Group,
@@ -181,6 +182,60 @@ impl Broken {
             found.rows.sort_by_key(|row| row.get(column) != Some(&Value::Null));
         }
         Ok(found)
+    }
+}
+
+/// A source as a store with a defect reads it.
+struct BrokenSource {
+    inner: Box<dyn RestoreSource>,
+    defect: Defect,
+    now: Timestamp,
+}
+
+impl RestoreSource for BrokenSource {
+    fn next(&mut self, events_max: usize) -> Result<Vec<RestoredEvent>, Fault> {
+        match (self.inner.next(events_max), self.defect) {
+            (Err(_), Defect::BrokenSourceKept) => Ok(Vec::new()),
+            (Ok(mut events), Defect::RestoredNow) => {
+                events.iter_mut().for_each(|event| event.recorded_at = self.now);
+                Ok(events)
+            }
+            (read, _) => read,
+        }
+    }
+}
+
+impl LogRestore for Broken {
+    fn restore(&self, epoch: Epoch, source: Box<dyn RestoreSource>) -> BoxFuture<'_, Result<u64, Fault>> {
+        Box::pin(async move {
+            let now = self.inner.clock.now();
+            let source = BrokenSource { inner: source, defect: self.defect, now };
+            match self.inner.restore.restore(epoch, Box::new(source)).await {
+                Err(_) if self.defect == Defect::FillsAnything => Ok(0),
+                done => done,
+            }
+        })
+    }
+}
+
+impl AuditLog for Broken {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        Box::pin(async move {
+            let query = AuditQuery { tenant: self.tenant(&query.tenant), ..query.clone() };
+            let mut page = self.inner.events.audited(&query).await?;
+            match self.defect {
+                Defect::RefusalsLeftOut => {
+                    page.entries.retain(|entry| !matches!(entry.outcome, Outcome::Refused(_)));
+                }
+                Defect::AuditOfEverybody if query.before.is_none() => {
+                    let query = AuditQuery { tenant: Tenant::from_stored("other"), ..query };
+                    page.entries.extend(self.inner.events.audited(&query).await?.entries);
+                }
+                Defect::AuditPagesSkip => page.next = page.next.map(|place| AuditPlace(place.0 - 2)),
+                _ => {}
+            }
+            Ok(page)
+        })
     }
 }
 

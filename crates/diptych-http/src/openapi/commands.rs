@@ -134,7 +134,10 @@ fn aggregate(draft: &mut Draft, category: &str) -> Value {
     let state = json!({
         "type": "object",
         "description": "Id and version, and beside them the properties of the state",
-        "properties": { &id: { "type": "string" }, "version": { "type": "integer", "minimum": 1 } },
+        "properties": {
+            &id: { "type": "string" }, "version": { "type": "integer", "minimum": 1 },
+            "asOf": reference("diptych.AsOf"),
+        },
         "required": [&id, "version"],
         "additionalProperties": true,
     });
@@ -149,9 +152,12 @@ fn aggregate(draft: &mut Draft, category: &str) -> Value {
     });
     json!({
         "operationId": format!("{category}.read"),
-        "summary": format!("One {} as it is now", category.replace('_', " ")),
+        "summary": format!("One {} as it is now, or as it was", category.replace('_', " ")),
         "tags": [category],
-        "parameters": [path_parameter("id", &format!("Which {category}")), parameter("IfNoneMatch")],
+        "parameters": [
+            path_parameter("id", &format!("Which {category}")), parameter("IfNoneMatch"),
+            parameter("AtVersion"), parameter("At"), parameter("OccurredAt"),
+        ],
         "responses": answers(good, &[400, 403, 404, 500, 503]),
     })
 }

@@ -22,6 +22,7 @@ pub(super) fn describe_own(draft: &mut Draft, panels: Panels) {
     });
     if panels.takes_commands() {
         draft.operation("/commands/{id}", "get", command);
+        describe_audit(draft, told);
     }
     let home = json!({
         "operationId": "service.home",
@@ -37,6 +38,40 @@ pub(super) fn describe_own(draft: &mut Draft, panels: Panels) {
         "tags": ["service"], "responses": ready,
     });
     draft.operation("/health/ready", "get", ready);
+}
+
+/// Describes who did what, and what caused what.
+fn describe_audit(draft: &mut Draft, told: impl Fn(&str, Value) -> Value) {
+    let id = path_parameter("id", "A command's id, or an event's such as `order-42@3`");
+    let tree = json!({
+        "operationId": "service.tree",
+        "summary": "What a command caused: events, rows touched, further commands; and what caused it",
+        "tags": ["service"],
+        "parameters": [id],
+        "responses": answers(told("The tree", json!({ "type": "object" })), &[400, 403, 404, 500, 503]),
+    });
+    draft.operation("/commands/{id}/tree", "get", tree);
+    let filter = |name: &str, description: &str| {
+        let schema = json!({ "type": "string" });
+        json!({ "name": name, "in": "query", "description": description, "schema": schema })
+    };
+    let mut size = filter("pageSize", "1 to 200, 50 unless it is said");
+    size["schema"] = json!({ "type": "integer", "minimum": 1, "maximum": 200 });
+    let audit = json!({
+        "operationId": "service.audit",
+        "summary": "Every command, refused ones too, newest first",
+        "tags": ["service"],
+        "parameters": [
+            filter("actor", "Who asked"), filter("command", "The command's name"),
+            filter("category", "The category of the stream"), filter("stream", "Such as `order-42`"),
+            filter("outcome", "accepted, rejected, refused, conflict or forbidden"),
+            filter("since", "Recorded then or later"), filter("until", "Recorded before then"),
+            filter("correlationId", "The conversation"), filter("causationId", "What caused it"),
+            size, { "$ref": "#/components/parameters/PageToken" },
+        ],
+        "responses": answers(told("A page of the audit", json!({ "type": "object" })), &[400, 403, 500, 503]),
+    });
+    draft.operation("/audit", "get", audit);
 }
 
 /// The schemas that the toolkit's own answers have.
@@ -73,8 +108,22 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
             "required": ["state"],
         }),
     );
+    add("AsOf", as_of());
     add("Problem", problem());
     add("CommandOutcome", outcome());
+}
+
+fn as_of() -> Value {
+    let time = || json!({ "type": "string", "format": "date-time" });
+    json!({
+        "type": "object",
+        "description": "Of a past state: the last event in it, and the time that was asked for",
+        "properties": {
+            "version": { "type": "integer" }, "recordedAt": time(), "occurredAt": time(), "at": time(),
+            "counted": { "enum": ["recordedAt", "occurredAt"], "description": "What `at` is held against" },
+        },
+        "required": ["version", "recordedAt", "occurredAt"],
+    })
 }
 
 fn freshness() -> Value {
@@ -177,6 +226,15 @@ pub(super) fn parameters() -> Value {
         "Prefer": header(
             "Prefer", false,
             "`return=representation`: a command's events; `wait=5`: wait that many seconds for `minPosition`"
+        ),
+        "AtVersion": query(
+            "version", json!({ "type": "integer", "minimum": 1 }), "As it was at this version"
+        ),
+        "At": query(
+            "at", json!({ "type": "string", "format": "date-time" }), "As it was recorded by then"
+        ),
+        "OccurredAt": query(
+            "occurredAt", json!({ "type": "string", "format": "date-time" }), "As it had happened by then"
         ),
         "PageToken": query("pageToken", json!({ "type": "string" }), "Where the page before ended"),
         "MinPosition": query("minPosition", reference("diptych.Token"), "At least as fresh as this"),

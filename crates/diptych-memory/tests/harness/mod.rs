@@ -34,6 +34,7 @@ impl Harness for MemoryHarness {
                 events: Arc::clone(&store) as _,
                 intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
+                restore: Arc::clone(&store) as _,
                 progress: store.progress(),
                 models: store,
                 clock: Arc::clone(&self.clock),

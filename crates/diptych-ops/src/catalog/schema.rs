@@ -109,7 +109,7 @@ fn formats(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
             let at = |name: Option<&str>| row.iter().position(|held| Some(*held) == name);
             at(before).is_some_and(|before| at(Some(after)).is_some_and(|after| before <= after))
         };
-        if before != Some(after) && !INTEGERS.iter().any(|row| wider(row)) {
+        if before != Some(after) && !INTEGERS.iter().any(wider) {
             let before = before.unwrap_or("free");
             found.push(format!("the {keyword} of {} was {before} and is {after} now", place(path)));
         }

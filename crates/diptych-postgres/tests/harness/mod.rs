@@ -168,6 +168,7 @@ impl Harness for PostgresHarness {
                 events: Arc::clone(&store) as _,
                 intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
+                restore: Arc::clone(&store) as _,
                 models: store,
                 progress,
                 clock: Arc::clone(&self.clock),

@@ -3,6 +3,7 @@
 
 pub(crate) mod jar;
 pub(crate) mod kitchen;
+pub(crate) mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
