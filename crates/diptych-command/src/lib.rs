@@ -13,6 +13,7 @@ mod fields;
 mod handler;
 mod ledger;
 mod metrics;
+mod queue;
 mod reading;
 mod receipt;
 mod rejection;
@@ -28,6 +29,12 @@ pub use fields::{FieldProblem, Fields, ShapeError};
 pub use handler::{CommandLimits, Commands};
 pub use ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
 pub use metrics::CommandMetrics;
+pub use queue::{
+    Accepted, After, Attempt, Claim, ClaimError, ClaimNumber, ClaimedCommand, CommandQueue, CommandRef,
+    Ending, EnqueueError, Enqueued, Holder, QueueChanges, QueueCounts, QueueEntry, QueueLimits, QueueMetrics,
+    QueuePanel, QueueSignal, QueueState, QueueStatus, QueueWorkers, QueueWorkersParts, QueuedCommand,
+    Revived, Trouble, after, retry_pause,
+};
 pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
 pub use rejection::{Rejection, RejectionKind, RejectionType};

@@ -1,7 +1,7 @@
 //! What a store's tests hand in: how to open it, stop it, crash it. Knows no store.
 
 use crate::{Failure, Outcome};
-use diptych_command::EventStore;
+use diptych_command::{CommandQueue, EventStore};
 use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
 use diptych_memory::ManualClock;
 use diptych_query::{AnyModel, Feed, Group, ModelStore, Progress};
@@ -43,6 +43,8 @@ pub trait Harness: Send + Sync + 'static {
 pub struct Stores {
     /// The write side.
     pub events: Arc<dyn EventStore>,
+    /// Where commands wait that are run later.
+    pub queue: Arc<dyn CommandQueue>,
     /// The log as readers see it.
     pub feed: Arc<dyn Feed>,
     /// Where rows live.

@@ -207,6 +207,7 @@ impl Harness for Oracle {
             Ok(Stores {
                 events: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
+                queue: Arc::clone(&store) as _,
                 progress: store.progress(),
                 models: store,
                 clock,

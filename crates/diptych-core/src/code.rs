@@ -72,6 +72,8 @@ codes! {
     NotLoopback = "DP0041", "the service has no authentication and may not listen there";
     CannotListen = "DP0042", "the service cannot listen there";
     ImportFailed = "DP0043", "the import met data it cannot take";
+    QueueFull = "DP0047", "the queue of commands is full";
+    OtherActor = "DP0048", "the command names another actor than the one who asks";
 }
 
 impl fmt::Display for Code {

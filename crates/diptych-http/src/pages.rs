@@ -24,7 +24,7 @@ error_pages! {
     "DP0011" "DP0012" "DP0013" "DP0014" "DP0015" "DP0016" "DP0017" "DP0018" "DP0019" "DP0020"
     "DP0021" "DP0022" "DP0023" "DP0024" "DP0025" "DP0026" "DP0027" "DP0028"
     "DP0030" "DP0031" "DP0032" "DP0033" "DP0034" "DP0035" "DP0036" "DP0037" "DP0038"
-    "DP0040" "DP0041" "DP0042" "DP0043"
+    "DP0040" "DP0041" "DP0042" "DP0043" "DP0047" "DP0048"
 }
 
 /// The page of a code, markdown; none for a text that is no code.

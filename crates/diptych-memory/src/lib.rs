@@ -6,6 +6,7 @@
 
 mod clock;
 mod log;
+mod queue;
 mod rows;
 mod store;
 

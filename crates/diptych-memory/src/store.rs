@@ -2,9 +2,10 @@
 //! an error leaves nothing behind.
 
 use crate::log::{Log, mark_of};
+use crate::queue::Queue;
 use crate::rows::GroupRows;
 use diptych_command::{CommandHeader, CommandRecord, Commit, CommitError, Committed, Conflict};
-use diptych_command::{Effect, EventStore, Outcome};
+use diptych_command::{Effect, EventStore, Outcome, QueueSignal};
 use diptych_core::{
     BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, Tenant, Timestamp,
     Version,
@@ -27,7 +28,9 @@ pub const INLINE_CATCH_UP_EVENTS_MAX: u64 = 100;
 /// A store in memory. What it holds outlives it as long as a reopened one does.
 pub struct MemoryStore {
     held: Arc<Mutex<Held>>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Wakes those of this process who wait for a queued command.
+    pub(crate) signal: QueueSignal,
     inline: Vec<Arc<Group>>,
     progress: Arc<Progress>,
     head: Arc<watch::Sender<Position>>,
@@ -38,8 +41,9 @@ type GroupId = (&'static str, u32);
 
 /// Everything committed.
 #[derive(Clone)]
-struct Held {
+pub(crate) struct Held {
     log: Log,
+    pub(crate) queue: Queue,
     groups: BTreeMap<GroupId, GroupRows>,
     /// Who lives, until when, and which groups they would move.
     workers: BTreeMap<WorkerId, (Timestamp, Vec<GroupId>)>,
@@ -53,7 +57,8 @@ impl MemoryStore {
     pub fn open(clock: Arc<dyn Clock>, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
         static LOGS: AtomicU64 = AtomicU64::new(0);
         let identity = format!("memory {}", LOGS.fetch_add(1, Ordering::Relaxed));
-        let held = Held { log: Log::new(identity), groups: BTreeMap::new(), workers: BTreeMap::new() };
+        let (log, queue) = (Log::new(identity), Queue::default());
+        let held = Held { log, queue, groups: BTreeMap::new(), workers: BTreeMap::new() };
         Self::over(Arc::new(Mutex::new(held)), Arc::default(), clock, inline)
     }
 
@@ -81,7 +86,8 @@ impl MemoryStore {
         clock: Arc<dyn Clock>,
         inline: Vec<Arc<Group>>,
     ) -> Result<Self, Fault> {
-        let store = Self { held, clock, inline, progress: Arc::default(), head };
+        let (progress, signal) = (Arc::default(), QueueSignal::default());
+        let store = Self { held, clock, signal, inline, progress, head };
         for group in &store.inline {
             let checkpoint = store.attach_now(group)?;
             let entry = store.progress.entry(group.name());
@@ -105,7 +111,7 @@ impl MemoryStore {
         self.lock().log.audit().to_vec()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Held> {
         // A panic under the lock can only come before the writing, which is plain assignment.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -342,7 +348,10 @@ impl EventStore for MemoryStore {
     }
 
     fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>> {
-        Box::pin(async move { Ok(self.lock().log.expire(before, keys_max)) })
+        Box::pin(async move {
+            let Held { log, queue, .. } = &mut *self.lock();
+            Ok(log.expire(before, keys_max, |tenant, id| queue.may_still_run(tenant, id)))
+        })
     }
 }
 

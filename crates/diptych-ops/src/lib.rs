@@ -5,6 +5,7 @@
 
 mod actions;
 mod line;
+mod queue;
 mod report;
 mod words;
 
@@ -12,6 +13,7 @@ pub use actions::{
     ActionError, LogStatus, Operator, drain, list_models, query, show_model, status, verify_models,
 };
 pub use line::{run, verbs};
+pub use queue::{CommandReport, list_commands, retry_command, show_command};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };

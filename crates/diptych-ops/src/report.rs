@@ -1,5 +1,6 @@
 //! What actions answer: the same values as tables for people and as JSON for machines.
 
+use crate::queue::{CommandReport, command_text, commands_table};
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
@@ -43,6 +44,16 @@ pub enum Report {
     },
     /// Rows of a read model.
     Rows(RowsReport),
+    /// Commands of the queue.
+    Commands(Vec<CommandReport>),
+    /// One command of the queue.
+    Command(Box<CommandReport>),
+    /// A failed command waits again.
+    #[serde(rename_all = "camelCase")]
+    Revived {
+        /// Which.
+        command_id: String,
+    },
 }
 
 /// The log and every read model.
@@ -207,11 +218,14 @@ impl Report {
                 format!("{model}: {events} events folded, from position {from} to {through}")
             }
             Self::Rows(rows) => rows_text(rows),
+            Self::Commands(commands) => commands_table(commands),
+            Self::Command(command) => command_text(command),
+            Self::Revived { command_id } => format!("{command_id}: accepted to be run again"),
         }
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());

@@ -14,6 +14,7 @@ mod models;
 mod notify;
 mod options;
 mod pool;
+mod queue;
 mod shared;
 mod store;
 mod time;

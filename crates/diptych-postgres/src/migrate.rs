@@ -38,6 +38,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/audit.sql"),
     ],
     &[include_str!("migrations/0002_partitions.sql")],
+    &[include_str!("migrations/0006_queue.sql")],
 ];
 
 /// The oldest server whose features are used here, as `server_version_num` counts.

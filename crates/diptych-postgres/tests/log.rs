@@ -65,7 +65,8 @@ async fn a_store_made_by_other_migrations_is_refused() {
 }
 
 /// What the first migration knew of checkpoints, made out of what there is now.
-const AS_IT_WAS: &str = "DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
+const AS_IT_WAS: &str = "DROP TABLE diptych.queued_command; DROP SEQUENCE diptych.queued_command_number; \
+    DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
     ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
         DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
         ADD PRIMARY KEY (group_name, revision, generation); \
@@ -91,7 +92,7 @@ async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_
         let store = opening.await.unwrap().unwrap();
         assert!(deposit(&store, "c1", "a", 0).await.unwrap().replayed);
     }
-    assert_eq!(texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await, "1\n2");
+    assert_eq!(texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await, "1\n2\n3");
     let shown =
         "SELECT concat_ws(' ', group_name, partition, position, fence, holder) FROM diptych.checkpoint";
     assert_eq!(texts(&client, shown).await, "old 0 1 0");

@@ -13,6 +13,7 @@ mod log;
 mod models;
 mod options;
 mod pool;
+mod queue;
 mod shared;
 mod store;
 mod writer;

@@ -179,8 +179,9 @@ async fn operate(
     name: &str,
     arguments: &ArgMatches,
 ) -> Result<ExitCode, VerbError> {
-    // The operator looks and drains; following the log is for a process that serves.
-    let running = service.open(Config { roles: Roles::ALL.without(Role::Projector), ..config }).await?;
+    // The operator looks and drains; following the log and running commands is for a process that serves.
+    let roles = Roles::ALL.without(Role::Projector).without(Role::Command);
+    let running = service.open(Config { roles, ..config }).await?;
     let output = if arguments.get_flag("json") { Output::Json } else { Output::Human };
     let operator = running.operator().await?;
     let report = diptych_ops::run(&operator, name, arguments).await?;

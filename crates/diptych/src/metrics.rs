@@ -1,6 +1,6 @@
 //! All panels' metrics under one exposition. No global recorder: two services in one process stay apart.
 
-use diptych_command::Commands;
+use diptych_command::{Commands, QueueWorkers};
 use diptych_projector::Projector;
 use diptych_query::Queries;
 use prometheus_client::encoding::text::encode;
@@ -15,24 +15,36 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Metrics {
     registry: Registry,
     projector: Arc<Projector>,
+    workers: Arc<QueueWorkers>,
     failure: Mutex<Option<String>>,
 }
 
 impl Metrics {
-    pub(crate) fn new(commands: &Commands, queries: &Queries, projector: &Arc<Projector>) -> Self {
+    pub(crate) fn new(
+        commands: &Commands,
+        queries: &Queries,
+        projector: &Arc<Projector>,
+        workers: &Arc<QueueWorkers>,
+    ) -> Self {
         let mut registry = Registry::default();
         commands.metrics().register(&mut registry);
+        workers.metrics().register(&mut registry);
         queries.metrics().register(&mut registry);
         projector.metrics().register(&mut registry);
-        Self { registry, projector: Arc::clone(projector), failure: Mutex::default() }
+        let (projector, workers) = (Arc::clone(projector), Arc::clone(workers));
+        Self { registry, projector, workers, failure: Mutex::default() }
     }
 
-    /// Measures every model now and then, for as long as the service runs.
+    /// Measures every model and the queue now and then, for as long as the service runs.
     pub(crate) async fn keep_measuring(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(MEASURE_INTERVAL);
         loop {
             ticks.tick().await;
-            let failure = self.projector.measure().await.err().map(|fault| fault.to_string());
+            let measured = async {
+                self.workers.measure().await?;
+                self.projector.measure().await
+            };
+            let failure = measured.await.err().map(|fault| fault.to_string());
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         }
     }

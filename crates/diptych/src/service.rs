@@ -2,7 +2,7 @@
 
 use crate::problems::problems;
 use crate::{Place, Roles, Running, SystemClock, Verb};
-use diptych_command::{AnyDecider, CommandLimits, Decider};
+use diptych_command::{AnyDecider, CommandLimits, Decider, QueueLimits};
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
 use diptych_postgres::PostgresLimits;
@@ -100,6 +100,8 @@ pub struct Config {
     pub roles: Roles,
     /// Limits of handling commands.
     pub commands: CommandLimits,
+    /// Limits of the queue of commands that are done later.
+    pub queue: QueueLimits,
     /// Limits of asking.
     pub queries: QueryLimits,
     /// Limits of following.
@@ -126,6 +128,7 @@ impl Config {
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
             roles: Roles::ALL,
             commands: CommandLimits::default(),
+            queue: QueueLimits::default(),
             queries: QueryLimits::default(),
             projector: ProjectorLimits::default(),
             sqlite: SqliteLimits::default(),

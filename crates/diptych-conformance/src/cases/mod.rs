@@ -14,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod pages;
 pub(crate) mod partitions;
 pub(crate) mod questions;
+pub(crate) mod queue;
 pub(crate) mod together;
 pub(crate) mod upkeep;
 pub(crate) mod values;

@@ -5,6 +5,7 @@
 
 mod fold;
 mod ports;
+mod queue;
 
 use crate::{Failure, Harness, Outcome, Stores, run};
 use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
@@ -48,11 +49,21 @@ pub enum Defect {
     PartitionsForgotten,
     /// A lease is given to whoever asks, the same to all.
     LeasesShared,
+    /// A queued command is acknowledged before it is in the store.
+    EnqueueNotDurable,
+    /// A queued command is given to whoever asks, whatever its lease says.
+    ClaimsShared,
+    /// A command may be ended under a claim that was lost.
+    FinishUnfenced,
+    /// Queued commands of one stream are run in any order.
+    QueueOrderIgnored,
+    /// A command that is to be tried again later is tried again at once.
+    RetriesAtOnce,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -69,6 +80,11 @@ impl Defect {
         Self::NoValueFirst,
         Self::PartitionsForgotten,
         Self::LeasesShared,
+        Self::EnqueueNotDurable,
+        Self::ClaimsShared,
+        Self::FinishUnfenced,
+        Self::QueueOrderIgnored,
+        Self::RetriesAtOnce,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -116,6 +132,7 @@ impl Defect {
             Self::TenantForgotten => &[
                 ("identity", "one_key_in_two_tenants_is_two_streams"),
                 ("identity", "a_command_id_belongs_to_its_tenant"),
+                ("queue", "a_queued_command_belongs_to_its_tenant"),
             ],
             Self::PagesSkipTies => &[("pages", "pages_over_ties_miss_nothing")],
             Self::NoValueFirst => {
@@ -129,6 +146,19 @@ impl Defect {
                 ("leases", "a_partition_has_one_holder"),
                 ("leases", "racing_workers_take_each_partition_once"),
                 ("leases", "what_was_folded_under_an_older_lease_is_refused"),
+            ],
+            Self::EnqueueNotDurable => &[("queue", "what_is_accepted_is_there_after_a_crash")],
+            Self::ClaimsShared => {
+                &[("queue", "a_claim_is_nobody_elses"), ("queue", "racing_workers_claim_each_command_once")]
+            }
+            Self::FinishUnfenced => &[("queue", "a_lost_lease_writes_nothing")],
+            Self::QueueOrderIgnored => &[
+                ("queue", "a_stream_is_run_in_the_order_of_acceptance"),
+                ("queue", "the_next_of_a_stream_follows_an_end"),
+            ],
+            Self::RetriesAtOnce => &[
+                ("queue", "a_retry_waits_its_time"),
+                ("queue", "a_stream_is_run_in_the_order_of_acceptance"),
             ],
         }
     }
@@ -175,6 +205,7 @@ impl<H: Harness> Harness for Defective<H> {
             Ok(Stores {
                 events: Arc::clone(&broken) as _,
                 feed: Arc::clone(&broken) as _,
+                queue: Arc::new(queue::BrokenQueue::new(Arc::clone(&stores.queue), self.defect)),
                 models: broken,
                 ..stores
             })

@@ -33,6 +33,7 @@ impl Harness for MemoryHarness {
             Ok(Stores {
                 events: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
+                queue: Arc::clone(&store) as _,
                 progress: store.progress(),
                 models: store,
                 clock: Arc::clone(&self.clock),

@@ -62,6 +62,7 @@ const LOG_TABLES: &[&str] = &[
     "migration",
     "page_key",
     "policy",
+    "queued_command",
     "stream",
     "tenant",
 ];

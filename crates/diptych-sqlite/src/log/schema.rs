@@ -10,29 +10,32 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION: i32 = 0x4469_7074;
 
 /// The migrations, oldest first; each is the texts it runs.
-const MIGRATIONS: &[&[&str]] = &[&[
-    include_str!("../schema/migration.sql"),
-    include_str!("../schema/log.sql"),
-    include_str!("../schema/tenant.sql"),
-    include_str!("../schema/category.sql"),
-    include_str!("../schema/actor.sql"),
-    include_str!("../schema/command_name.sql"),
-    include_str!("../schema/policy.sql"),
-    include_str!("../schema/event_type.sql"),
-    include_str!("../schema/stream.sql"),
-    include_str!("../schema/event.sql"),
-    include_str!("../schema/event_stream.sql"),
-    include_str!("../schema/command.sql"),
-    include_str!("../schema/command_refused.sql"),
-    include_str!("../schema/command_key.sql"),
-    include_str!("../schema/generation.sql"),
-    include_str!("../schema/checkpoint.sql"),
-    include_str!("../schema/checkpoint_history.sql"),
-    include_str!("../schema/digest.sql"),
-    include_str!("../schema/projection_checkpoint.sql"),
-    include_str!("../schema/fact.sql"),
-    include_str!("../schema/audit.sql"),
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        include_str!("../schema/migration.sql"),
+        include_str!("../schema/log.sql"),
+        include_str!("../schema/tenant.sql"),
+        include_str!("../schema/category.sql"),
+        include_str!("../schema/actor.sql"),
+        include_str!("../schema/command_name.sql"),
+        include_str!("../schema/policy.sql"),
+        include_str!("../schema/event_type.sql"),
+        include_str!("../schema/stream.sql"),
+        include_str!("../schema/event.sql"),
+        include_str!("../schema/event_stream.sql"),
+        include_str!("../schema/command.sql"),
+        include_str!("../schema/command_refused.sql"),
+        include_str!("../schema/command_key.sql"),
+        include_str!("../schema/generation.sql"),
+        include_str!("../schema/checkpoint.sql"),
+        include_str!("../schema/checkpoint_history.sql"),
+        include_str!("../schema/digest.sql"),
+        include_str!("../schema/projection_checkpoint.sql"),
+        include_str!("../schema/fact.sql"),
+        include_str!("../schema/audit.sql"),
+    ],
+    &[include_str!("../schema/queued_command.sql"), include_str!("../schema/queued_command_open.sql")],
+];
 
 /// Which log this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

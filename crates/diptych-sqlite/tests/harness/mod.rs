@@ -68,6 +68,7 @@ impl Harness for SqliteHarness {
             Ok(Stores {
                 events: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
+                queue: Arc::clone(&store) as _,
                 models: store,
                 progress,
                 clock: Arc::clone(&self.clock),
