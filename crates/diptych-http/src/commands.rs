@@ -1,4 +1,5 @@
-//! `GET /commands/{id}`: where a command stands or what became of it, and since when each read model shows it.
+//! `GET /commands/{id}`: where a command stands or what became of it, and since when each read model shows
+//! it.
 
 use crate::app::{App, framed, private};
 use crate::command::{COMMAND_ID, event_head, insert, key_of};

@@ -1,5 +1,5 @@
-//! `POST /commands`: any command in one envelope, which names its type, its target and what it insists on beside the
-//! command's own fields.
+//! `POST /commands`: any command in one envelope, which names its type, its target and what it insists on
+//! beside the command's own fields.
 
 use crate::app::App;
 use crate::command::{Asked, must_be_keyed, read_headers, run, too_slow};

@@ -1,5 +1,6 @@
-//! `GET /commands/{id}/events`: a stream of server-sent events (HTML, section 9.2), one for each change of a command's
-//! state, which ends with the final one. Which change the client has seen last comes in `Last-Event-ID`.
+//! `GET /commands/{id}/events`: a stream of server-sent events (HTML, section 9.2), one for each change of
+//! a command's state, which ends with the final one. Which change the client has seen last comes in
+//! `Last-Event-ID`.
 
 use crate::app::{App, framed};
 use crate::commands::{Told, id_of, tell};

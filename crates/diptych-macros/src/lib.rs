@@ -107,7 +107,7 @@ pub fn event_set(input: TokenStream) -> TokenStream {
 ///     Place { customer: CustomerId, lines: Vec<Line> },
 ///     #[command(segment = "approval-requests", key_required)]
 ///     RequestApproval { reason: String },
-///     #[command(actor = "approvedBy")]      // a member of an envelope that must name who asks; no field of the body
+///     #[command(actor = "approvedBy")]     // a member of an envelope only, which must name who asks
 ///     Approve { reason: String },
 /// }
 /// ```
@@ -117,7 +117,9 @@ pub fn event_set(input: TokenStream) -> TokenStream {
 /// ```text
 /// impl Command for OrderCommand {
 ///     const TYPES: &'static [CommandType] = &[
-///         CommandType { name: "Place", segment: "place", meaning: "Buy.", key_required: false, actor: None },
+///         CommandType {
+///             name: "Place", segment: "place", meaning: "Buy.", key_required: false, actor: None,
+///         },
 ///         ..
 ///     ];
 ///     fn command_type(&self) -> CommandType { match self { Self::Place { .. } => Self::TYPES[0], .. } }

@@ -1,4 +1,5 @@
-//! The queue: rows in the order of their acceptance, looked through from the front. The reference of its port.
+//! The queue: rows in the order of their acceptance, looked through from the front. The reference of its
+//! port.
 
 use crate::MemoryStore;
 use diptych_command::{

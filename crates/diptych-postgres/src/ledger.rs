@@ -129,8 +129,8 @@ fn record(row: &Row, mark: Mark) -> Result<CommandRecord, Fault> {
 
 /// Under the lock of the head, so that two sweeps do not meet.
 const SELECT_SWEPT: &str = "SELECT keys_swept FROM diptych.head FOR UPDATE";
-/// Refusals among the old commands claim nothing; they are passed over. The sweep waits at a key that the queue still
-/// needs.
+/// Refusals among the old commands claim nothing; they are passed over. The sweep waits at a key that the
+/// queue still needs.
 const DELETE_KEYS: &str = "WITH old AS (\
         SELECT command.id, command.command_id, stream.tenant FROM diptych.command \
         JOIN diptych.stream ON stream.id = command.stream \

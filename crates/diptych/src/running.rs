@@ -239,8 +239,8 @@ fn worker_id() -> WorkerId {
     WorkerId::new(format!("{host}:{}:{}", std::process::id(), &unique[unique.len() - 8..]))
 }
 
-/// Frees idempotency keys and forgets finished commands of the queue past their retention, now and then, for as long as
-/// the service runs.
+/// Frees idempotency keys and forgets finished commands of the queue past their retention, now and then,
+/// for as long as the service runs.
 async fn sweep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, config: Config) {
     let retention = i64::try_from(config.idempotency_retention.as_micros()).unwrap_or(i64::MAX);
     loop {

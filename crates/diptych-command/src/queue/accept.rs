@@ -1,5 +1,5 @@
-//! Accepting a command to be run later, and running one that was accepted. What needs no state is checked before
-//! it is accepted; everything else is the one loop's, as for a command that is waited for.
+//! Accepting a command to be run later, and running one that was accepted. What needs no state is checked
+//! before it is accepted; everything else is the one loop's, as for a command that is waited for.
 
 use super::{
     ClaimedCommand, CommandQueue, CommandRef, EnqueueError, Enqueued, QueueChanges, QueueEntry, QueuedCommand,
@@ -48,12 +48,11 @@ impl Commands {
         self.queue.is_some()
     }
 
-    /// Takes a command durably, to be run later. What needs no state is checked now. Without a queue it is handled
-    /// at once.
+    /// Takes a command durably, to be run later. What needs no state is checked now. Without a queue it is
+    /// handled at once.
     ///
-    /// # Errors
-    /// A refusal: not allowed, not of the command's shape, a key that was used for something else, a full queue;
-    /// the rejection of a command that was rejected before under the same key; or a fault.
+    /// # Errors A refusal: not allowed, not of the command's shape, a key that was used for something else,
+    /// a full queue; the rejection of a command that was rejected before under the same key; or a fault.
     pub async fn accept(&self, request: RawRequest) -> Result<Accepted, RawError> {
         let Some(QueuePanel { queue, commands_max }) = &self.queue else {
             return self.handle_raw(request).await.map(Accepted::Done);
@@ -109,8 +108,8 @@ impl Commands {
         self.queue.as_ref().map(|panel| panel.queue.changes())
     }
 
-    /// Runs a claimed command through the one loop. One that was begun before may have been done: then the ledger
-    /// answers, and nothing is decided.
+    /// Runs a claimed command through the one loop. One that was begun before may have been done: then the
+    /// ledger answers, and nothing is decided.
     pub(super) async fn run_claimed(&self, claimed: &ClaimedCommand) -> Result<RawReceipt, RawError> {
         if claimed.attempts > 1
             && let Some(receipt) = self.done_before(&claimed.command).await?

@@ -25,9 +25,9 @@ pub enum After {
     Retry(Trouble),
 }
 
-/// Decides what follows an outcome. What the domain, the caller's belief or a refusal decided is final; only what may
-/// pass is tried again: faults that are transient, an unknown outcome, overload, races lost without a belief, and
-/// what only newer code knows.
+/// Decides what follows an outcome. What the domain, the caller's belief or a refusal decided is final;
+/// only what may pass is tried again: faults that are transient, an unknown outcome, overload, races lost
+/// without a belief, and what only newer code knows.
 #[must_use]
 pub fn after(outcome: Result<RawReceipt, RawError>, attempt: Attempt) -> After {
     let error = match outcome {
@@ -96,8 +96,9 @@ fn of_fault(fault: &Fault) -> Trouble {
     Trouble { code, message: format!("{}; the service's log says why", code.title()) }
 }
 
-/// The pause before another attempt: a random share, `fraction` in `[0, 1)`, of a bound that doubles with every attempt
-/// up to its limit ("full jitter": Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
+/// The pause before another attempt: a random share, `fraction` in `[0, 1)`, of a bound that doubles with
+/// every attempt up to its limit ("full jitter": Brooker, Exponential Backoff And Jitter, AWS Architecture
+/// Blog, 2015).
 #[must_use]
 pub fn retry_pause(attempts: u32, limits: &QueueLimits, fraction: f64) -> Duration {
     let doubled = limits.retry_pause.saturating_mul(1 << attempts.saturating_sub(1).min(30));

@@ -1,8 +1,8 @@
 //! The queue: commands that were taken and are run later. The port to where they wait, and what stands there.
 //!
-//! Accepting one is in `accept`, running them in `workers`, what follows an outcome in `decision`. Absent here,
-//! on purpose: any order between streams, and any effect of its own: a queued command changes a stream as every
-//! other does, through the ledger, under its own id.
+//! Accepting one is in `accept`, running them in `workers`, what follows an outcome in `decision`. Absent
+//! here, on purpose: any order between streams, and any effect of its own: a queued command changes a
+//! stream as every other does, through the ledger, under its own id.
 
 mod accept;
 mod decision;
@@ -52,7 +52,7 @@ impl Default for QueueLimits {
         Self {
             queue_commands_max: 10_000,
             queue_workers_max: 8,
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(10),
             attempts_max: 16,
             retry_pause: Duration::from_millis(200),
             retry_pause_max: Duration::from_secs(60),
@@ -367,8 +367,8 @@ pub struct QueueCounts {
 
 /// Where queued commands wait. All times are the store's, over which processes agree.
 ///
-/// INVARIANT: of the unfinished commands of one stream only the one that was accepted first can be claimed, and
-/// it has one holder at a time; whoever comes with an older claim changes nothing.
+/// INVARIANT: of the unfinished commands of one stream only the one that was accepted first can be claimed,
+/// and it has one holder at a time; whoever comes with an older claim changes nothing.
 pub trait CommandQueue: Send + Sync + 'static {
     /// Takes a command durably, unless `commands_max` are unfinished or its id is there.
     fn enqueue(
@@ -403,8 +403,8 @@ pub trait CommandQueue: Send + Sync + 'static {
         pause: Duration,
     ) -> BoxFuture<'a, Result<(), ClaimError>>;
 
-    /// Gives claimed commands back to whoever comes next, as if they had not been begun. Claims that were lost
-    /// are passed over.
+    /// Gives claimed commands back to whoever comes next, as if they had not been begun. Claims that were
+    /// lost are passed over.
     fn release<'a>(&'a self, claims: &'a [Claim]) -> BoxFuture<'a, Result<(), Fault>>;
 
     /// One command; none when the queue does not hold it.

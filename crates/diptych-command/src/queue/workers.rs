@@ -1,5 +1,5 @@
-//! The workers of one process: they claim queued commands, run them through the left panel, and write down what came
-//! of each. Whatever dies on the way, the ledger keeps a command from being done twice.
+//! The workers of one process: they claim queued commands, run them through the left panel, and write down
+//! what came of each. Whatever dies on the way, the ledger keeps a command from being done twice.
 
 use super::{
     After, Attempt, Claim, ClaimError, ClaimedCommand, CommandQueue, Ending, Holder, QueueLimits,

@@ -1,7 +1,8 @@
-//! The queue: what is accepted is durable, claimed once, in the order of its stream, fenced, and ended for good.
+//! The queue: what is accepted is durable, claimed once, in the order of its stream, fenced, and ended for
+//! good.
 //!
-//! Time is the store's own here: a case gives leases and pauses that are over at once or that outlive it, and looks
-//! until it sees what it waits for.
+//! Time is the store's own here: a case gives leases and pauses that are over at once or that outlive it,
+//! and looks until it sees what it waits for.
 
 use crate::drive::{self, MAIN, account, append, command_id, opened, tenant};
 use crate::failure::{ensure, ensure_eq};

@@ -17,7 +17,7 @@ pub(super) fn describe_own(draft: &mut Draft, panels: Panels) {
         "tags": ["service"],
         "parameters": [command_id(), { "$ref": "#/components/parameters/PreferWait" }],
         "responses": answers(
-            told("The status, or the outcome", reference("diptych.CommandOutcome")), &[400, 403, 404, 500, 503]
+            told("Its status or outcome", reference("diptych.CommandOutcome")), &[400, 403, 404, 500, 503]
         ),
     });
     if panels.takes_commands() {
@@ -75,8 +75,8 @@ fn envelope() -> Value {
 fn events() -> Value {
     let good = json!({
         "200": {
-            "description": "One event for each change of state, named by the status, its data as one reads it; \
-                            ends with the final one",
+            "description": "One event for each change of state, named by the status, its data as one \
+                            reads it; ends with the final one",
             "content": { "text/event-stream": { "schema": { "type": "string" } } },
         },
         "204": { "description": "`Last-Event-ID` names the final event: there is nothing to come" },
@@ -131,8 +131,8 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
         "Envelope",
         json!({
             "type": "object",
-            "description": "Beside these: the id of the target, such as `orderId`, the fields of the command's own \
-                            body, and where the command declares it a member that names who asks",
+            "description": "Beside these: the id of the target, such as `orderId`, the fields of the \
+                            command's own body, and where the command declares it a member that names who asks",
             "properties": {
                 "commandId": { "type": "string", "description": "As `Idempotency-Key`" },
                 "type": { "type": "string", "description": "The command's name" },
@@ -262,7 +262,7 @@ pub(super) fn parameters() -> Value {
             "`return=representation`: a command's events; `respond-async`: accept it now and do it later; \
              `wait=5`: wait that many seconds for `minPosition`"
         ),
-        "PreferWait": header("Prefer", false, "`wait=5`: wait at most that many seconds for the final status"),
+        "PreferWait": header("Prefer", false, "`wait=5`: at most that many seconds for the final status"),
         "LastEventId": header("Last-Event-ID", false, "The last event that was seen"),
         "PageToken": query("pageToken", json!({ "type": "string" }), "Where the page before ended"),
         "MinPosition": query("minPosition", reference("diptych.Token"), "At least as fresh as this"),
@@ -278,7 +278,7 @@ pub(super) fn headers() -> Value {
         |description: &str, kind: &str| json!({ "description": description, "schema": { "type": kind } });
     json!({
         "ETag": header("The version, strong: `\"8\"`", "string"),
-        "Location": header("The aggregate that began, or where an accepted command's status is told", "string"),
+        "Location": header("The aggregate that began, or where a command's status is told", "string"),
         "Link": header("`rel=\"status\"`: what became of the command", "string"),
         "CommandId": header("The command's id, generated where none was sent", "string"),
         "IdempotencyReplayed": header("`true` when the command had been done before", "string"),

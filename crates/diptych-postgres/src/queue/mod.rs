@@ -1,5 +1,5 @@
-//! The queue: commands that wait to be run later, beside the log and without the lock of its head. Times are the
-//! database's own: the clocks of processes may differ.
+//! The queue: commands that wait to be run later, beside the log and without the lock of its head. Times
+//! are the database's own: the clocks of processes may differ.
 
 mod rows;
 mod writes;

@@ -15,7 +15,8 @@ use tokio_postgres::Row;
 /// Every column that an entry is made of, in this order.
 const COLUMNS: &str = "queued_command.tenant, queued_command.command_id, queued_command.category, \
     queued_command.key, queued_command.name, queued_command.body, queued_command.hash, queued_command.actor, \
-    queued_command.expected, queued_command.correlation, queued_command.causation, queued_command.occurred_at, \
+    queued_command.expected, queued_command.correlation, queued_command.causation, \
+    queued_command.occurred_at, \
     queued_command.state, queued_command.attempts, queued_command.changes, queued_command.holder, \
     queued_command.accepted_at, queued_command.started_at, queued_command.next_attempt_at, \
     queued_command.ended_at, queued_command.version, queued_command.position, queued_command.epoch, \

@@ -1,5 +1,5 @@
-//! What changes the queue: each change is one statement, and so one transaction, which waits for no other writer but
-//! those of its own row, or of its own stream.
+//! What changes the queue: each change is one statement, and so one transaction, which waits for no other
+//! writer but those of its own row, or of its own stream.
 
 use super::{entry, rows};
 use crate::PostgresStore;
@@ -14,14 +14,15 @@ use diptych_core::{ExpectedVersion, Fault, StreamRef};
 use std::time::Duration;
 use tokio_postgres::types::Type;
 
-/// The number is drawn under the lock of the stream, which ends with the commit: of two commands of one stream the one
-/// with the lower number is seen first. The reach of the numbers is at least the count of what is unfinished, so that
-/// nothing is counted while there is plenty of room.
+/// The number is drawn under the lock of the stream, which ends with the commit: of two commands of one
+/// stream the one with the lower number is seen first. The reach of the numbers is at least the count of
+/// what is unfinished, so that nothing is counted while there is plenty of room.
 const ENQUEUE: &str = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended($14, 0))), \
     room AS MATERIALIZED (SELECT CASE WHEN coalesce( \
             (SELECT max(number) FROM diptych.queued_command) \
             - (SELECT min(number) FROM diptych.queued_command WHERE state < 2) + 1, 0) < $13 THEN true \
-        ELSE (SELECT count(*) FROM (SELECT 1 FROM diptych.queued_command WHERE state < 2 LIMIT $13) AS open) < $13 \
+        ELSE (SELECT count(*) FROM (SELECT 1 FROM diptych.queued_command WHERE state < 2 LIMIT $13) AS \
+        open) < $13 \
         END AS is_left FROM locked) \
     INSERT INTO diptych.queued_command (number, tenant, command_id, category, key, name, body, hash, actor, \
         expected, correlation, causation, occurred_at, state, attempts, changes, claim, due_at, accepted_at) \
@@ -81,8 +82,8 @@ fn lock_of(store: &PostgresStore, stream: &StreamRef) -> String {
     format!("diptych queue {}\n{}\n{}", store.shared.schema.name(), stream.tenant, stream.stream)
 }
 
-/// The first unfinished command of each stream, of those that nobody holds and whose time has come. One that was claimed
-/// since the statement began is held against what it has become, and passed over.
+/// The first unfinished command of each stream, of those that nobody holds and whose time has come. One
+/// that was claimed since the statement began is held against what it has become, and passed over.
 const CLAIM: &str = "WITH due AS MATERIALIZED (SELECT number FROM diptych.queued_command \
         WHERE state < 2 AND due_at <= clock_timestamp() AND number IN (SELECT min(number) \
             FROM diptych.queued_command WHERE state < 2 GROUP BY tenant, category, key) \
@@ -229,7 +230,8 @@ fn arrays(claims: &[Claim]) -> (Vec<&str>, Vec<&str>, Vec<i64>) {
 /// Behind everything that was accepted meanwhile, under the lock of the stream as if it came now.
 const REVIVE: &str = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended($3, 0))) \
     UPDATE diptych.queued_command SET number = nextval('diptych.queued_command_number'), state = 0, \
-        attempts = 0, changes = changes + 1, ended_at = NULL, due_at = clock_timestamp(), code = NULL, message = NULL \
+        attempts = 0, changes = changes + 1, ended_at = NULL, due_at = clock_timestamp(), code = NULL, \
+        message = NULL \
     FROM locked WHERE tenant = $1 AND command_id = $2 AND state = 4";
 
 pub(super) async fn revive(store: &PostgresStore, command: &CommandRef) -> Result<Revived, Fault> {

@@ -1,5 +1,6 @@
-//! The queue in `log.db`: commands that wait to be run later. What changes it goes through the writer's thread, all that
-//! waits in one transaction; looking is a reader's. Times are the clock's, which all processes of a machine share.
+//! The queue in `log.db`: commands that wait to be run later. What changes it goes through the writer's
+//! thread, all that waits in one transaction; looking is a reader's. Times are the clock's, which all
+//! processes of a machine share.
 
 mod rows;
 mod writes;
@@ -18,12 +19,14 @@ use std::time::Duration;
 pub(crate) use writes::Writes;
 
 const SELECT_DUE: &str = "SELECT EXISTS (SELECT 1 FROM queued_command WHERE state < 2 AND due_at <= ?1)";
-const COUNT: &str = "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), min(accepted_at) \
+const COUNT: &str = "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), \
+    min(accepted_at) \
     FROM queued_command WHERE state < 2";
 /// The command of the ledger that must keep its key, because a queued one may be run again.
 const SELECT_NEEDED: &str = "SELECT min(command_key.command) FROM queued_command \
     JOIN tenant ON tenant.name = queued_command.tenant \
-    JOIN command_key ON command_key.tenant = tenant.id AND command_key.command_id = queued_command.command_id \
+    JOIN command_key ON command_key.tenant = tenant.id AND command_key.command_id = \
+    queued_command.command_id \
     WHERE queued_command.state < 2 OR queued_command.state = 4";
 
 /// The first command of the ledger whose key is still needed by the queue.

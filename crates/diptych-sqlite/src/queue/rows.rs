@@ -12,8 +12,10 @@ use diptych_core::{
 use rusqlite::Row;
 
 /// Every column that an entry is made of, in this order.
-const COLUMNS: &str = "tenant, command_id, category, key, name, body, hash, actor, expected, correlation, causation, \
-    occurred_at, state, attempts, changes, holder, accepted_at, started_at, next_attempt_at, ended_at, version, \
+const COLUMNS: &str = "tenant, command_id, category, key, name, body, hash, actor, expected, correlation, \
+    causation, \
+    occurred_at, state, attempts, changes, holder, accepted_at, started_at, next_attempt_at, ended_at, \
+    version, \
     position, epoch, fingerprint, rejection, data, code, message, claim, number";
 
 /// A statement that answers entries.

@@ -1,5 +1,5 @@
-//! What changes the queue, and how such changes share a transaction: the first that comes asks the writer for one, and
-//! those that come before it has begun go with it.
+//! What changes the queue, and how such changes share a transaction: the first that comes asks the writer
+//! for one, and those that come before it has begun go with it.
 
 use super::{entry, rows};
 use crate::fault::OrFault;
@@ -75,7 +75,8 @@ fn take(waiting: &Mutex<Vec<Box<dyn Change>>>) -> Vec<Box<dyn Change>> {
     std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Makes all changes in one transaction. One that fails leaves nothing of itself and does not hinder the others.
+/// Makes all changes in one transaction. One that fails leaves nothing of itself and does not hinder the
+/// others.
 fn make(writer: &mut Writer, mut changes: Vec<Box<dyn Change>>) {
     let now = writer.shared.clock.now();
     let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate);
@@ -113,7 +114,8 @@ pub(super) enum Taken {
 const SELECT_REACH: &str = "SELECT coalesce((SELECT max(number) FROM queued_command) \
     - (SELECT min(number) FROM queued_command WHERE state < 2) + 1, 0)";
 const COUNT_OPEN: &str = "SELECT count(*) FROM (SELECT 1 FROM queued_command WHERE state < 2 LIMIT ?1)";
-const INSERT: &str = "INSERT INTO queued_command (tenant, command_id, category, key, name, body, hash, actor, \
+const INSERT: &str = "INSERT INTO queued_command (tenant, command_id, category, key, name, body, hash, \
+    actor, \
     expected, correlation, causation, occurred_at, state, attempts, changes, claim, due_at, accepted_at) \
     VALUES (:tenant, :id, :category, :key, :name, :body, :hash, :actor, :expected, :correlation, :causation, \
     :occurred_at, 0, 0, 1, 0, :now, :now)";
@@ -193,9 +195,11 @@ const PROLONG: &str = "UPDATE queued_command SET due_at = :until";
 const FINISH: &str = "UPDATE queued_command SET state = :state, changes = changes + 1, holder = NULL, \
     next_attempt_at = NULL, ended_at = :now, version = :version, position = :position, epoch = :epoch, \
     fingerprint = :fingerprint, rejection = :rejection, data = :data, code = :code, message = :message";
-const RETRY: &str = "UPDATE queued_command SET state = 0, changes = changes + 1, holder = NULL, due_at = :due, \
+const RETRY: &str = "UPDATE queued_command SET state = 0, changes = changes + 1, holder = NULL, due_at = \
+    :due, \
     next_attempt_at = :due, code = :code, message = :message";
-const RELEASE: &str = "UPDATE queued_command SET state = 0, changes = changes + 1, holder = NULL, due_at = :now, \
+const RELEASE: &str = "UPDATE queued_command SET state = 0, changes = changes + 1, holder = NULL, due_at = \
+    :now, \
     attempts = attempts - 1";
 
 /// Changes what a claim holds. Answers whether it held anything.
@@ -281,7 +285,8 @@ pub(super) fn release(connection: &Connection, claims: &[Claim], now: Timestamp)
 }
 
 /// Behind everything that was accepted meanwhile.
-const REVIVE: &str = "UPDATE queued_command SET number = (SELECT max(number) + 1 FROM queued_command), state = 0, \
+const REVIVE: &str = "UPDATE queued_command SET number = (SELECT max(number) + 1 FROM queued_command), \
+    state = 0, \
     attempts = 0, changes = changes + 1, ended_at = NULL, due_at = ?3, code = NULL, message = NULL \
     WHERE tenant = ?1 AND command_id = ?2";
 
