@@ -270,7 +270,7 @@ fn live(store: &MemoryStore, chaos: &Arc<Chaos>, life: usize) {
             }
         };
         tokio::time::timeout(HANG, ended).await.expect("the workers hang");
-        if life % 2 == 0 && chaos.calm.load(Ordering::SeqCst) {
+        if chaos.calm.load(Ordering::SeqCst) {
             for workers in &both {
                 workers.stop().await;
             }

@@ -72,12 +72,7 @@ impl Running {
             limits: config.queries.clone(),
         }));
         let worker = worker_id();
-        let workers = Arc::new(QueueWorkers::new(QueueWorkersParts {
-            commands: Arc::clone(&commands),
-            queue: Arc::clone(&store) as _,
-            holder: Holder::new(worker.as_str()),
-            limits: config.queue.clone(),
-        }));
+        let workers = queue_workers(&commands, &store, &worker, &config);
         let projector = Arc::new(Projector::new(ProjectorParts {
             worker,
             feed: Arc::clone(&store) as _,
@@ -229,6 +224,21 @@ impl Running {
         self.store.close().await;
         Ok(())
     }
+}
+
+/// The workers of the queue, under the name that this process has as a mover of read models.
+fn queue_workers(
+    commands: &Arc<Commands>,
+    store: &Arc<dyn Store>,
+    worker: &WorkerId,
+    config: &Config,
+) -> Arc<QueueWorkers> {
+    Arc::new(QueueWorkers::new(QueueWorkersParts {
+        commands: Arc::clone(commands),
+        queue: Arc::clone(store) as _,
+        holder: Holder::new(worker.as_str()),
+        limits: config.queue.clone(),
+    }))
 }
 
 /// A name that no other process has, and that tells an operator where this one is.

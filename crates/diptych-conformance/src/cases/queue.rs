@@ -332,7 +332,7 @@ pub(crate) async fn signs_of_life_prolong_a_lease(harness: &dyn Harness) -> Outc
     // However late, as long as nobody has followed.
     stores.clock.advance(SHORT * 5);
     let held = stores.queue.prolong(std::slice::from_ref(&claim), LONG).await?;
-    ensure_eq!(held, [claim.clone()], "what is still held");
+    ensure_eq!(held, std::slice::from_ref(&claim), "what is still held");
     stores.clock.advance(SHORT * 5);
     ensure_eq!(claim_ids(&stores, "bob", LONG).await?, [""; 0], "bob's");
     finish(&stores, &claim, succeeded()).await

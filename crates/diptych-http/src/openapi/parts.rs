@@ -132,7 +132,7 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
         json!({
             "type": "object",
             "description": "Beside these: the id of the target, such as `orderId`, the fields of the \
-                            command's own body, and where the command declares it a member that names who asks",
+                command's own body, and a member that names who asks, where the command declares one",
             "properties": {
                 "commandId": { "type": "string", "description": "As `Idempotency-Key`" },
                 "type": { "type": "string", "description": "The command's name" },

@@ -1,5 +1,6 @@
 //! Commands that are accepted now and done later, by a server that is killed again and again, and the proof
 //! that each accepted one was done exactly once, in the order of its stream.
+#![allow(clippy::print_stderr, reason = "a test that draws lots says which")]
 
 use super::http::{Client, Reply};
 use super::postgres::placed;
