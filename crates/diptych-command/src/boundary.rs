@@ -60,7 +60,7 @@ impl Commands {
         let commit = Commit::new(header.clone(), effect).on(Condition { query, after });
         let committed = self.store.commit(commit).await.map_err(|error| commit_error(error, &header.id))?;
         if committed.replayed {
-            return self.replay(checked, committed.record).await.map(Settled::read_back);
+            return self.replay(checked.decider, committed.record).await.map(Settled::read_back);
         }
         let Committed { record, events, .. } = committed;
         match &record.outcome {

@@ -15,6 +15,9 @@ pub struct CommandType {
     pub meaning: &'static str,
     /// Whether a caller must bring an idempotency key.
     pub key_required: bool,
+    /// The member of an envelope that must name the authenticated actor, such as `approvedBy`; it is not
+    /// part of the body.
+    pub actor: Option<&'static str>,
 }
 
 /// The commands of one decider. Derived by `#[derive(Command)]`.

@@ -64,6 +64,12 @@ pub trait AnyDecider: Send + Sync + 'static {
     /// The JSON Schemas of the rejections' data.
     fn rejection_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema>;
 
+    /// Checks that a command has its shape, without a state.
+    ///
+    /// # Errors
+    /// Everything about its body that is not as it must be.
+    fn check(&self, command: &RawCommand) -> Result<(), ShapeError>;
+
     /// The state before any event.
     fn initial(&self) -> State;
 
@@ -216,6 +222,10 @@ impl<D: Decider> AnyDecider for Erased<D> {
 
     fn rejection_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema> {
         D::Rejection::schemas(generator)
+    }
+
+    fn check(&self, command: &RawCommand) -> Result<(), ShapeError> {
+        D::Command::decode(&command.name, &command.body).map(drop)
     }
 
     fn initial(&self) -> State {

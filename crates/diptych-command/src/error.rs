@@ -92,6 +92,11 @@ pub enum Refusal {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// As many commands wait in the queue as may.
+    QueueFull {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
     /// The connection was lost while committing. Ask again with the same id: the ledger knows.
     Indeterminate {
         /// The command to ask about.
@@ -112,6 +117,7 @@ impl Refusal {
             Self::Unknown { .. } => Code::NotFound,
             Self::KeyReused { .. } => Code::KeyReused,
             Self::Overloaded { .. } => Code::Overloaded,
+            Self::QueueFull { .. } => Code::QueueFull,
             Self::Indeterminate { .. } => Code::Indeterminate,
         }
     }
@@ -135,6 +141,10 @@ impl fmt::Display for Refusal {
                     "too many commands are waiting; try again in {} s ({code})",
                     retry_after.as_secs().max(1)
                 )
+            }
+            Self::QueueFull { retry_after } => {
+                let seconds = retry_after.as_secs().max(1);
+                write!(out, "the queue holds as many commands as it may; try again in {seconds} s ({code})")
             }
             Self::Indeterminate { id } => {
                 write!(out, "the outcome of `{id}` is not known; ask again with the same key ({code})")

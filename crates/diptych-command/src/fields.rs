@@ -133,6 +133,27 @@ impl Fields {
         }
     }
 
+    /// Whether the body has a property that nobody took yet.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.raw.contains_key(name)
+    }
+
+    /// Notes what is wrong with a property, for a reason that only the reader knows.
+    pub fn refuse(&mut self, name: &str, reason: impl Into<String>) {
+        self.problem(name, reason);
+    }
+
+    /// Ends the reading with the properties that nobody took, as the JSON text of an object, ordered by name.
+    ///
+    /// # Errors
+    /// Everything that was wrong.
+    pub fn rest(mut self) -> Result<String, ShapeError> {
+        let raw = std::mem::take(&mut self.raw);
+        self.finish()?;
+        serde_json::to_string(&raw).map_err(ShapeError::malformed)
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::erased::DecideError;
 use crate::error::RawRejection;
 use crate::fields::texts_fit;
 use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
+use crate::queue::QueuePanel;
 use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
 use crate::store::{Base, Commit, CommitError, Committed, Effect, EventStore};
@@ -57,6 +58,7 @@ pub struct Commands {
     pub(crate) cache: StateCache,
     pub(crate) limits: CommandLimits,
     metrics: CommandMetrics,
+    pub(crate) queue: Option<QueuePanel>,
 }
 
 /// A command with everything about it checked.
@@ -96,7 +98,8 @@ impl Commands {
     ) -> Self {
         let cache = StateCache::new(limits.cached_state_bytes_max);
         let deciders = deciders.into_iter().map(|decider| (decider.category(), decider)).collect();
-        Self { store, deciders, authorize, clock, cache, limits, metrics: CommandMetrics::default() }
+        let metrics = CommandMetrics::default();
+        Self { store, deciders, authorize, clock, cache, limits, metrics, queue: None }
     }
 
     /// The deciders, by category.
@@ -160,7 +163,7 @@ impl Commands {
     }
 
     /// Whose command it is, and its name in that language.
-    fn addressed(&self, request: &RawRequest) -> Result<(&dyn AnyDecider, &'static str), Refusal> {
+    pub(crate) fn addressed(&self, request: &RawRequest) -> Result<(&dyn AnyDecider, &'static str), Refusal> {
         let RawRequest { category, command, .. } = request;
         let unknown = |what: String| Refusal::Unknown { what };
         let decider =
@@ -177,7 +180,7 @@ impl Commands {
         request: RawRequest,
         typed: Option<Typed>,
     ) -> Result<Settled, RawError> {
-        let keyed = request.envelope.id.is_some() && !request.envelope.id_is_new;
+        let keyed = request.is_keyed();
         let checked = self.check(decider, name, request).await?;
         let receipt = match self.decide_until_settled(&checked, typed).await {
             Err(error) if keyed && !matches!(error, HandleError::Rejected(_)) => {
@@ -197,7 +200,7 @@ impl Commands {
         error: RawError,
     ) -> Result<RawReceipt, RawError> {
         match (self.final_record(&checked.header).await, error) {
-            (Ok(Some(record)), _) => self.replay(checked, record).await,
+            (Ok(Some(record)), _) => self.replay(checked.decider, record).await,
             (Err(HandleError::Refused(refusal)), _) => Err(refusal.into()),
             (_, HandleError::Conflict(conflict)) => self.refuse_conflict(checked, conflict).await,
             (_, error) => Err(error),
@@ -283,7 +286,7 @@ impl Commands {
         let (commit, held) = with_row(*decider, Commit::new(header.clone(), effect), typed.as_ref(), loaded)?;
         match self.store.commit(commit).await {
             Ok(committed) if committed.replayed => {
-                self.replay(checked, committed.record).await.map(Settled::read_back)
+                self.replay(checked.decider, committed.record).await.map(Settled::read_back)
             }
             Ok(committed) => self.conclude(checked, committed, typed, version, held),
             Err(error) => {
@@ -339,7 +342,7 @@ impl Commands {
     /// Answers a command that had its outcome before.
     pub(crate) async fn replay(
         &self,
-        checked: &Checked<'_>,
+        decider: &dyn AnyDecider,
         record: CommandRecord,
     ) -> Result<RawReceipt, RawError> {
         match &record.outcome {
@@ -348,7 +351,7 @@ impl Commands {
                 Ok(receipt(record, events, true))
             }
             Outcome::Rejected { name, data } => {
-                let rejection = checked.decider.rejection(name, data);
+                let rejection = decider.rejection(name, data);
                 let rejection = rejection.map_err(|error| unreadable_ledger(&error))?;
                 Err(HandleError::Rejected(RawRejection { replayed: true, ..rejection }))
             }
@@ -369,7 +372,7 @@ impl Commands {
     }
 
     /// Checks everything that needs no state: texts and permission.
-    async fn check<'a>(
+    pub(crate) async fn check<'a>(
         &self,
         decider: &'a dyn AnyDecider,
         name: &'static str,
@@ -380,7 +383,7 @@ impl Commands {
             envelope.checked_id().transpose().map_err(Refusal::Text)?.unwrap_or_else(generate_command_id);
         let key = StreamKey::new(&envelope.key).map_err(Refusal::Text)?;
         let stream = StreamId { category: Category::new(&category).map_err(Refusal::Text)?, key };
-        let occurred_at = envelope.time.unwrap_or_else(|| self.clock.now());
+        let occurred_at = envelope.time.or(envelope.accepted_at).unwrap_or_else(|| self.clock.now());
         let mut header = header(&envelope, id, stream, &command, occurred_at);
         let permit = self.permit(&envelope, &header);
         let permit = match permit {

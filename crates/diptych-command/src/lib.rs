@@ -20,6 +20,7 @@ mod ledger;
 mod metrics;
 mod outbox;
 mod outbox_worker;
+mod queue;
 mod reading;
 mod receipt;
 mod rejection;
@@ -54,6 +55,12 @@ pub use outbox::{
     BadRow, Facts, FactsBy, NewRow, OutboxError, OutboxRow, OutboxTable, UNNAMED_COMMAND, Waiting, arrivals,
 };
 pub use outbox_worker::{OutboxHealth, OutboxLimits, OutboxStatus, OutboxWorker};
+pub use queue::{
+    Accepted, After, Attempt, Claim, ClaimError, ClaimNumber, ClaimedCommand, CommandQueue, CommandRef,
+    Ending, EnqueueError, Enqueued, Holder, QueueChanges, QueueCounts, QueueEntry, QueueLimits, QueueMetrics,
+    QueuePanel, QueueSignal, QueueState, QueueStatus, QueueWorkers, QueueWorkersParts, QueuedCommand,
+    Revived, Trouble, after, retry_pause,
+};
 pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
 pub use rejection::{Rejection, RejectionKind, RejectionType};

@@ -32,6 +32,8 @@ pub(crate) struct Envelope {
     pub(crate) correlation: Option<CorrelationId>,
     pub(crate) causation: Option<CausationId>,
     pub(crate) time: Option<Timestamp>,
+    /// When a command that waited in the queue was accepted: the service's own time, nobody's claim.
+    pub(crate) accepted_at: Option<Timestamp>,
 }
 
 /// The start of a request: who asks.
@@ -110,6 +112,13 @@ macro_rules! with_envelope {
         }
     };
 }
+impl RawRequest {
+    /// Whether the caller named the command, so that the ledger may know it.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.envelope.id.is_some() && !self.envelope.id_is_new
+    }
+}
+
 with_envelope!(Request<C>, C);
 with_envelope!(RawRequest);
 
@@ -124,6 +133,7 @@ impl Envelope {
             correlation: None,
             causation: None,
             time: None,
+            accepted_at: None,
         }
     }
 

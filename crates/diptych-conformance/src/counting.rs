@@ -1,10 +1,12 @@
 //! A store that counts how many events a left panel reads of it. Changes nothing.
 
 use diptych_command::{
-    CommandRecord, Commit, CommitError, Committed, EventStore, StateColumn, StateRow, StateStore,
-    StreamStanding,
+    AuditLog, AuditPage, AuditQuery, CommandRecord, Commit, CommitError, Committed, EventStore, Matched,
+    StateColumn, StateRow, StateStore, StreamStanding,
 };
-use diptych_core::{BoxFuture, CommandId, Fault, RawFact, StreamRef, Tenant, Timestamp, Version};
+use diptych_core::{
+    BoxFuture, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -39,6 +41,20 @@ impl EventStore for Counting {
         })
     }
 
+    fn load_query<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        query: &'a TagQuery,
+        after: Position,
+        facts_max: usize,
+    ) -> BoxFuture<'a, Result<Matched, Fault>> {
+        Box::pin(async move {
+            let found = self.inner.load_query(tenant, query, after, facts_max).await?;
+            self.loaded.fetch_add(found.facts.len(), Ordering::SeqCst);
+            Ok(found)
+        })
+    }
+
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, CommitError>> {
         self.inner.commit(commit)
     }
@@ -53,6 +69,12 @@ impl EventStore for Counting {
 
     fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>> {
         self.inner.expire_keys(before, keys_max)
+    }
+}
+
+impl AuditLog for Counting {
+    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
+        self.inner.audited(query)
     }
 }
 

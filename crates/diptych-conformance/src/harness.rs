@@ -1,7 +1,7 @@
 //! What a store's tests hand in: how to open it, stop it, crash it. Knows no store.
 
 use crate::{Failure, Outcome};
-use diptych_command::{EventStore, Intake, LogRestore};
+use diptych_command::{CommandQueue, EventStore, Intake, LogRestore};
 use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
 use diptych_memory::ManualClock;
 use diptych_query::{AnyModel, Feed, Group, ModelStore, Progress};
@@ -45,6 +45,8 @@ pub struct Stores {
     pub events: Arc<dyn EventStore>,
     /// Where facts from elsewhere are taken in.
     pub intake: Arc<dyn Intake>,
+    /// Where commands wait that are run later.
+    pub queue: Arc<dyn CommandQueue>,
     /// The log as readers see it.
     pub feed: Arc<dyn Feed>,
     /// The way to fill an empty store.

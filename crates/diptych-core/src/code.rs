@@ -77,6 +77,8 @@ codes! {
     StatesInUse = "DP0044", "the stored states are in use";
     BoundaryLimit = "DP0045", "a command's boundary holds too many facts";
     BadQuery = "DP0046", "a tag or a query over tags breaks a rule";
+    QueueFull = "DP0047", "the queue of commands is full";
+    OtherActor = "DP0048", "the command names another actor than the one who asks";
     CatalogDiffers = "DP0049", "the event catalog and the code differ";
     ExportDamaged = "DP0050", "the export file cannot be taken";
     StoreNotEmpty = "DP0051", "the store already holds something";

@@ -4,6 +4,8 @@ use crate::names::Names;
 use crate::wire::Wire;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// A service on the wire.
@@ -11,6 +13,15 @@ pub(crate) struct App {
     pub(crate) wire: Wire,
     pub(crate) names: Names,
     pub(crate) openapi: String,
+    /// One permit for each event stream that may be open.
+    pub(crate) streams: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(wire: Wire, names: Names, openapi: String) -> Self {
+        let streams = Arc::new(Semaphore::new(wire.limits.sse_streams_max));
+        Self { wire, names, openapi, streams }
+    }
 }
 
 /// What the frame knows about a request. Set on every request.

@@ -2,6 +2,7 @@
 
 use crate::app::{App, Framed, framed};
 use crate::json::{Node, Object};
+use crate::later::{self, Known};
 use crate::problem::Problem;
 use crate::{body, error, headers, words};
 use axum::extract::rejection::PathRejection;
@@ -9,10 +10,10 @@ use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use diptych_command::{
-    AnyDecider, CommandType, HandleError, RawCommand, RawError, RawReceipt, RawRequest, Refusal,
+    Accepted, AnyDecider, CommandType, HandleError, RawCommand, RawError, RawReceipt, RawRequest, Refusal,
     Request as By, generate_command_id,
 };
-use diptych_core::{Code, CommandId, RawFact, Version};
+use diptych_core::{CausationId, Code, CommandId, CorrelationId, RawFact, Version};
 use std::sync::Arc;
 use tokio::time::timeout_at;
 
@@ -26,13 +27,25 @@ pub(crate) struct Endpoint {
     pub(crate) command: CommandType,
 }
 
-/// What the headers say about a command.
-struct Asked {
-    id: CommandId,
-    keyed: bool,
-    expected: Option<Version>,
+/// What a request says about a command besides the command.
+pub(crate) struct Asked {
+    pub(crate) id: CommandId,
+    pub(crate) keyed: bool,
+    pub(crate) expected: Option<Version>,
+    pub(crate) timing: Timing,
     representation: bool,
-    framed: Framed,
+    correlation: Option<CorrelationId>,
+    causation: Option<CausationId>,
+    pub(crate) framed: Framed,
+}
+
+/// When a caller would like a command to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Timing {
+    /// Before the answer.
+    AtOnce,
+    /// After the answer, which says where its status is told.
+    Later,
 }
 
 pub(crate) async fn give(
@@ -43,19 +56,42 @@ pub(crate) async fn give(
 ) -> Result<Response, Problem> {
     let key = key_of(path)?;
     let asked = read_headers(&request)?;
-    let deadline = asked.framed.deadline;
-    let raw = timeout_at(deadline, assemble(&app, &endpoint, &key, &asked, request)).await;
+    let raw = timeout_at(asked.framed.deadline, assemble(&app, &endpoint, &key, &asked, request)).await;
     let raw = raw.unwrap_or_else(|_| Err(too_slow()));
     let raw = raw.map_err(|problem| problem.command(&asked.id))?;
-    let result = timeout_at(deadline, app.wire.commands.handle_raw(raw)).await;
-    let result = result.unwrap_or_else(|_| Err(unknown_outcome(&asked.id)));
+    run(&app, endpoint.decider.as_ref(), raw, &asked).await
+}
+
+/// Has a command done, or accepted, and answers.
+pub(crate) async fn run(
+    app: &App,
+    decider: &dyn AnyDecider,
+    raw: RawRequest,
+    asked: &Asked,
+) -> Result<Response, Problem> {
+    let (commands, deadline) = (&app.wire.commands, asked.framed.deadline);
+    let unknown = |_| Err(unknown_outcome(&asked.id));
+    let result = match asked.timing {
+        Timing::Later if commands.has_queue() => {
+            match timeout_at(deadline, commands.accept(raw)).await.unwrap_or_else(unknown) {
+                Ok(Accepted::Now(entry)) => return Ok(later::accepted(&entry, asked, Known::New)),
+                Ok(Accepted::Before(entry)) => return Ok(later::accepted(&entry, asked, Known::Before)),
+                Ok(Accepted::Done(receipt)) => Ok(receipt),
+                Err(error) => Err(error),
+            }
+        }
+        // A preference may be ignored (RFC 7240, section 2), and is where there is no queue.
+        Timing::Later | Timing::AtOnce => timeout_at(deadline, commands.handle_raw(raw))
+            .await
+            .unwrap_or_else(|_| Err(unknown_outcome(&asked.id))),
+    };
     match result {
         Ok(receipt) => {
-            let status = status_of(&app, &receipt).await;
-            Ok(answer(&app, &receipt, status, &asked))
+            let status = status_of(app, &receipt).await;
+            Ok(answer(app, &receipt, status, asked))
         }
         Err(error) => {
-            let problem = error::of_command(error, endpoint.decider.as_ref(), asked.expected.is_some());
+            let problem = error::of_command(error, decider, asked.expected.is_some());
             Err(problem.command(&asked.id))
         }
     }
@@ -68,19 +104,19 @@ pub(crate) fn key_of(path: Result<Path<String>, PathRejection>) -> Result<String
     })
 }
 
-fn read_headers(request: &Request) -> Result<Asked, Problem> {
+pub(crate) fn read_headers(request: &Request) -> Result<Asked, Problem> {
     let map = request.headers();
     let key = headers::idempotency_key(map)?;
     let keyed = key.is_some();
     let id = key.unwrap_or_else(generate_command_id);
-    let expected = headers::if_match(map).map_err(|problem| problem.command(&id))?;
-    Ok(Asked {
-        id,
-        keyed,
-        expected,
-        representation: headers::preferences(map).representation,
-        framed: framed(request),
-    })
+    let of_command = |problem: Problem| problem.command(&id);
+    let expected = headers::if_match(map).map_err(of_command)?;
+    let correlation = headers::correlation(map).map_err(of_command)?;
+    let causation = headers::causation(map).map_err(of_command)?;
+    let preferences = headers::preferences(map);
+    let timing = if preferences.respond_async { Timing::Later } else { Timing::AtOnce };
+    let (representation, framed) = (preferences.representation, framed(request));
+    Ok(Asked { id, keyed, expected, timing, representation, correlation, causation, framed })
 }
 
 async fn assemble(
@@ -90,32 +126,39 @@ async fn assemble(
     asked: &Asked,
     request: Request,
 ) -> Result<RawRequest, Problem> {
-    let command = &endpoint.command;
-    if command.key_required && !asked.keyed {
-        let detail = format!(
-            "`{}` must come with an `Idempotency-Key`, so that asking twice does it once",
-            command.name
-        );
-        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::KeyMissing, detail));
-    }
-    let correlation = headers::correlation(request.headers())?;
-    let causation = headers::causation(request.headers())?;
+    must_be_keyed(&endpoint.command, asked)?;
     let body = body::json_text(request, app.wire.limits.body_bytes_max).await?;
-    let command = RawCommand { name: command.name.to_owned(), body };
+    let command = RawCommand { name: endpoint.command.name.to_owned(), body };
     let by = By::by(&app.wire.principal);
-    let mut raw = by.to_raw(endpoint.decider.category(), key, command);
-    // An unkeyed command gets its id here, so that errors can name it too; no ledger row can hold it yet.
-    raw = if asked.keyed { raw.command_id(asked.id.as_str()) } else { raw.generated_id(&asked.id) };
-    if let Some(version) = asked.expected {
-        raw = raw.if_version(version);
+    Ok(asked.complete(by.to_raw(endpoint.decider.category(), key, command)))
+}
+
+/// Refuses a command without a key where it needs one.
+pub(crate) fn must_be_keyed(command: &CommandType, asked: &Asked) -> Result<(), Problem> {
+    if !command.key_required || asked.keyed {
+        return Ok(());
     }
-    if let Some(id) = correlation {
-        raw = raw.correlation(id);
+    let detail =
+        format!("`{}` must come with an `Idempotency-Key`, so that asking twice does it once", command.name);
+    Err(Problem::new(StatusCode::BAD_REQUEST, Code::KeyMissing, detail))
+}
+
+impl Asked {
+    /// Adds to a request what was said besides its command.
+    pub(crate) fn complete(&self, raw: RawRequest) -> RawRequest {
+        // An unkeyed command gets its id here, so that errors can name it too; no ledger row can hold it yet.
+        let mut raw = if self.keyed { raw.command_id(self.id.as_str()) } else { raw.generated_id(&self.id) };
+        if let Some(version) = self.expected {
+            raw = raw.if_version(version);
+        }
+        if let Some(id) = &self.correlation {
+            raw = raw.correlation(id.clone());
+        }
+        if let Some(id) = &self.causation {
+            raw = raw.causation(id.clone());
+        }
+        raw
     }
-    if let Some(id) = causation {
-        raw = raw.causation(id);
-    }
-    Ok(raw)
 }
 
 /// The text property `status` of the state that the command left; none when there is none to show. Never an
@@ -165,8 +208,8 @@ fn answer(app: &App, receipt: &RawReceipt, status: Option<String>, asked: &Asked
     }
     insert(headers, COMMAND_ID, receipt.command.as_str());
     // `status` is the link relation of RFC 8631 for where a thing's status is told.
-    let told = words::segment(receipt.command.as_str());
-    insert(headers, header::LINK, &format!("<{prefix}/commands/{told}>; rel=\"status\""));
+    let told = status_url(prefix, &receipt.command);
+    insert(headers, header::LINK, &format!("<{told}>; rel=\"status\""));
     if asked.representation {
         headers.insert(headers::PREFERENCE_APPLIED, HeaderValue::from_static("return=representation"));
     }
@@ -175,6 +218,11 @@ fn answer(app: &App, receipt: &RawReceipt, status: Option<String>, asked: &Asked
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// Where a command's status is told.
+pub(crate) fn status_url(prefix: &str, id: &CommandId) -> String {
+    format!("{prefix}/commands/{}", words::segment(id.as_str()))
 }
 
 /// An event as callers see it, with its data as stored.
@@ -191,14 +239,14 @@ pub(crate) fn event_head(raw: &RawFact) -> Object {
         .with("position", raw.position.0)
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+pub(crate) fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Some(value) = headers::value(text) {
         headers.insert(name, value);
     }
 }
 
 /// The body did not arrive in time; nothing has been handled.
-fn too_slow() -> Problem {
+pub(crate) fn too_slow() -> Problem {
     let detail = "the body did not arrive in the time that a request may take";
     Problem::new(StatusCode::REQUEST_TIMEOUT, Code::TimedOut, detail)
 }

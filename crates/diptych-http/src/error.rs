@@ -125,6 +125,7 @@ fn of_refusal(refusal: &Refusal) -> Problem {
         Refusal::Overloaded { retry_after } => {
             plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(*retry_after)
         }
+        Refusal::QueueFull { retry_after } => plain(StatusCode::TOO_MANY_REQUESTS).retry_after(*retry_after),
         Refusal::Indeterminate { .. } => {
             plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_DEFAULT)
         }

@@ -93,6 +93,8 @@ pub(crate) struct Preferences {
     pub(crate) wait: Option<Duration>,
     /// Answer with the whole representation.
     pub(crate) representation: bool,
+    /// Accept now and do it later.
+    pub(crate) respond_async: bool,
 }
 
 pub(crate) fn preferences(headers: &HeaderMap) -> Preferences {
@@ -107,11 +109,18 @@ pub(crate) fn preferences(headers: &HeaderMap) -> Preferences {
             "wait" if found.wait.is_none() => {
                 found.wait = whole_number(value).map(Duration::from_secs);
             }
+            "respond-async" => found.respond_async = true,
             "return" => found.representation = value.eq_ignore_ascii_case("representation"),
             _ => {}
         }
     }
     found
+}
+
+/// The last event of a stream that a client has seen (HTML, server-sent events).
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("last-event-id")?.to_str().ok()?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// Whether a browser asks, which takes HTML before anything.
@@ -153,7 +162,7 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Prob
     }
 }
 
-fn bad(name: &HeaderName, reason: &str) -> Problem {
+pub(crate) fn bad(name: &HeaderName, reason: &str) -> Problem {
     let detail = format!("header `{name}` {reason}");
     Problem::new(StatusCode::BAD_REQUEST, Code::BadHeader, detail)
 }

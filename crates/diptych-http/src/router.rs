@@ -5,8 +5,10 @@ use crate::command::Endpoint;
 use crate::frame::FrameLayer;
 use crate::names::Names;
 use crate::problem::Problem;
-use crate::wire::Wire;
-use crate::{aggregate, audit, command, commands, health, home, json, model, openapi, pages};
+use crate::wire::{Panels, Wire};
+use crate::{
+    aggregate, audit, command, commands, envelope, following, health, home, json, model, openapi, pages,
+};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request};
@@ -29,7 +31,7 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
     let names = Names::check(&wire)?;
     let panels = wire.panels;
     let openapi = openapi::document(&wire, &names);
-    let app = Arc::new(App { wire, names, openapi });
+    let app = Arc::new(App::new(wire, names, openapi));
     let mut router = Router::new();
     for decider in app.wire.commands.deciders() {
         router = add_decider(router, &app, decider);
@@ -38,13 +40,13 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
         router = add_model(router, &app, model.schema());
     }
     let described = Arc::clone(&app);
-    let command_status = if panels.takes_commands() { get(commands::read) } else { elsewhere() };
-    let command_tree = if panels.takes_commands() { get(audit::tree) } else { elsewhere() };
-    let audited = if panels.takes_commands() { get(audit::list) } else { elsewhere() };
+    let [envelopes, status, events, tree, audited] = command_routes(&app, panels);
     let router = router
         .route("/", get(home::read))
-        .route("/commands/{id}", command_status)
-        .route("/commands/{id}/tree", command_tree)
+        .route("/commands", envelopes)
+        .route("/commands/{id}", status)
+        .route("/commands/{id}/events", events)
+        .route("/commands/{id}/tree", tree)
         .route("/audit", audited)
         .route("/openapi.json", get(move || openapi_json(Arc::clone(&described))))
         .route("/docs", get(pages::docs))
@@ -87,6 +89,16 @@ fn add_decider(router: Routes, app: &Arc<App>, decider: &Arc<dyn AnyDecider>) ->
         router = router.route(&format!("/{collection}/{{id}}/{}", kind.segment), give);
     }
     router
+}
+
+/// Commands in envelopes, what became of one, and its stream of events.
+fn command_routes(app: &Arc<App>, panels: Panels) -> [MethodRouter<Arc<App>>; 5] {
+    if !panels.takes_commands() {
+        return [(); 5].map(|()| elsewhere());
+    }
+    let body_limit = DefaultBodyLimit::max(app.wire.limits.body_bytes_max);
+    let envelopes = post(envelope::take).layer(body_limit);
+    [envelopes, get(commands::read), get(following::follow), get(audit::tree), get(audit::list)]
 }
 
 /// A model answers under its name with `-` and, for whoever knows the table, with `_`.

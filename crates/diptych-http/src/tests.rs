@@ -69,8 +69,20 @@ impl Decider for Note {
 
 impl Command for NoteCommand {
     const TYPES: &'static [CommandType] = &[
-        CommandType { name: "Write", segment: "write", meaning: "Writes the note", key_required: false },
-        CommandType { name: "Close", segment: "close", meaning: "", key_required: true },
+        CommandType {
+            name: "Write",
+            segment: "write",
+            meaning: "Writes the note",
+            key_required: false,
+            actor: None,
+        },
+        CommandType {
+            name: "Close",
+            segment: "close",
+            meaning: "",
+            key_required: true,
+            actor: Some("closedBy"),
+        },
     ];
 
     fn command_type(&self) -> CommandType {
@@ -358,6 +370,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
         entries: vec!["/note-list?sort=-text".to_owned(), "https://example.org/".to_owned()],
         hosts: Hosts::Loopback,
         panels: Panels::Both,
+        stopping: tokio::sync::watch::channel(false).1,
     };
     (wire, store)
 }
@@ -367,5 +380,5 @@ pub(crate) fn app() -> App {
     let (wire, _) = wire();
     let names = Names::check(&wire).unwrap();
     let openapi = openapi::document(&wire, &names);
-    App { wire, names, openapi }
+    App::new(wire, names, openapi)
 }

@@ -6,6 +6,7 @@ use diptych_query::Queries;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// A running service, ready to be reached.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Wire {
     pub hosts: Hosts,
     /// Which of its panels this process serves.
     pub panels: Panels,
+    /// Turns true when the service is about to stop: event streams end then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// Which panels of a service a process serves. Addresses of the others answer that they are elsewhere.
@@ -106,10 +109,19 @@ pub struct HttpLimits {
     pub body_bytes_max: usize,
     /// The longest time for one request; beyond it DP0027, or DP0012 for a command whose outcome is unknown.
     pub request_duration_max: Duration,
+    /// How many event streams may be open; one more is refused with DP0007.
+    pub sse_streams_max: usize,
+    /// The longest time for one event stream; its client connects again and goes on.
+    pub sse_duration_max: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { body_bytes_max: 1024 * 1024, request_duration_max: Duration::from_secs(35) }
+        Self {
+            body_bytes_max: 1024 * 1024,
+            request_duration_max: Duration::from_secs(35),
+            sse_streams_max: 256,
+            sse_duration_max: Duration::from_secs(600),
+        }
     }
 }

@@ -20,6 +20,8 @@ struct Kind {
     segment: String,
     meaning: String,
     key_required: bool,
+    /// The member of an envelope that must name the actor.
+    actor: Option<String>,
 }
 
 /// Derives a command language on an enum.
@@ -83,11 +85,13 @@ fn read_kind(
     let mut stable = variant.ident.to_string();
     let mut segment = LitStr::new(&names::kebab(&stable), variant.ident.span());
     let mut key_required = key_required;
-    let known = "name, segment, key_required";
+    let mut actor: Option<LitStr> = None;
+    let known = "name, segment, key_required, actor";
     attributes::read_entries(&variant.attributes, "command", known, |name, entry| {
         match name {
             "name" => stable = attributes::text(entry)?.value(),
             "segment" => segment = attributes::text(entry)?,
+            "actor" => actor = Some(attributes::text(entry)?),
             "key_required" => key_required = true,
             _ => return Ok(false),
         }
@@ -100,20 +104,32 @@ fn read_kind(
     }
     attributes::once(seen, &stable, variant.ident.span(), "the name")?;
     attributes::once(segments, &segment.value(), segment.span(), "the segment")?;
+    if let Some(actor) = &actor
+        && variant.fields.iter().any(|field| field.json == actor.value())
+    {
+        let message = "the member that names the actor is not part of the command: remove the field";
+        return Err(Error::new(actor.span(), message));
+    }
     let meaning = attributes::meaning(&variant.attributes);
-    Ok(Kind { variant, stable, segment: segment.value(), meaning, key_required })
+    let actor = actor.map(|actor| actor.value());
+    Ok(Kind { variant, stable, segment: segment.value(), meaning, key_required, actor })
 }
 
 impl Language<'_> {
     fn types(&self) -> Vec<TokenStream> {
         let types = self.commands.iter().map(|kind| {
             let Kind { stable, segment, meaning, key_required, .. } = kind;
+            let actor = match &kind.actor {
+                Some(actor) => quote!(::core::option::Option::Some(#actor)),
+                None => quote!(::core::option::Option::None),
+            };
             quote! {
                 ::diptych::__private::command::CommandType {
                     name: #stable,
                     segment: #segment,
                     meaning: #meaning,
                     key_required: #key_required,
+                    actor: #actor,
                 }
             }
         });

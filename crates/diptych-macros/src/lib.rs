@@ -126,6 +126,8 @@ pub fn event_set(input: TokenStream) -> TokenStream {
 ///     Place { customer: CustomerId, lines: Vec<Line> },
 ///     #[command(segment = "approval-requests", key_required)]
 ///     RequestApproval { reason: String },
+///     #[command(actor = "approvedBy")]     // a member of an envelope only, which must name who asks
+///     Approve { reason: String },
 /// }
 /// ```
 ///
@@ -133,8 +135,12 @@ pub fn event_set(input: TokenStream) -> TokenStream {
 ///
 /// ```text
 /// impl Command for OrderCommand {
-///     const TYPES: &'static [CommandType] =
-///         &[CommandType { name: "Place", segment: "place", meaning: "Buy.", key_required: false }, ..];
+///     const TYPES: &'static [CommandType] = &[
+///         CommandType {
+///             name: "Place", segment: "place", meaning: "Buy.", key_required: false, actor: None,
+///         },
+///         ..
+///     ];
 ///     fn command_type(&self) -> CommandType { match self { Self::Place { .. } => Self::TYPES[0], .. } }
 ///     fn encode(&self) -> Result<String, EncodeError> { .. serde_json::to_string(..) .. }
 ///     fn decode(name: &str, body: &str) -> Result<Self, ShapeError> {

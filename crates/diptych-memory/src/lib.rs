@@ -6,6 +6,7 @@
 
 mod clock;
 mod log;
+mod queue;
 mod restore;
 mod rows;
 mod states;

@@ -198,9 +198,16 @@ impl Log {
         self.claimed(tenant, id).or_else(|| self.audit.iter().rev().find(refused))
     }
 
-    /// Frees the oldest keys claimed before a time.
-    pub(crate) fn expire(&mut self, before: Timestamp, most: usize) -> usize {
-        let old = self.audit.iter().filter(|record| record.recorded_at < before);
+    /// Frees the oldest keys claimed before a time, up to the first that is still needed.
+    pub(crate) fn expire(
+        &mut self,
+        before: Timestamp,
+        most: usize,
+        needed: impl Fn(&Tenant, &CommandId) -> bool,
+    ) -> usize {
+        let needed = |record: &&CommandRecord| needed(&record.header.stream.tenant, &record.header.id);
+        let old = self.audit.iter().take_while(|record| !needed(record));
+        let old = old.filter(|record| record.recorded_at < before);
         let held = old.filter(|record| self.claims.get(&claim(record)) == Some(*record));
         let freed: Vec<_> = held.take(most).map(claim).collect();
         for key in &freed {

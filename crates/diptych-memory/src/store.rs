@@ -1,22 +1,24 @@
 //! The three ports over one mutex. What a transaction changes is worked out first and written after, so that
 //! an error leaves nothing behind.
 
+mod feed;
 mod intake;
 
 use crate::log::Log;
+use crate::queue::Queue;
 use crate::rows::GroupRows;
 use diptych_command::{
     AuditLog, AuditPage, AuditQuery, Base, CommandHeader, CommandRecord, Commit, CommitError, Committed,
-    Conflict, Effect, EventStore, Matched, NewState, Outcome, Source, StateRow, Watermark,
+    Conflict, Effect, EventStore, Matched, NewState, Outcome, QueueSignal, Source, StateRow, Watermark,
 };
 use diptych_core::{
     BoxFuture, Clock, Code, CommandId, Fault, NewEvent, Position, RawFact, StreamRef, TagQuery, Tenant,
     Timestamp, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, Categories, Checkpoint, Feed, Fence, Fold, FoldError, Found, Group,
-    Health, Lease, Mark, ModelStore, Partition, PartitionState, Passed, Progress, RawFind, Readiness, RowRef,
-    ScannedRow, Schema, Shares, Stopped, TableChanges, WorkerId,
+    AdvanceError, Advanced, Checkpoint, Fence, Fold, FoldError, Found, Group, Health, Lease, ModelStore,
+    Partition, PartitionState, Passed, Progress, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares,
+    Stopped, TableChanges, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +33,9 @@ pub const INLINE_CATCH_UP_EVENTS_MAX: u64 = 100;
 /// A store in memory. What it holds outlives it as long as a reopened one does.
 pub struct MemoryStore {
     held: Arc<Mutex<Held>>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Wakes those of this process who wait for a queued command.
+    pub(crate) signal: QueueSignal,
     inline: Vec<Arc<Group>>,
     progress: Arc<Progress>,
     pub(crate) head: Arc<watch::Sender<Position>>,
@@ -44,6 +48,7 @@ type GroupId = (&'static str, u32);
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) log: Log,
+    pub(crate) queue: Queue,
     pub(crate) groups: BTreeMap<GroupId, GroupRows>,
     /// How far each source has been taken in.
     pub(crate) sources: BTreeMap<Source, Watermark>,
@@ -61,6 +66,7 @@ impl MemoryStore {
         let identity = format!("memory {}", LOGS.fetch_add(1, Ordering::Relaxed));
         let held = Held {
             log: Log::new(identity),
+            queue: Queue::default(),
             groups: BTreeMap::new(),
             sources: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -92,7 +98,8 @@ impl MemoryStore {
         clock: Arc<dyn Clock>,
         inline: Vec<Arc<Group>>,
     ) -> Result<Self, Fault> {
-        let store = Self { held, clock, inline, progress: Arc::default(), head };
+        let (progress, signal) = (Arc::default(), QueueSignal::default());
+        let store = Self { held, clock, signal, inline, progress, head };
         for group in &store.inline {
             let checkpoint = store.attach_now(group)?;
             let entry = store.progress.entry(group.name());
@@ -375,39 +382,10 @@ impl EventStore for MemoryStore {
     }
 
     fn expire_keys(&self, before: Timestamp, keys_max: usize) -> BoxFuture<'_, Result<usize, Fault>> {
-        Box::pin(async move { Ok(self.lock().log.expire(before, keys_max)) })
-    }
-}
-
-impl Feed for MemoryStore {
-    fn read<'a>(
-        &'a self,
-        after: Position,
-        categories: &'a Categories,
-        positions_max: usize,
-    ) -> BoxFuture<'a, Result<Block, Fault>> {
-        Box::pin(async move { self.lock().log.read(after, categories, positions_max) })
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Mark, Fault>> {
-        Box::pin(async move { Ok(self.lock().log.head()) })
-    }
-
-    fn mark(&self, position: Position) -> BoxFuture<'_, Result<Option<Mark>, Fault>> {
-        Box::pin(async move { Ok(self.lock().log.mark(position)) })
-    }
-
-    fn stream<'a>(
-        &'a self,
-        stream: &'a StreamRef,
-        after: Version,
-        events_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<Arc<RawFact>>, Fault>> {
-        self.load(stream, after, events_max)
-    }
-
-    fn watch(&self) -> watch::Receiver<Position> {
-        self.head.subscribe()
+        Box::pin(async move {
+            let Held { log, queue, .. } = &mut *self.lock();
+            Ok(log.expire(before, keys_max, |tenant, id| queue.may_still_run(tenant, id)))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::report::{
     ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
 };
-use diptych_command::{Commands, OutboxWorker, RawError};
+use diptych_command::{CommandQueue, Commands, OutboxWorker, QueueStatus, RawError};
 use diptych_core::{Fault, Principal, UnknownTypes, Value};
 use diptych_projector::{DrainError, Projector, VerifyError};
 use diptych_query::{AnyModel, Ask, Feed, Group, Mark, PartitionState, Queries, QueryError};
@@ -21,6 +21,8 @@ pub struct Operator<'a> {
     pub principal: &'a Principal,
     /// The left panel.
     pub commands: &'a Commands,
+    /// The queue of commands that are done later.
+    pub queue: &'a dyn CommandQueue,
     /// The right panel.
     pub queries: &'a Queries,
     /// The hinge.
@@ -69,6 +71,20 @@ pub enum ActionError {
     Argument {
         /// What is wrong and what would be right.
         reason: String,
+    },
+    /// There is no such command in the queue.
+    #[error("the queue holds no command `{id}`; `commands list` shows what it holds")]
+    UnknownCommand {
+        /// What was asked for.
+        id: String,
+    },
+    /// A command that has not failed.
+    #[error("command `{id}` is {status}; only a failed one can be run again")]
+    NotFailed {
+        /// Which.
+        id: String,
+        /// Where it stands.
+        status: QueueStatus,
     },
     /// A question without an answer.
     #[error(transparent)]

@@ -10,6 +10,7 @@ mod history;
 mod line;
 mod line_history;
 mod outbox;
+mod queue;
 mod report;
 mod states;
 mod states_report;
@@ -24,6 +25,7 @@ pub use history::{
 pub use line::{run, run_catalog, verbs};
 pub use line_history::{import_verb, run_import};
 pub use outbox::{OutboxReport, drain_outbox, show_outbox};
+pub use queue::{CommandReport, list_commands, retry_command, show_command};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };

@@ -3,9 +3,11 @@
 use crate::actions::{drain, list_models, query, show_model, status, verify_models};
 use crate::catalog::{self, CATALOG_FILE, Catalog, Replacing};
 use crate::outbox::{drain_outbox, show_outbox};
+use crate::queue::{list_commands, retry_command, show_command};
 use crate::states::{drop_states, list_states, verify_states, write_states};
 use crate::{ActionError, Operator, Report, line_history};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use diptych_command::QueueStatus;
 use std::path::PathBuf;
 
 /// The operator's verbs, for a service's command line.
@@ -43,6 +45,7 @@ pub fn verbs() -> Vec<Command> {
         .help("Filters and options as over HTTP: status=PLACED sort=-placedAt pageSize=20");
     let [streams, audit, export] = line_history::verbs();
     vec![
+        commands(),
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,
         outbox,
@@ -125,6 +128,25 @@ fn states_verb() -> Command {
         )
 }
 
+/// The verbs of the queue.
+fn commands() -> Command {
+    let id = || Arg::new("id").value_name("ID").required(true).help("The command's id");
+    let words: Vec<_> = QueueStatus::ALL.into_iter().map(QueueStatus::as_str).collect();
+    let status = Arg::new("status").long("status").value_parser(words).help("Only those that stand there");
+    let most = Arg::new("limit")
+        .long("limit")
+        .value_parser(value_parser!(u32).range(1..=10_000))
+        .default_value("50")
+        .help("How many at most, the latest first");
+    Command::new("commands")
+        .about("Look at commands that are done later, and run a failed one again")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("list").about("What the queue holds").args([status, most]))
+        .subcommand(Command::new("show").about("One command in full").arg(id()))
+        .subcommand(Command::new("retry").about("Run a failed command again").arg(id()))
+}
+
 /// Does what one of the verbs says.
 ///
 /// # Errors
@@ -144,6 +166,15 @@ pub async fn run(operator: &Operator<'_>, verb: &str, arguments: &ArgMatches) ->
         ("states", Some(("write", own))) => write_states(operator, text(own, "category")).await,
         ("states", Some(("verify", own))) => verify_states(operator, text(own, "category")).await,
         ("states", Some(("drop", own))) => drop_states(operator, text(own, "category")).await,
+        ("commands", Some(("list", own))) => {
+            let word = own.get_one::<String>("status");
+            let status =
+                QueueStatus::ALL.into_iter().find(|status| Some(status.as_str()) == word.map(|w| w.as_str()));
+            let most = own.get_one::<u32>("limit").copied().unwrap_or(50);
+            list_commands(operator, status, most as usize).await
+        }
+        ("commands", Some(("show", own))) => show_command(operator, text(own, "id")).await,
+        ("commands", Some(("retry", own))) => retry_command(operator, text(own, "id")).await,
         ("query", _) => {
             let words: Vec<String> = arguments.get_many("question").into_iter().flatten().cloned().collect();
             query(operator, text(arguments, "model"), &words).await

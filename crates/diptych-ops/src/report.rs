@@ -4,6 +4,7 @@ use crate::catalog::CatalogReport;
 use crate::export::ExportReport;
 use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
 use crate::outbox::OutboxReport;
+use crate::queue::{CommandReport, command_text, commands_table};
 use crate::states_report::{StatesReport, VerifiedStates, states_table, verified_states_text};
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -86,6 +87,16 @@ pub enum Report {
         category: &'static str,
         /// How many.
         rows: u64,
+    },
+    /// Commands of the queue.
+    Commands(Vec<CommandReport>),
+    /// One command of the queue.
+    Command(Box<CommandReport>),
+    /// A failed command waits again.
+    #[serde(rename_all = "camelCase")]
+    Revived {
+        /// Which.
+        command_id: String,
     },
 }
 
@@ -271,6 +282,9 @@ impl Report {
                 format!("{category}: {written} states written, {overtaken} overtaken, of {streams} streams")
             }
             Self::StatesDropped { category, rows } => format!("{category}: {rows} states dropped"),
+            Self::Commands(commands) => commands_table(commands),
+            Self::Command(command) => command_text(command),
+            Self::Revived { command_id } => format!("{command_id}: accepted to be run again"),
         }
     }
 }

@@ -129,11 +129,18 @@ fn record(row: &Row, mark: Mark) -> Result<CommandRecord, Fault> {
 
 /// Under the lock of the head, so that two sweeps do not meet.
 const SELECT_SWEPT: &str = "SELECT keys_swept FROM diptych.head FOR UPDATE";
-/// Refusals among the old commands claim nothing; they are passed over.
+/// Refusals among the old commands claim nothing; they are passed over. The sweep waits at a key that the
+/// queue still needs.
 const DELETE_KEYS: &str = "WITH old AS (\
         SELECT command.id, command.command_id, stream.tenant FROM diptych.command \
         JOIN diptych.stream ON stream.id = command.stream \
-        WHERE command.id > $1 AND command.recorded_at < $2 ORDER BY command.id LIMIT $3), \
+        WHERE command.id > $1 AND command.recorded_at < $2 AND command.id < coalesce(( \
+            SELECT min(command_key.command) FROM diptych.queued_command \
+            JOIN diptych.tenant ON tenant.name = queued_command.tenant \
+            JOIN diptych.command_key ON command_key.tenant = tenant.id \
+                AND command_key.command_id = queued_command.command_id \
+            WHERE queued_command.state < 2 OR queued_command.state = 4), 9223372036854775807) \
+        ORDER BY command.id LIMIT $3), \
     freed AS (DELETE FROM diptych.command_key USING old \
         WHERE command_key.tenant = old.tenant AND command_key.command_id = old.command_id \
             AND command_key.command = old.id \

@@ -16,6 +16,7 @@ mod notify;
 mod options;
 mod outbox;
 mod pool;
+mod queue;
 mod restore;
 mod shared;
 mod states;

@@ -41,6 +41,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("migrations/0003_state.sql")],
     &[include_str!("migrations/0004_tag.sql")],
     &[include_str!("migrations/0005_intake.sql")],
+    &[include_str!("migrations/0006_queue.sql")],
     &[include_str!("migrations/0007_audit.sql")],
 ];
 

@@ -85,6 +85,8 @@ pub struct PostgresLimits {
     pub readers_max: usize,
     /// How many connections write rows of read models; folds beyond it wait for one.
     pub writers_max: usize,
+    /// How many connections change the queue of commands; changes beyond it wait for one.
+    pub queue_connections_max: usize,
     /// How long a read or a fold waits for a connection before it is refused as overloaded.
     pub pool_wait_max: Duration,
     /// How many names of streams a process remembers; beyond it, it starts over.
@@ -141,6 +143,7 @@ impl Default for PostgresLimits {
             checkpoint_history_max: 10_000,
             readers_max: 8,
             writers_max: 4,
+            queue_connections_max: 4,
             pool_wait_max: Duration::from_secs(5),
             stream_names_max: 200_000,
             connect_timeout: Duration::from_secs(10),

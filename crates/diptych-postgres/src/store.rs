@@ -14,8 +14,8 @@ use crate::writer::{IntakeJob, Origin, WriterHandle, watermark};
 use crate::{PostgresOptions, audit, ledger, log, restore};
 use diptych_command::{
     Arrival, AuditLog, AuditPage, AuditQuery, CommandRecord, Commit, CommitError, Committed, EventStore,
-    Intake, LogRestore, Matched, OutboxTable, RestoreSource, Source, TakenIn, Watermark, not_in_order,
-    out_of_order,
+    Intake, LogRestore, Matched, OutboxTable, QueueSignal, RestoreSource, Source, TakenIn, Watermark,
+    not_in_order, out_of_order,
 };
 use diptych_core::{
     BoxFuture, Code, CommandId, Epoch, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp,
@@ -35,6 +35,9 @@ pub struct PostgresStore {
     pub(crate) shared: Arc<Shared>,
     /// The groups whose tables are open here.
     pub(crate) models: Models,
+    /// Connections that change the queue of commands.
+    pub(crate) queue: Pool,
+    pub(crate) signal: QueueSignal,
     writer: Arc<WriterHandle>,
     listener: Listener,
 }
@@ -45,6 +48,7 @@ struct Ways {
     reach: Reach,
     writers: Connector,
     readers: Connector,
+    queue: Connector,
     /// The role that only reads, if it is one of its own.
     reader: Option<String>,
     listen: Option<Connector>,
@@ -74,6 +78,7 @@ impl PostgresStore {
             inline_groups(transaction.client(), &schema, &inline, start, now, |name| progress.entry(name));
         let groups = groups.await?;
         transaction.commit().await.or_fault()?;
+        let queue = Pool::new(ways.queue, limits.queue_connections_max, &limits);
         let shared = Arc::new(Shared {
             readers: Pool::new(ways.readers, limits.readers_max, &limits),
             writers: Pool::new(ways.writers, limits.writers_max, &limits),
@@ -92,7 +97,7 @@ impl PostgresStore {
         let writer = WriterHandle::start(ways.write, ways.reach, Arc::clone(&shared), groups).await?;
         let writer = Arc::new(writer);
         let listener = Listener::start(Arc::clone(&shared), Arc::downgrade(&writer), ways.listen);
-        Ok(Arc::new(Self { shared, models, writer, listener }))
+        Ok(Arc::new(Self { shared, models, queue, signal: QueueSignal::default(), writer, listener }))
     }
 
     /// Accepts no more commands, commits those that wait, and closes every connection.
@@ -102,6 +107,7 @@ impl PostgresStore {
         self.models.clear();
         self.shared.readers.close();
         self.shared.writers.close();
+        self.queue.close();
     }
 
     /// Has the writer look at the log: inline groups come along.
@@ -294,6 +300,7 @@ fn ways(options: &PostgresOptions) -> Result<Ways, Fault> {
         write: connector(url, Access::Write, reach)?,
         reach,
         writers: connector(url, Access::Write, reach)?,
+        queue: connector(url, Access::Write, reach)?,
         reader: reader_url.as_ref().and_then(|_| readers.role()),
         readers,
         listen,

@@ -69,6 +69,7 @@ const AS_IT_WAS: &str = "DROP TABLE diptych.state; DROP FUNCTION diptych.instant
     DROP TABLE diptych.event_tag; DROP TABLE diptych.source; DROP TABLE diptych.outbox; \
     DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
     DROP INDEX diptych.command_causation, diptych.command_correlation; \
+    DROP TABLE diptych.queued_command; DROP SEQUENCE diptych.queued_command_number; \
     ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
         DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
         ADD PRIMARY KEY (group_name, revision, generation); \

@@ -150,7 +150,7 @@ const DELETE_KEY: &str = "DELETE FROM command_key WHERE tenant = ?1 AND command_
 const NOTE_SWEPT: &str = "UPDATE log SET keys_swept = ?1 WHERE id = 1";
 
 /// Frees the oldest keys claimed before a time, at most so many. Commands are in order of time, so the
-/// sweep goes on where the last one ended.
+/// sweep goes on where the last one ended; it waits at a key that the queue still needs.
 pub(crate) fn expire(
     connection: &mut Connection,
     before: Timestamp,
@@ -163,10 +163,14 @@ pub(crate) fn expire(
         let mut select = transaction.prepare_cached(SELECT_OLD)?;
         let mut delete = transaction.prepare_cached(DELETE_KEY)?;
         let mut old = select.query((swept, before.as_micros()))?;
+        let needed = crate::queue::first_needed(&transaction)?.unwrap_or(i64::MAX);
         while freed < keys_max {
             let Some(row) = old.next()?.filter(|row| row.get(3) == Ok(true)) else {
                 break;
             };
+            if row.get::<_, i64>(0)? >= needed {
+                break;
+            }
             swept = row.get(0)?;
             freed +=
                 delete.execute((row.get::<_, i64>(2)?, row.get::<_, rusqlite::types::Value>(1)?, swept))?;

@@ -15,6 +15,7 @@ mod models;
 mod options;
 mod outbox;
 mod pool;
+mod queue;
 mod restore;
 mod shared;
 mod states;

@@ -6,12 +6,13 @@ use crate::follow::Follower;
 use crate::log::schema::migrate;
 use crate::models::{Attached, Place, existing};
 use crate::pool::Pool;
+use crate::queue::Writes;
 use crate::shared::{Shared, start_of};
 use crate::writer::{WriterHandle, inline_groups, watermark};
 use crate::{SqliteOptions, audit, ledger, log, restore};
 use diptych_command::{
     Arrival, AuditLog, AuditPage, AuditQuery, CommandRecord, Commit, CommitError, Committed, EventStore,
-    Intake, LogRestore, Matched, RestoreSource, Source, TakenIn, Watermark,
+    Intake, LogRestore, Matched, QueueSignal, RestoreSource, Source, TakenIn, Watermark,
 };
 use diptych_core::{
     BoxFuture, Code, CommandId, Epoch, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp,
@@ -29,6 +30,9 @@ pub struct SqliteStore {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<WriterHandle>,
     pub(crate) attached: RwLock<HashMap<Place, Arc<Attached>>>,
+    /// Changes of the queue on their way to the writer, and who waits for one.
+    pub(crate) queue_writes: Writes,
+    pub(crate) signal: QueueSignal,
     follower: Follower,
 }
 
@@ -73,7 +77,14 @@ impl SqliteStore {
         let writer = Arc::new(WriterHandle::start(connection, Arc::clone(&shared), groups)?);
         let nudged = Arc::downgrade(&writer);
         let follower = Follower::start(Arc::clone(&shared), move || refresh(&nudged))?;
-        Ok(Arc::new(Self { shared, writer, attached: RwLock::new(attached), follower }))
+        Ok(Arc::new(Self {
+            shared,
+            writer,
+            attached: RwLock::new(attached),
+            queue_writes: Writes::default(),
+            signal: QueueSignal::default(),
+            follower,
+        }))
     }
 
     /// Accepts no more commands, commits those that wait, writes the WAL back and closes every connection.

@@ -217,8 +217,9 @@ async fn operate(
     name: &str,
     arguments: &ArgMatches,
 ) -> Result<ExitCode, VerbError> {
-    // The operator looks and drains; following the log is for a process that serves.
-    let running = service.open(Config { roles: Roles::ALL.without(Role::Projector), ..config }).await?;
+    // The operator looks and drains; following the log and running commands is for a process that serves.
+    let roles = Roles::ALL.without(Role::Projector).without(Role::Command);
+    let running = service.open(Config { roles, ..config }).await?;
     let operator = running.operator().await?;
     let report = diptych_ops::run(&operator, name, arguments).await?;
     say(&report.render(output(arguments)))?;

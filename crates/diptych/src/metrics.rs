@@ -1,6 +1,6 @@
 //! All panels' metrics under one exposition. No global recorder: two services in one process stay apart.
 
-use diptych_command::{Commands, OutboxWorker};
+use diptych_command::{Commands, OutboxWorker, QueueWorkers};
 use diptych_projector::Projector;
 use diptych_query::Queries;
 use prometheus_client::encoding::text::encode;
@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     projector: Arc<Projector>,
     outbox: Option<Arc<OutboxWorker>>,
+    workers: Arc<QueueWorkers>,
     failure: Mutex<Option<String>>,
 }
 
@@ -25,27 +26,33 @@ impl Metrics {
         queries: &Queries,
         projector: &Arc<Projector>,
         outbox: Option<Arc<OutboxWorker>>,
+        workers: &Arc<QueueWorkers>,
     ) -> Self {
         let mut registry = Registry::default();
         commands.metrics().register(&mut registry);
+        workers.metrics().register(&mut registry);
         queries.metrics().register(&mut registry);
         projector.metrics().register(&mut registry);
         if let Some(outbox) = &outbox {
             outbox.register(&mut registry);
         }
-        Self { registry, projector: Arc::clone(projector), outbox, failure: Mutex::default() }
+        let (projector, workers) = (Arc::clone(projector), Arc::clone(workers));
+        Self { registry, projector, outbox, workers, failure: Mutex::default() }
     }
 
-    /// Measures every model now and then, for as long as the service runs.
+    /// Measures every model and the queue now and then, for as long as the service runs.
     pub(crate) async fn keep_measuring(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(MEASURE_INTERVAL);
         loop {
             ticks.tick().await;
-            let mut failure = self.projector.measure().await.err();
-            if let Some(outbox) = &self.outbox {
-                failure = failure.or(outbox.status().await.err());
-            }
-            let failure = failure.map(|fault| fault.to_string());
+            let measured = async {
+                self.workers.measure().await?;
+                if let Some(outbox) = &self.outbox {
+                    outbox.status().await?;
+                }
+                self.projector.measure().await
+            };
+            let failure = measured.await.err().map(|fault| fault.to_string());
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         }
     }

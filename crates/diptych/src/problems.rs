@@ -1,6 +1,7 @@
 //! What can be wrong with a service before it is opened. Pure.
 
 use crate::{Service, columns};
+use diptych_command::AnyDecider;
 use diptych_core::{Language, UnknownTypes};
 use diptych_query::{AnyModel, Mode, Tenants};
 use std::collections::BTreeMap;
@@ -36,23 +37,7 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
             problems.push(format!("collection `{collection}` is for `{category}`, which no decider writes"));
         }
     }
-    for decider in &service.deciders {
-        let segments = decider.commands().iter().map(|command| command.segment);
-        let category = decider.category();
-        problems.extend(
-            twice(segments)
-                .map(|segment| format!("two commands of `{category}` have the segment `{segment}`")),
-        );
-        let events = decider.events().iter().map(|event| event.name);
-        problems
-            .extend(twice(events).map(|event| format!("two events of `{category}` are called `{event}`")));
-        if decider.language().unknown == UnknownTypes::Ignore {
-            problems.push(format!(
-                "the decider of `{category}` ignores unknown event types, but a decision needs every event"
-            ));
-        }
-    }
-    problems.extend(service.deciders.iter().flat_map(|decider| columns::problems(&**decider)));
+    problems.extend(service.deciders.iter().flat_map(|decider| of_decider(&**decider)));
     for model in service.models() {
         let schema = model.schema();
         if schema.tenants == Tenants::All {
@@ -78,6 +63,25 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
             problems.extend(written.flat_map(|written| misread(schema.name, read, &written)));
         }
     }
+    problems
+}
+
+/// What is wrong with one decider.
+fn of_decider(decider: &dyn AnyDecider) -> Vec<String> {
+    let mut problems = Vec::new();
+    let segments = decider.commands().iter().map(|command| command.segment);
+    let category = decider.category();
+    problems.extend(
+        twice(segments).map(|segment| format!("two commands of `{category}` have the segment `{segment}`")),
+    );
+    let events = decider.events().iter().map(|event| event.name);
+    problems.extend(twice(events).map(|event| format!("two events of `{category}` are called `{event}`")));
+    if decider.language().unknown == UnknownTypes::Ignore {
+        problems.push(format!(
+            "the decider of `{category}` ignores unknown event types, but a decision needs every event"
+        ));
+    }
+    problems.extend(columns::problems(decider));
     problems
 }
 

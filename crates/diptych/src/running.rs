@@ -3,7 +3,9 @@
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::{Config, Place, Role, Service};
-use diptych_command::{Commands, OutboxWorker, Persistence};
+use diptych_command::{
+    CommandQueue, Commands, Holder, OutboxWorker, Persistence, QueuePanel, QueueWorkers, QueueWorkersParts,
+};
 use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
@@ -11,6 +13,7 @@ use diptych_projector::{Projector, ProjectorParts};
 use diptych_query::{Feed, Progress, Queries, QueryParts, Statistics, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How often expired idempotency keys are swept.
@@ -18,6 +21,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// How many keys one sweep frees at most, so that it never holds up commands for long.
 const SWEEP_KEYS_MAX: usize = 10_000;
+
+/// How many finished commands of the queue one sweep forgets at most.
+const SWEEP_COMMANDS_MAX: usize = 1_000;
 
 /// A service that is open. Stop it by [`Running::stop`]; a process that dies instead loses nothing
 /// acknowledged.
@@ -28,9 +34,11 @@ pub struct Running {
     commands: Arc<Commands>,
     queries: Arc<Queries>,
     projector: Arc<Projector>,
+    workers: Arc<QueueWorkers>,
     outbox: Option<Arc<OutboxWorker>>,
     metrics: Arc<Metrics>,
     taker: Option<JoinHandle<()>>,
+    pub(crate) stopping: watch::Sender<bool>,
     sweeper: JoinHandle<()>,
     measurer: JoinHandle<()>,
 }
@@ -47,20 +55,7 @@ impl Running {
             let checkpoint = store.attach(group).await?;
             progress.entry(group.name()).advance(checkpoint.mark.position());
         }
-        for decider in &service.deciders {
-            if let Some(stored) =
-                decider.stored().filter(|stored| stored.persistence == Persistence::StateStored)
-            {
-                store.show_states(decider.category(), stored.columns).await?;
-            }
-        }
-        let commands = Arc::new(Commands::new(
-            Arc::clone(&store) as _,
-            service.deciders.clone(),
-            Arc::clone(&service.authorize),
-            Arc::clone(&service.clock),
-            config.commands.clone(),
-        ));
+        let commands = left_panel(&service, &config, &store).await?;
         let queries = Arc::new(Queries::new(QueryParts {
             store: Arc::clone(&store) as _,
             feed: Arc::clone(&store) as _,
@@ -71,8 +66,10 @@ impl Running {
             page_key: store.page_key().await?,
             limits: config.queries.clone(),
         }));
+        let worker = worker_id();
+        let workers = queue_workers(&commands, &store, &worker, &config);
         let projector = Arc::new(Projector::new(ProjectorParts {
-            worker: worker_id(),
+            worker,
             feed: Arc::clone(&store) as _,
             store: Arc::clone(&store) as _,
             clock: Arc::clone(&service.clock),
@@ -86,12 +83,13 @@ impl Running {
         let outbox = outbox(&service, &config, &store)?;
         let mut taker = None;
         if config.roles.contains(Role::Command) {
+            workers.start();
             taker = outbox.as_ref().map(|outbox| tokio::spawn(Arc::clone(outbox).keep_taking()));
         }
-        let metrics = Arc::new(Metrics::new(&commands, &queries, &projector, outbox.clone()));
-        let sweeper =
-            tokio::spawn(sweep(Arc::clone(&store), Arc::clone(&service.clock), config.idempotency_retention));
+        let metrics = Arc::new(Metrics::new(&commands, &queries, &projector, outbox.clone(), &workers));
+        let sweeper = tokio::spawn(sweep(Arc::clone(&store), Arc::clone(&service.clock), config.clone()));
         let measurer = tokio::spawn(Arc::clone(&metrics).keep_measuring());
+        let stopping = watch::Sender::new(false);
         Ok(Self {
             service,
             config,
@@ -99,9 +97,11 @@ impl Running {
             commands,
             queries,
             projector,
+            workers,
             outbox,
             metrics,
             taker,
+            stopping,
             sweeper,
             measurer,
         })
@@ -131,6 +131,12 @@ impl Running {
         self.outbox.as_ref()
     }
 
+    /// The workers of the queue of commands.
+    #[must_use]
+    pub fn queue_workers(&self) -> &Arc<QueueWorkers> {
+        &self.workers
+    }
+
     /// The log as readers see it.
     #[must_use]
     pub fn feed(&self) -> &dyn Feed {
@@ -158,6 +164,7 @@ impl Running {
         Ok(Operator {
             service: self.name(),
             principal: self.principal(),
+            queue: &*self.store,
             commands: &self.commands,
             queries: &self.queries,
             projector: &self.projector,
@@ -208,6 +215,7 @@ impl Running {
             entries: self.service.links.clone(),
             hosts: Hosts::Loopback,
             panels: self.config.roles.panels(),
+            stopping: self.stopping.subscribe(),
         })
     }
 
@@ -222,6 +230,8 @@ impl Running {
             taker.abort();
         }
         self.measurer.abort();
+        self.stopping.send_replace(true);
+        self.workers.stop().await;
         self.projector.stop().await;
         self.store.close().await;
         Ok(())
@@ -253,6 +263,45 @@ fn outbox(
     Ok(table.map(|table| Arc::new(worker(table))))
 }
 
+/// The left panel over an opened store, which shows stored states to those who read SQL.
+async fn left_panel(
+    service: &Service,
+    config: &Config,
+    store: &Arc<dyn Store>,
+) -> Result<Arc<Commands>, Fault> {
+    for decider in &service.deciders {
+        if let Some(stored) = decider.stored().filter(|stored| stored.persistence == Persistence::StateStored)
+        {
+            store.show_states(decider.category(), stored.columns).await?;
+        }
+    }
+    let commands = Commands::new(
+        Arc::clone(store) as _,
+        service.deciders.clone(),
+        Arc::clone(&service.authorize),
+        Arc::clone(&service.clock),
+        config.commands.clone(),
+    );
+    let queue = Arc::clone(store) as Arc<dyn CommandQueue>;
+    let commands_max = config.queue.queue_commands_max;
+    Ok(Arc::new(commands.with_queue(QueuePanel { queue, commands_max })))
+}
+
+/// The workers of the queue, under the name that this process has as a mover of read models.
+fn queue_workers(
+    commands: &Arc<Commands>,
+    store: &Arc<dyn Store>,
+    worker: &WorkerId,
+    config: &Config,
+) -> Arc<QueueWorkers> {
+    Arc::new(QueueWorkers::new(QueueWorkersParts {
+        commands: Arc::clone(commands),
+        queue: Arc::clone(store) as _,
+        holder: Holder::new(worker.as_str()),
+        limits: config.queue.clone(),
+    }))
+}
+
 /// A name that no other process has, and that tells an operator where this one is.
 fn worker_id() -> WorkerId {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
@@ -261,16 +310,26 @@ fn worker_id() -> WorkerId {
     WorkerId::new(format!("{host}:{}:{}", std::process::id(), &unique[unique.len() - 8..]))
 }
 
-/// Frees idempotency keys past their retention, now and then, for as long as the service runs.
-async fn sweep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, retention: Duration) {
-    let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+/// Frees idempotency keys and forgets finished commands of the queue past their retention, now and then,
+/// for as long as the service runs.
+async fn sweep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, config: Config) {
+    let retention = i64::try_from(config.idempotency_retention.as_micros()).unwrap_or(i64::MAX);
     loop {
         let before = clock.now().as_micros().saturating_sub(retention);
-        match store.expire_keys(diptych_core::Timestamp::from_stored(before), SWEEP_KEYS_MAX).await {
-            Ok(keys) if keys == SWEEP_KEYS_MAX => continue,
-            Ok(_) => {}
-            Err(fault) => tracing::warn!(%fault, "expired idempotency keys could not be swept"),
+        let before = diptych_core::Timestamp::from_stored(before);
+        let keys = store.expire_keys(before, SWEEP_KEYS_MAX).await;
+        let commands = store.sweep(config.queue.command_retention, SWEEP_COMMANDS_MAX).await;
+        let mut more = false;
+        for (what, swept, most) in
+            [("idempotency keys", keys, SWEEP_KEYS_MAX), ("queued commands", commands, SWEEP_COMMANDS_MAX)]
+        {
+            match swept {
+                Ok(swept) => more |= swept == most,
+                Err(fault) => tracing::warn!(%fault, "expired {what} could not be swept"),
+            }
         }
-        tokio::time::sleep(SWEEP_INTERVAL).await;
+        if !more {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
     }
 }

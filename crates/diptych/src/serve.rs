@@ -33,8 +33,11 @@ impl Running {
     ) -> Result<(), Fault> {
         let router = self.router()?;
         let (stopping, stopped) = oneshot::channel();
+        let ending = self.stopping.clone();
         let stop = async move {
             stop.await;
+            // Event streams are open for as long as they may be, and would hold up the end.
+            ending.send_replace(true);
             // Nobody listens any more when the listener has failed.
             let _ = stopping.send(());
         };

@@ -3,7 +3,8 @@
 use crate::problems::problems;
 use crate::{Place, Roles, Running, Store, SystemClock, Verb};
 use diptych_command::{
-    AnyDecider, Boundary, CommandLimits, Decider, Languages, OutboxLimits, Persistence, StoredState,
+    AnyDecider, Boundary, CommandLimits, Decider, Languages, OutboxLimits, Persistence, QueueLimits,
+    StoredState,
 };
 use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
@@ -115,6 +116,8 @@ pub struct Config {
     pub commands: CommandLimits,
     /// Limits of taking in what an application records in its outbox.
     pub outbox_limits: OutboxLimits,
+    /// Limits of the queue of commands that are done later.
+    pub queue: QueueLimits,
     /// Limits of asking.
     pub queries: QueryLimits,
     /// Limits of following.
@@ -144,6 +147,7 @@ impl Config {
             roles: Roles::ALL,
             commands: CommandLimits::default(),
             outbox_limits: OutboxLimits::default(),
+            queue: QueueLimits::default(),
             queries: QueryLimits::default(),
             projector: ProjectorLimits::default(),
             sqlite: SqliteLimits::default(),

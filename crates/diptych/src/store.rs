@@ -1,7 +1,7 @@
 //! The stores that a service can run on, behind one seam: the ports of both panels and what an operator asks.
 
 use crate::{Config, Place};
-use diptych_command::{EventStore, Intake, LogRestore, OutboxTable};
+use diptych_command::{CommandQueue, EventStore, Intake, LogRestore, OutboxTable};
 use diptych_core::{BoxFuture, Clock, Code, Fault};
 use diptych_postgres::{PostgresOptions, PostgresStore};
 use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress, Statistics};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A store with everything that a service needs of it.
-pub trait Store: EventStore + Intake + LogRestore + Feed + ModelStore {
+pub trait Store: EventStore + CommandQueue + Intake + LogRestore + Feed + ModelStore {
     /// The key that signs page tokens.
     fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>>;
 

@@ -17,6 +17,7 @@ pub(crate) mod log;
 pub(crate) mod pages;
 pub(crate) mod partitions;
 pub(crate) mod questions;
+pub(crate) mod queue;
 pub(crate) mod restore;
 pub(crate) mod states;
 pub(crate) mod together;

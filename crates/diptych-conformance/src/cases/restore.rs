@@ -107,7 +107,8 @@ pub(crate) async fn restored_events_are_found_by_their_tags(harness: &dyn Harnes
     fill(&stores, &events, None).await?;
     harness.stop(stores).await?;
     let stores = harness.open(Vec::new()).await?;
-    let query = TagQuery::tagged("third", "yes").and_tagged("fifth", "yes").checked()?;
+    let query = TagQuery::tagged("third", "yes").and_tagged("fifth", "yes").checked();
+    let query = query.map_err(|error| Failure::new(error.to_string()))?;
     for tenant in [MAIN, "other"] {
         let tenant = Tenant::new(tenant)?;
         let found = stores.events.load_query(&tenant, &query, Position::START, 1_000).await?;

@@ -4,9 +4,11 @@
 //! A suite that passes over a broken store proves nothing. Absent here, on purpose: any use outside of tests.
 
 mod boundary;
+mod caught;
 mod fold;
 mod intake;
 mod ports;
+mod queue;
 mod states;
 
 use crate::{Failure, Harness, Outcome, Stores, run};
@@ -89,11 +91,21 @@ pub enum Defect {
     BrokenSourceKept,
     /// A store in use is said to be filled.
     FillsAnything,
+    /// A queued command is acknowledged before it is in the store.
+    EnqueueNotDurable,
+    /// A queued command is given to whoever asks, whatever its lease says.
+    ClaimsShared,
+    /// A command may be ended under a claim that was lost.
+    FinishUnfenced,
+    /// Queued commands of one stream are run in any order.
+    QueueOrderIgnored,
+    /// A command that is to be tried again later is tried again at once.
+    RetriesAtOnce,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 40] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -129,6 +141,11 @@ impl Defect {
         Self::RestoredNow,
         Self::BrokenSourceKept,
         Self::FillsAnything,
+        Self::EnqueueNotDurable,
+        Self::ClaimsShared,
+        Self::FinishUnfenced,
+        Self::QueueOrderIgnored,
+        Self::RetriesAtOnce,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -140,100 +157,8 @@ impl Defect {
     /// The cases, by suite and name, each of which must fail over it.
     #[must_use]
     pub fn caught_by(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::GuardOff => &[
-                ("guard", "an_old_block_changes_nothing"),
-                ("guard", "late_facts_change_nothing"),
-                ("guard", "old_facts_between_new_ones_change_nothing"),
-                ("guard", "a_deleted_row_stays_deleted"),
-                ("guard", "redelivery_after_a_crash_changes_nothing"),
-            ],
-            Self::TombstonesLost => {
-                &[("guard", "a_deleted_row_stays_deleted"), ("guard", "an_old_block_changes_nothing")]
-            }
-            Self::GuardedByFacts => &[("groups", "a_row_that_moved_takes_no_older_fact_again")],
-            Self::SiblingsAtBatchEnd => &[
-                ("groups", "siblings_stand_as_at_the_fact"),
-                ("groups", "batches_of_any_size_leave_the_same_rows"),
-            ],
-            Self::BatchIndexMissing => &[
-                ("groups", "a_column_finds_rows_of_the_same_batch"),
-                ("groups", "batches_of_any_size_leave_the_same_rows"),
-            ],
-            Self::CheckpointBeforeRows => &[("checkpoint", "a_failing_fold_leaves_nothing")],
-            Self::RowsLostOnCrash => &[
-                ("checkpoint", "rows_survive_with_their_checkpoint"),
-                ("cuts", "a_drain_may_be_interrupted"),
-            ],
-            Self::LedgerOutside => &[
-                ("ledger", "racing_twins_append_once"),
-                ("ledger", "racing_requests_happen_once"),
-                ("ledger", "the_ledger_survives"),
-            ],
-            Self::InlineOutside => &[("inline", "a_failing_fold_fails_its_command_alone")],
-            Self::PositionGap => &[("log", "positions_have_no_gap"), ("log", "ranges_are_complete")],
-            Self::TimesGoBack => &[("log", "recorded_times_never_go_back")],
-            Self::TenantForgotten => &[
-                ("identity", "one_key_in_two_tenants_is_two_streams"),
-                ("identity", "a_command_id_belongs_to_its_tenant"),
-                ("boundaries", "other_tenants_never_match"),
-            ],
-            Self::PagesSkipTies => &[("pages", "pages_over_ties_miss_nothing")],
-            Self::NoValueFirst => {
-                &[("values", "no_value_sorts_last_both_ways"), ("values", "sorting_is_portable")]
-            }
-            Self::PartitionsForgotten => &[
-                ("partitions", "a_row_stands_where_its_own_partition_does"),
-                ("leases", "a_partition_goes_on_where_the_one_before_stood"),
-            ],
-            Self::WatermarkIgnored => &[
-                ("intake", "an_arrival_is_taken_once"),
-                ("intake", "the_watermark_survives_with_its_facts"),
-                ("intake", "two_processes_take_each_arrival_once"),
-            ],
-            Self::WatermarkOutside => &[
-                ("intake", "the_watermark_survives_with_its_facts"),
-                ("intake", "two_processes_take_each_arrival_once"),
-            ],
-            Self::RefusedArrivalsSkipped => {
-                &[("intake", "an_inline_model_stops_the_source_at_what_it_refuses")]
-            }
-            Self::RefusalsLeftOut => &[("audit", "every_outcome_leaves_a_row"), ("audit", "filters_narrow")],
-            Self::AuditOfEverybody => &[("audit", "tenants_see_their_own")],
-            Self::RestoredNow => &[("restore", "a_restored_log_is_what_it_was")],
-            Self::BrokenSourceKept => &[("restore", "a_broken_source_leaves_nothing")],
-            Self::FillsAnything => &[("restore", "a_store_in_use_is_not_filled")],
-            Self::AuditPagesSkip => &[("audit", "pages_miss_nothing")],
-            Self::LeasesShared => &[
-                ("leases", "a_partition_has_one_holder"),
-                ("leases", "racing_workers_take_each_partition_once"),
-                ("leases", "what_was_folded_under_an_older_lease_is_refused"),
-            ],
-            Self::StateOnConflict => &[("states", "a_conflict_writes_no_state")],
-            Self::StateOutside => &[("states", "a_failing_command_writes_no_state")],
-            Self::OldStateOverNew => &[("states", "a_later_state_is_never_replaced")],
-            Self::ShapeIgnored => &[("states", "a_row_of_another_shape_counts_for_nothing")],
-            Self::StatesForgotten => &[("states", "a_first_command_reads_no_more_than_a_snapshot_leaves")],
-            Self::FirstStateWins => {
-                &[("states", "the_last_of_a_group_wins"), ("states", "a_state_is_written_with_its_events")]
-            }
-            Self::ConditionIgnored => &[
-                ("boundaries", "a_condition_holds_until_a_fact_matches"),
-                ("boundaries", "a_rejection_is_checked_like_a_decision"),
-                ("boundaries", "random_queries_agree_with_the_pure_rule"),
-            ],
-            Self::ConditionOutside => &[
-                ("boundaries", "earlier_commands_of_a_group_count"),
-                ("boundaries", "racing_callers_keep_the_invariant"),
-                ("boundaries", "two_processes_keep_the_invariant"),
-            ],
-            Self::GroupMatesUnseen => &[("boundaries", "earlier_commands_of_a_group_count")],
-            Self::TagsLost => &[
-                ("boundaries", "items_find_what_they_say"),
-                ("boundaries", "tags_survive_with_their_events"),
-                ("boundaries", "racing_callers_keep_the_invariant"),
-            ],
-        }
+        let parts = [self.caught_in_common(), self.caught_in_log(), self.caught_in_commands()];
+        parts.into_iter().find(|cases| !cases.is_empty()).unwrap_or_default()
     }
 
     /// Runs its cases over a sound store, where they must pass, and over the broken one, where each must
@@ -242,6 +167,9 @@ impl Defect {
     /// # Errors
     /// A case that fails over the sound store, or passes over the broken one.
     pub async fn must_be_caught<H: Harness>(self, make: impl Fn() -> H) -> Outcome {
+        if self.caught_by().is_empty() {
+            return Err(Failure::new(format!("no case is named that would notice {self:?}")));
+        }
         for (suite, case) in self.caught_by() {
             run(suite, case, &make()).await?;
             let broken = Defective::new(make(), self);
@@ -280,6 +208,7 @@ impl<H: Harness> Harness for Defective<H> {
                 intake: Arc::clone(&broken) as _,
                 feed: Arc::clone(&broken) as _,
                 restore: Arc::clone(&broken) as _,
+                queue: Arc::new(queue::BrokenQueue::new(Arc::clone(&stores.queue), self.defect)),
                 models: broken,
                 ..stores
             })

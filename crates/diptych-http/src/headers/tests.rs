@@ -67,20 +67,25 @@ fn a_client_that_holds_the_version_is_recognized() {
 }
 
 #[track_caller]
-fn check_prefer(lines: &[&str], wait: Option<u64>, representation: bool) {
+fn check_prefer(lines: &[&str], expected: Preferences) {
     let pairs: Vec<_> = lines.iter().map(|line| ("prefer", *line)).collect();
-    let expected = Preferences { wait: wait.map(Duration::from_secs), representation };
     assert_eq!(preferences(&headers(&pairs)), expected, "{lines:?}");
 }
 
 #[test]
 fn known_preferences_are_found_and_others_are_ignored() {
-    check_prefer(&[], None, false);
-    check_prefer(&["wait=5"], Some(5), false);
-    check_prefer(&["Wait = \"5\"; strict, return=representation"], Some(5), true);
-    check_prefer(&["respond-async", "return=representation"], None, true);
-    check_prefer(&["wait=5", "wait=9"], Some(5), false);
-    check_prefer(&["wait=soon, return=minimal"], None, false);
+    let none = Preferences::default();
+    let wait = Preferences { wait: Some(Duration::from_secs(5)), ..none };
+    check_prefer(&[], none);
+    check_prefer(&["wait=5"], wait);
+    let both = Preferences { representation: true, ..wait };
+    check_prefer(&["Wait = \"5\"; strict, return=representation"], both);
+    let later = Preferences { respond_async: true, ..none };
+    check_prefer(&["Respond-Async"], later);
+    let whole = Preferences { representation: true, ..later };
+    check_prefer(&["respond-async", "return=representation"], whole);
+    check_prefer(&["wait=5", "wait=9"], wait);
+    check_prefer(&["wait=soon, return=minimal, respond-async-ish"], none);
 }
 
 #[test]

@@ -43,8 +43,9 @@ fn post(category: &str, command: &CommandType, body: &Value, answer: &Value, rej
         json!({
             "200": good("Done, or done before under the same key"),
             "201": good("Done, and something began"),
+            "202": { "$ref": "#/components/responses/Accepted" },
         }),
-        &[400, 403, 409, 412, 413, 415, 500, 503],
+        &[400, 403, 409, 412, 413, 415, 429, 500, 503],
     );
     for status in ["404", "422"] {
         responses[status] = rejected.clone();

@@ -15,14 +15,16 @@ pub(super) fn describe_own(draft: &mut Draft, panels: Panels) {
         "operationId": "service.command",
         "summary": "What became of a command, and since when each read model shows it",
         "tags": ["service"],
-        "parameters": [path_parameter("id", "The command's id: its key, or the generated `Command-Id`")],
+        "parameters": [command_id(), { "$ref": "#/components/parameters/PreferWait" }],
         "responses": answers(
-            told("The outcome", reference("diptych.CommandOutcome")), &[400, 403, 404, 500, 503]
+            told("Its status or outcome", reference("diptych.CommandOutcome")), &[400, 403, 404, 500, 503]
         ),
     });
     if panels.takes_commands() {
+        draft.operation("/commands", "post", envelope());
         draft.operation("/commands/{id}", "get", command);
         describe_audit(draft, told);
+        draft.operation("/commands/{id}/events", "get", events());
     }
     let home = json!({
         "operationId": "service.home",
@@ -74,6 +76,55 @@ fn describe_audit(draft: &mut Draft, told: impl Fn(&str, Value) -> Value) {
     draft.operation("/audit", "get", audit);
 }
 
+fn command_id() -> Value {
+    path_parameter("id", "The command's id: its key, or the generated `Command-Id`")
+}
+
+/// Any command in one envelope.
+fn envelope() -> Value {
+    let named = ["IdempotencyKey", "IfMatch", "Prefer", "CorrelationId", "CausationId"];
+    let parameters = named.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") }));
+    let body = json!({ "application/json": { "schema": reference("diptych.Envelope") } });
+    let done = |description: &str| {
+        let content = json!({ "application/json": { "schema": { "type": "object" } } });
+        json!({ "description": description, "content": content })
+    };
+    json!({
+        "operationId": "service.envelope",
+        "summary": "Any command, in one envelope",
+        "tags": ["service"],
+        "parameters": parameters,
+        "requestBody": { "required": true, "content": body },
+        "responses": answers(
+            json!({
+                "200": done("Done, as at the command's own address"),
+                "201": done("Done, and something began"),
+                "202": { "$ref": "#/components/responses/Accepted" },
+            }),
+            &[400, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503],
+        ),
+    })
+}
+
+/// The stream of a command's states.
+fn events() -> Value {
+    let good = json!({
+        "200": {
+            "description": "One event for each change of state, named by the status, its data as one \
+                            reads it; ends with the final one",
+            "content": { "text/event-stream": { "schema": { "type": "string" } } },
+        },
+        "204": { "description": "`Last-Event-ID` names the final event: there is nothing to come" },
+    });
+    json!({
+        "operationId": "service.commandEvents",
+        "summary": "Follow a command until it has ended, as server-sent events",
+        "tags": ["service"],
+        "parameters": [command_id(), { "$ref": "#/components/parameters/LastEventId" }],
+        "responses": answers(good, &[400, 403, 404, 500, 503]),
+    })
+}
+
 /// The schemas that the toolkit's own answers have.
 pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
     let mut add = |name: &str, schema: Value| schemas.insert(format!("diptych.{name}"), schema);
@@ -111,6 +162,22 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
     add("AsOf", as_of());
     add("Problem", problem());
     add("CommandOutcome", outcome());
+    add("Accepted", accepted());
+    add(
+        "Envelope",
+        json!({
+            "type": "object",
+            "description": "Beside these: the id of the target, such as `orderId`, the fields of the \
+                command's own body, and a member that names who asks, where the command declares one",
+            "properties": {
+                "commandId": { "type": "string", "description": "As `Idempotency-Key`" },
+                "type": { "type": "string", "description": "The command's name" },
+                "expectedVersion": { "type": "integer", "minimum": 0, "description": "As `If-Match`" },
+            },
+            "required": ["type"],
+            "additionalProperties": true,
+        }),
+    );
 }
 
 fn as_of() -> Value {
@@ -174,13 +241,25 @@ fn problem() -> Value {
     })
 }
 
+fn accepted() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "commandId": { "type": "string" },
+            "statusUrl": { "type": "string", "description": "Where its status is told" },
+            "expectedReadModelPosition": reference("diptych.Token"),
+        },
+        "required": ["commandId", "statusUrl"],
+    })
+}
+
 fn outcome() -> Value {
     let time = json!({ "type": "string", "format": "date-time" });
     json!({
         "type": "object",
         "properties": {
             "commandId": { "type": "string" },
-            "status": { "enum": ["succeeded", "rejected", "refused"] },
+            "status": { "enum": ["accepted", "running", "succeeded", "rejected", "failed", "refused"] },
             "command": { "type": "string" },
             "target": { "type": "object" },
             "actor": { "type": "string" },
@@ -188,6 +267,13 @@ fn outcome() -> Value {
             "causationId": { "type": "string" },
             "policyVersion": { "type": "string" },
             "occurredAt": time,
+            "attempts": { "type": "integer", "description": "How often a command of the queue was begun" },
+            "acceptedAt": time,
+            "startedAt": time,
+            "nextAttemptAt": time,
+            "endedAt": time,
+            "expectedReadModelPosition": reference("diptych.Token"),
+            "problem": { "type": "object", "description": "What the last attempt met" },
             "recordedAt": time,
             "version": { "type": "integer" },
             "committedPosition": reference("diptych.Token"),
@@ -196,10 +282,7 @@ fn outcome() -> Value {
             "events": { "type": "array", "items": { "type": "object" } },
             "readModels": { "type": "array", "items": { "type": "object" } },
         },
-        "required": [
-            "commandId", "status", "command", "target", "actor", "occurredAt", "recordedAt", "version",
-            "committedPosition", "events", "readModels",
-        ],
+        "required": ["commandId", "status", "command", "target", "actor", "occurredAt"],
     })
 }
 
@@ -225,7 +308,8 @@ pub(super) fn parameters() -> Value {
         "CausationId": header("Causation-Id", false, "What directly caused the command"),
         "Prefer": header(
             "Prefer", false,
-            "`return=representation`: a command's events; `wait=5`: wait that many seconds for `minPosition`"
+            "`return=representation`: a command's events; `respond-async`: accept it now and do it later; \
+             `wait=5`: wait that many seconds for `minPosition`"
         ),
         "AtVersion": query(
             "version", json!({ "type": "integer", "minimum": 1 }), "As it was at this version"
@@ -236,6 +320,8 @@ pub(super) fn parameters() -> Value {
         "OccurredAt": query(
             "occurredAt", json!({ "type": "string", "format": "date-time" }), "As it had happened by then"
         ),
+        "PreferWait": header("Prefer", false, "`wait=5`: at most that many seconds for the final status"),
+        "LastEventId": header("Last-Event-ID", false, "The last event that was seen"),
         "PageToken": query("pageToken", json!({ "type": "string" }), "Where the page before ended"),
         "MinPosition": query("minPosition", reference("diptych.Token"), "At least as fresh as this"),
         "MaxStale": query(
@@ -250,7 +336,7 @@ pub(super) fn headers() -> Value {
         |description: &str, kind: &str| json!({ "description": description, "schema": { "type": kind } });
     json!({
         "ETag": header("The version, strong: `\"8\"`", "string"),
-        "Location": header("The aggregate that began", "string"),
+        "Location": header("The aggregate that began, or where a command's status is told", "string"),
         "Link": header("`rel=\"status\"`: what became of the command", "string"),
         "CommandId": header("The command's id, generated where none was sent", "string"),
         "IdempotencyReplayed": header("`true` when the command had been done before", "string"),
@@ -258,15 +344,28 @@ pub(super) fn headers() -> Value {
         "ProjectionLagSeconds": header("`freshness.lagSeconds`", "number"),
         "ProjectionLagEvents": header("`freshness.lagEvents`", "integer"),
         "ProjectionToken": header("`freshness.token`", "string"),
+        "PreferenceApplied": header("The preference that was followed", "string"),
         "RetryAfter": header("Seconds until trying again makes sense", "integer"),
     })
 }
 
-/// The one shape of everything that does not go well.
+/// The one shape of everything that does not go well, and that of what is done later.
 pub(super) fn responses() -> Value {
-    json!({ "Problem": {
-        "description": "A problem document; `help` leads to the page of its code",
-        "headers": { "Retry-After": { "$ref": "#/components/headers/RetryAfter" } },
-        "content": { "application/problem+json": { "schema": reference("diptych.Problem") } },
-    } })
+    let header = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+    json!({
+        "Problem": {
+            "description": "A problem document; `help` leads to the page of its code",
+            "headers": { "Retry-After": header("RetryAfter") },
+            "content": { "application/problem+json": { "schema": reference("diptych.Problem") } },
+        },
+        "Accepted": {
+            "description": "With `Prefer: respond-async`: durable, and done later",
+            "headers": {
+                "Location": header("Location"), "Link": header("Link"), "Command-Id": header("CommandId"),
+                "Preference-Applied": header("PreferenceApplied"),
+                "Idempotency-Replayed": header("IdempotencyReplayed"),
+            },
+            "content": { "application/json": { "schema": reference("diptych.Accepted") } },
+        },
+    })
 }

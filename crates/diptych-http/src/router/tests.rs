@@ -433,3 +433,27 @@ fn clashing_names_refuse_to_start() {
         "category `note` has the address `health`, which belongs to the toolkit itself"
     );
 }
+
+#[tokio::test]
+async fn without_a_queue_the_preference_for_later_is_ignored() {
+    let client = client();
+    let done = client.post("/notes/n1/write", &[("prefer", "respond-async")], r#"{"text":"hello"}"#).await;
+    assert_eq!((done.status, done.header("preference-applied")), (StatusCode::CREATED, ""));
+    let events = client.get(&format!("/commands/{}/events", done.header("command-id")), &[]).await;
+    assert!(events.text.contains("id: final\nevent: succeeded\ndata: {"), "{}", events.text);
+}
+
+#[tokio::test]
+async fn an_envelope_is_the_same_as_the_commands_own_address() {
+    let client = client();
+    let written = client.post("/commands", &[], r#"{"type":"Write","noteId":"n1","text":"hello"}"#).await;
+    assert_eq!(written.status, StatusCode::CREATED);
+    assert_eq!((written.header("location"), written.header("etag")), ("/notes/n1", "\"1\""));
+    let keyless = client.post("/commands", &[], r#"{"type":"Close","noteId":"n1"}"#).await;
+    keyless.is_problem(400, "DP0005");
+    let other = r#"{"type":"Close","noteId":"n1","commandId":"k1","closedBy":"bob"}"#;
+    assert_eq!(client.post("/commands", &[], other).await.is_problem(403, "DP0048")["commandId"], "k1");
+    let own = r#"{"type":"Close","noteId":"n1","commandId":"k1","closedBy":"ann","expectedVersion":1}"#;
+    let closed = client.post("/commands", &[], own).await;
+    assert_eq!((closed.status, closed.header("command-id")), (StatusCode::OK, "k1"));
+}

@@ -63,6 +63,7 @@ const LOG_TABLES: &[&str] = &[
     "migration",
     "page_key",
     "policy",
+    "queued_command",
     "state",
     "stream",
     "tenant",

@@ -37,6 +37,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("../schema/state.sql"), include_str!("../schema/state_category.sql")],
     &[include_str!("../schema/event_tag.sql")],
     &[include_str!("../schema/source.sql")],
+    &[include_str!("../schema/queued_command.sql"), include_str!("../schema/queued_command_open.sql")],
     &[include_str!("../schema/command_causation.sql"), include_str!("../schema/command_correlation.sql")],
 ];
 

@@ -199,8 +199,13 @@ fn a_set_tells_its_languages_apart_by_category() {
 
 #[test]
 fn commands_have_names_segments_and_bytes() {
-    let place =
-        CommandType { name: "PlaceOrder", segment: "place-order", meaning: "Buy.", key_required: false };
+    let place = CommandType {
+        name: "PlaceOrder",
+        segment: "place-order",
+        meaning: "Buy.",
+        key_required: false,
+        actor: None,
+    };
     assert_eq!(OrderCommand::TYPES[0], place);
     let approval = OrderCommand::TYPES[2];
     assert_eq!((approval.segment, approval.key_required), ("approval-requests", true));

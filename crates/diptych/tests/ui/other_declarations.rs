@@ -50,4 +50,10 @@ enum NotALanguage {
     Order { event: String },
 }
 
+#[derive(Command)]
+enum ActorTwice {
+    #[command(actor = "approvedBy")]
+    Approve { approved_by: String },
+}
+
 fn main() {}

@@ -43,6 +43,7 @@ pub(crate) enum DecisionCommand {
     },
     MarkReady,
     /// Approves a decision that is ready.
+    #[command(actor = "approvedBy")]
     Approve {
         reason: String,
         policy_version: String,

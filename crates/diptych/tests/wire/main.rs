@@ -5,6 +5,7 @@
 mod client;
 mod commands;
 mod decisions;
+mod later;
 mod queries;
 #[allow(unreachable_pub, reason = "the file is shared with tests that are crates of their own")]
 #[path = "../support/mod.rs"]

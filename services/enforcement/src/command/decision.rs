@@ -51,7 +51,7 @@ pub enum DecisionCommand {
         due_at: Timestamp,
     },
     /// Puts the decision in force, in the name of whoever asks.
-    #[command(segment = "approval-requests")]
+    #[command(segment = "approval-requests", actor = "approvedBy")]
     Approve {
         /// Why.
         reason: String,

@@ -7,6 +7,7 @@ pub(crate) mod figures;
 pub(crate) mod folder;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod moving;
 pub(crate) mod postgres;
