@@ -95,7 +95,10 @@ async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_
         let store = opening.await.unwrap().unwrap();
         assert!(deposit(&store, "c1", "a", 0).await.unwrap().replayed);
     }
-    assert_eq!(texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await, "1\n2\n3");
+    assert_eq!(
+        texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await,
+        "1\n2\n3\n4\n5\n6\n7"
+    );
     let shown =
         "SELECT concat_ws(' ', group_name, partition, position, fence, holder) FROM diptych.checkpoint";
     assert_eq!(texts(&client, shown).await, "old 0 1 0");
