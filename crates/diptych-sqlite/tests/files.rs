@@ -30,8 +30,8 @@ async fn the_schema_on_disk_is_what_it_always_was() {
 }
 
 /// What the first migration made, out of what there is now.
-const AS_IT_WAS: &str = "DROP TABLE state; DROP TABLE event_tag; DROP TABLE source; DROP TABLE queued_command; \
-    DROP INDEX command_causation; DROP INDEX command_correlation; \
+const AS_IT_WAS: &str = "DROP TABLE state; DROP TABLE event_tag; DROP TABLE source; \
+    DROP TABLE queued_command; DROP INDEX command_causation; DROP INDEX command_correlation; \
     DELETE FROM migration WHERE number > 1; PRAGMA user_version = 1";
 
 #[tokio::test]
