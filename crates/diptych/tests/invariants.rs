@@ -12,10 +12,12 @@ use diptych::command::{
     erase_boundary,
 };
 use diptych::core::{BoxFuture, Code, CommandId, Fault, RawFact, StreamRef, Tag, Unrestricted};
+use diptych::ops::export::ExportFilter;
 use diptych::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use support::Folder;
+use support::transfer::{exported, imported};
 use tokio::sync::Barrier;
 use tower::ServiceExt;
 
@@ -102,6 +104,24 @@ async fn open(folder: &Folder, facts_max: usize) -> Running {
     let mut config = Config::at(folder.path());
     config.commands.boundary_facts_max = facts_max;
     Service::new("desk").boundary::<Badge>().open(config).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_log_in_another_store_keeps_the_rule() {
+    let (here, there, files) = (Folder::new(), Folder::new(), Folder::new());
+    std::fs::create_dir_all(files.path()).unwrap();
+    let file = files.path().join("badges.ndjson");
+    let running = open(&here, 100).await;
+    assert_eq!(claim(&running, "1", &[], "ann").await.0, 201);
+    exported(&running, ExportFilter::default(), &file).await;
+    running.stop().await.unwrap();
+    let service = Service::new("desk").boundary::<Badge>();
+    imported(&service, &there.path().into(), &file).await.unwrap();
+    let running = open(&there, 100).await;
+    let (status, taken) = claim(&running, "2", &[], "ann").await;
+    assert_eq!((status, &taken["code"]), (422, &json!(Code::Rejected.as_str())), "{taken}");
+    assert_eq!(claim(&running, "2", &[], "bob").await.0, 201);
+    running.stop().await.unwrap();
 }
 
 async fn ask(running: &Running, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
