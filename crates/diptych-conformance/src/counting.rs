@@ -1,9 +1,6 @@
 //! A store that counts how many events a left panel reads of it. Changes nothing.
 
-use diptych_command::{
-    AuditLog, AuditPage, AuditQuery, CommandRecord, Commit, CommitError, Committed, EventStore, Matched,
-    StateColumn, StateRow, StateStore, StreamStanding,
-};
+use diptych_command::{CommandRecord, Commit, CommitError, Committed, EventStore, Matched};
 use diptych_core::{
     BoxFuture, CommandId, Fault, Position, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Version,
 };
@@ -72,43 +69,4 @@ impl EventStore for Counting {
     }
 }
 
-impl AuditLog for Counting {
-    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
-        self.inner.audited(query)
-    }
-}
-
-impl StateStore for Counting {
-    fn load_state<'a>(&'a self, stream: &'a StreamRef) -> BoxFuture<'a, Result<Option<StateRow>, Fault>> {
-        self.inner.load_state(stream)
-    }
-
-    fn streams_of<'a>(
-        &'a self,
-        category: &'a str,
-        after: Option<&'a StreamRef>,
-        streams_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<StreamStanding>, Fault>> {
-        self.inner.streams_of(category, after, streams_max)
-    }
-
-    fn write_state<'a>(&'a self, stream: &'a StreamRef, row: StateRow) -> BoxFuture<'a, Result<bool, Fault>> {
-        self.inner.write_state(stream, row)
-    }
-
-    fn drop_states<'a>(&'a self, category: &'a str, rows_max: usize) -> BoxFuture<'a, Result<usize, Fault>> {
-        self.inner.drop_states(category, rows_max)
-    }
-
-    fn show_states<'a>(
-        &'a self,
-        category: &'a str,
-        columns: &'static [StateColumn],
-    ) -> BoxFuture<'a, Result<(), Fault>> {
-        self.inner.show_states(category, columns)
-    }
-
-    fn hide_states<'a>(&'a self, category: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
-        self.inner.hide_states(category)
-    }
-}
+crate::pass_on!(Counting, inner);

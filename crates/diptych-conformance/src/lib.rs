@@ -13,6 +13,8 @@ mod drive;
 mod failure;
 pub mod fixtures;
 mod harness;
+#[doc(hidden)]
+pub mod passing;
 pub mod stateful;
 mod suite;
 

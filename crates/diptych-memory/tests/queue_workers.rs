@@ -8,11 +8,10 @@
 )]
 
 use diptych_command::{
-    Accepted, AuditLog, AuditPage, AuditQuery, Claim, ClaimError, ClaimedCommand, CommandLimits,
-    CommandQueue, CommandRecord, CommandRef, Commands, Commit, CommitError, Committed, Ending, EnqueueError,
-    Enqueued, EventStore, Holder, Matched, Outcome, QueueChanges, QueueCounts, QueueEntry, QueueLimits,
-    QueuePanel, QueueState, QueueStatus, QueueWorkers, QueueWorkersParts, QueuedCommand, RawCommand, Request,
-    Revived, StateColumn, StateRow, StateStore, StreamStanding, Trouble, erase,
+    Accepted, Claim, ClaimError, ClaimedCommand, CommandLimits, CommandQueue, CommandRecord, CommandRef,
+    Commands, Commit, CommitError, Committed, Ending, EnqueueError, Enqueued, EventStore, Holder, Matched,
+    Outcome, QueueChanges, QueueCounts, QueueEntry, QueueLimits, QueuePanel, QueueState, QueueStatus,
+    QueueWorkers, QueueWorkersParts, QueuedCommand, RawCommand, Request, Revived, Trouble, erase,
 };
 use diptych_conformance::fixtures::Account;
 use diptych_core::{
@@ -162,46 +161,7 @@ impl EventStore for Shaky {
     }
 }
 
-impl AuditLog for Shaky {
-    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
-        self.store.audited(query)
-    }
-}
-
-impl StateStore for Shaky {
-    fn load_state<'a>(&'a self, stream: &'a StreamRef) -> BoxFuture<'a, Result<Option<StateRow>, Fault>> {
-        self.store.load_state(stream)
-    }
-
-    fn streams_of<'a>(
-        &'a self,
-        category: &'a str,
-        after: Option<&'a StreamRef>,
-        streams_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<StreamStanding>, Fault>> {
-        self.store.streams_of(category, after, streams_max)
-    }
-
-    fn write_state<'a>(&'a self, stream: &'a StreamRef, row: StateRow) -> BoxFuture<'a, Result<bool, Fault>> {
-        self.store.write_state(stream, row)
-    }
-
-    fn drop_states<'a>(&'a self, category: &'a str, rows_max: usize) -> BoxFuture<'a, Result<usize, Fault>> {
-        self.store.drop_states(category, rows_max)
-    }
-
-    fn show_states<'a>(
-        &'a self,
-        category: &'a str,
-        columns: &'static [StateColumn],
-    ) -> BoxFuture<'a, Result<(), Fault>> {
-        self.store.show_states(category, columns)
-    }
-
-    fn hide_states<'a>(&'a self, category: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
-        self.store.hide_states(category)
-    }
-}
+diptych_conformance::pass_on!(Shaky, store);
 
 impl CommandQueue for Shaky {
     fn enqueue(

@@ -7,9 +7,8 @@ mod common;
 
 use common::*;
 use diptych_command::{
-    AuditLog, AuditPage, AuditQuery, CommandLimits, CommandRecord, Commands, Commit, CommitError, Committed,
-    Condition, Conflict, EventStore, HandleError, Matched, Request, StateColumn, StateRow, StateStore,
-    StreamStanding, erase_boundary,
+    CommandLimits, CommandRecord, Commands, Commit, CommitError, Committed, Condition, Conflict, EventStore,
+    HandleError, Matched, Request, erase_boundary,
 };
 use diptych_conformance::fixtures::{
     Enrolment, EnrolmentCommand, EnrolmentEvent, EnrolmentId, EnrolmentRejection,
@@ -109,46 +108,7 @@ impl EventStore for Racing {
     }
 }
 
-impl AuditLog for Racing {
-    fn audited<'a>(&'a self, query: &'a AuditQuery) -> BoxFuture<'a, Result<AuditPage, Fault>> {
-        self.inner.audited(query)
-    }
-}
-
-impl StateStore for Racing {
-    fn load_state<'a>(&'a self, stream: &'a StreamRef) -> BoxFuture<'a, Result<Option<StateRow>, Fault>> {
-        self.inner.load_state(stream)
-    }
-
-    fn streams_of<'a>(
-        &'a self,
-        category: &'a str,
-        after: Option<&'a StreamRef>,
-        streams_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<StreamStanding>, Fault>> {
-        self.inner.streams_of(category, after, streams_max)
-    }
-
-    fn write_state<'a>(&'a self, stream: &'a StreamRef, row: StateRow) -> BoxFuture<'a, Result<bool, Fault>> {
-        self.inner.write_state(stream, row)
-    }
-
-    fn drop_states<'a>(&'a self, category: &'a str, rows_max: usize) -> BoxFuture<'a, Result<usize, Fault>> {
-        self.inner.drop_states(category, rows_max)
-    }
-
-    fn show_states<'a>(
-        &'a self,
-        category: &'a str,
-        columns: &'static [StateColumn],
-    ) -> BoxFuture<'a, Result<(), Fault>> {
-        self.inner.show_states(category, columns)
-    }
-
-    fn hide_states<'a>(&'a self, category: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
-        self.inner.hide_states(category)
-    }
-}
+diptych_conformance::pass_on!(Racing, inner);
 
 fn panel(place: &Place, store: Arc<dyn EventStore>) -> Commands {
     let limits = CommandLimits { attempts_max: 1_000, ..CommandLimits::default() };
