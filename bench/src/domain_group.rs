@@ -88,11 +88,7 @@ impl JoinedProjection for AccountCard {
         Route::key(fact.id())
     }
 
-    fn project(
-        row: Option<Self>,
-        fact: &Fact<AccountEvent>,
-        siblings: &Siblings<'_, Self>,
-    ) -> Option<Self> {
+    fn project(row: Option<Self>, fact: &Fact<AccountEvent>, siblings: &Siblings<'_, Self>) -> Option<Self> {
         let account: AccountId = fact.id();
         let name = || siblings.get::<AccountName>(&account).map(|row| row.name.clone());
         let row = match &fact.event {
