@@ -48,6 +48,8 @@ pub struct QueueWorkers {
 struct Running {
     tasks: JoinSet<()>,
     claims: HashMap<Id, Claim>,
+    /// Whether the store did not answer when it was last asked, which is said once.
+    failing: bool,
 }
 
 impl QueueWorkers {
@@ -127,13 +129,20 @@ impl QueueWorkers {
         }
         match queue.claim(holder, limits.lease, free).await {
             Ok(claimed) => {
+                if std::mem::take(&mut running.failing) {
+                    tracing::info!("queued commands are claimed again");
+                }
                 for command in claimed {
                     let (workers, claim) = (Arc::clone(self), command.claim());
                     let task = running.tasks.spawn(async move { workers.run(&command).await });
                     running.claims.insert(task.id(), claim);
                 }
             }
-            Err(fault) => tracing::warn!(%fault, "queued commands could not be claimed"),
+            Err(fault) => {
+                if !std::mem::replace(&mut running.failing, true) {
+                    tracing::warn!(%fault, "queued commands cannot be claimed; it is tried again and again");
+                }
+            }
         }
     }
 
