@@ -1,15 +1,13 @@
 //! The audit, newest first, by whatever holds of its rows. Writing a row is the writer's.
 
-use crate::fault::{OrFault, damaged, unsigned};
-use crate::ledger::{ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED};
+use crate::fault::{OrFault, unsigned};
+use crate::ledger::{ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED, outcome_of, stream_of};
 use crate::log::Parameter;
 use crate::shared::Shared;
 use crate::time::Stamp;
 use diptych_command::{AuditEntry, AuditFilter, AuditOutcome, AuditPage, AuditPlace, AuditQuery};
-use diptych_command::{Outcome, RefusedFor};
 use diptych_core::{
-    Actor, Category, CausationId, CommandId, CorrelationId, Fault, PolicyVersion, Position, StreamId,
-    StreamKey, StreamRef, Tenant, Version,
+    Actor, Category, CausationId, CommandId, CorrelationId, Fault, PolicyVersion, Position, StreamKey,
 };
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -124,33 +122,19 @@ fn outcomes(outcome: AuditOutcome) -> [i16; 2] {
 fn entry(row: &Row) -> Result<(AuditPlace, AuditEntry), Fault> {
     let text = |column: usize| row.try_get::<_, &str>(column).or_fault();
     let some = |column: usize| row.try_get::<_, Option<&str>>(column).or_fault();
-    let missing = || damaged("a rejection has lost its name or its data");
-    let (version, events) = (unsigned(row, 10)?, row.try_get::<_, i32>(11).or_fault()?);
-    let outcome = match row.try_get::<_, i16>(9).or_fault()? {
-        ACCEPTED => {
-            Outcome::Accepted { base: Version(version.saturating_sub(u64::from(events.unsigned_abs()))) }
-        }
-        REJECTED => Outcome::Rejected {
-            name: some(15)?.ok_or_else(missing)?.to_owned(),
-            data: some(16)?.ok_or_else(missing)?.to_owned(),
-        },
-        REFUSED_CONFLICT => Outcome::Refused(RefusedFor::Conflict),
-        _ => Outcome::Refused(RefusedFor::Forbidden),
-    };
-    let stream =
-        StreamId { category: Category::from_stored(text(2)?), key: StreamKey::from_stored(text(3)?) };
+    let (outcome, version) = outcome_of(row)?;
     let Stamp(recorded_at) = row.try_get(13).or_fault()?;
     let Stamp(occurred_at) = row.try_get(14).or_fault()?;
     let entry = AuditEntry {
         id: CommandId::from_stored(text(0)?),
-        stream: StreamRef { tenant: Tenant::from_stored(text(1)?), stream },
+        stream: stream_of(row)?,
         command: text(4)?.to_owned(),
         actor: Actor::from_stored(text(5)?),
         correlation: some(7)?.map(CorrelationId::from_stored),
         causation: some(8)?.map(CausationId::from_stored),
         policy: some(6)?.map(|version| PolicyVersion(version.to_owned().into())),
         outcome,
-        version: Version(version),
+        version,
         position: Position(unsigned(row, 12)?),
         occurred_at,
         recorded_at,

@@ -94,6 +94,28 @@ async fn select(
 fn record(row: &Row, mark: Mark) -> Result<CommandRecord, Fault> {
     let text = |column: usize| row.try_get::<_, &str>(column).or_fault();
     let some = |column: usize| row.try_get::<_, Option<&str>>(column).or_fault();
+    let (outcome, version) = outcome_of(row)?;
+    let hash = row.try_get::<_, &[u8]>(17).or_fault()?;
+    let hash = hash.try_into().map_err(|_| damaged("a key has no hash of 128 bits"))?;
+    let Stamp(recorded_at) = row.try_get(13).or_fault()?;
+    let Stamp(occurred_at) = row.try_get(14).or_fault()?;
+    let header = CommandHeader {
+        id: CommandId::from_stored(text(0)?),
+        stream: stream_of(row)?,
+        name: text(4)?.to_owned(),
+        hash: InputHash(hash),
+        actor: Actor::from_stored(text(5)?),
+        correlation: some(7)?.map(CorrelationId::from_stored),
+        causation: some(8)?.map(CausationId::from_stored),
+        policy: some(6)?.map(|version| PolicyVersion(version.to_owned().into())),
+        occurred_at,
+    };
+    Ok(CommandRecord { header, outcome, version, token: mark.token, recorded_at })
+}
+
+/// What became of a command, and the version after it. Ledger and audit read these columns in one order.
+pub(crate) fn outcome_of(row: &Row) -> Result<(Outcome, Version), Fault> {
+    let some = |column: usize| row.try_get::<_, Option<&str>>(column).or_fault();
     let missing = || damaged("a rejection has lost its name or its data");
     let (version, events) = (unsigned(row, 10)?, row.try_get::<_, i32>(11).or_fault()?);
     let outcome = match row.try_get::<_, i16>(9).or_fault()? {
@@ -107,24 +129,15 @@ fn record(row: &Row, mark: Mark) -> Result<CommandRecord, Fault> {
         REFUSED_CONFLICT => Outcome::Refused(RefusedFor::Conflict),
         _ => Outcome::Refused(RefusedFor::Forbidden),
     };
-    let hash = row.try_get::<_, &[u8]>(17).or_fault()?;
-    let hash = hash.try_into().map_err(|_| damaged("a key has no hash of 128 bits"))?;
-    let Stamp(recorded_at) = row.try_get(13).or_fault()?;
-    let Stamp(occurred_at) = row.try_get(14).or_fault()?;
+    Ok((outcome, Version(version)))
+}
+
+/// The stream that a command was for.
+pub(crate) fn stream_of(row: &Row) -> Result<StreamRef, Fault> {
+    let text = |column: usize| row.try_get::<_, &str>(column).or_fault();
     let stream =
         StreamId { category: Category::from_stored(text(2)?), key: StreamKey::from_stored(text(3)?) };
-    let header = CommandHeader {
-        id: CommandId::from_stored(text(0)?),
-        stream: StreamRef { tenant: Tenant::from_stored(text(1)?), stream },
-        name: text(4)?.to_owned(),
-        hash: InputHash(hash),
-        actor: Actor::from_stored(text(5)?),
-        correlation: some(7)?.map(CorrelationId::from_stored),
-        causation: some(8)?.map(CausationId::from_stored),
-        policy: some(6)?.map(|version| PolicyVersion(version.to_owned().into())),
-        occurred_at,
-    };
-    Ok(CommandRecord { header, outcome, version: Version(version), token: mark.token, recorded_at })
+    Ok(StreamRef { tenant: Tenant::from_stored(text(1)?), stream })
 }
 
 /// Under the lock of the head, so that two sweeps do not meet.

@@ -1,12 +1,13 @@
 //! The audit, newest first, by whatever holds of its rows. Writing a row is the writer's.
 
 use crate::fault::OrFault;
-use crate::ledger::{ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED, StoredId, StoredText};
+use crate::ledger::{
+    ACCEPTED, REFUSED_CONFLICT, REFUSED_FORBIDDEN, REJECTED, StoredId, StoredText, outcome_of, stream_of,
+};
 use diptych_command::{AuditEntry, AuditFilter, AuditOutcome, AuditPage, AuditPlace, AuditQuery};
-use diptych_command::{Outcome, RefusedFor};
 use diptych_core::{
-    Actor, Category, CausationId, CommandId, CorrelationId, Fault, PolicyVersion, Position, StreamId,
-    StreamKey, StreamRef, Tenant, Timestamp, Version,
+    Actor, Category, CausationId, CommandId, CorrelationId, Fault, PolicyVersion, Position, StreamKey,
+    Tenant, Timestamp,
 };
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
@@ -115,19 +116,10 @@ fn outcomes(outcome: AuditOutcome) -> [i64; 2] {
 fn entry(row: &Row<'_>) -> rusqlite::Result<(AuditPlace, AuditEntry)> {
     let text = |column: usize| row.get::<_, String>(column);
     let id = |column: usize| row.get::<_, Option<StoredText>>(column);
-    let version = Version(row.get::<_, i64>(10)?.cast_unsigned());
-    let events: i64 = row.get(11)?;
-    let outcome = match row.get::<_, i64>(9)? {
-        ACCEPTED => Outcome::Accepted { base: Version(version.0.saturating_sub(events.cast_unsigned())) },
-        REJECTED => Outcome::Rejected { name: text(15)?, data: text(16)? },
-        REFUSED_CONFLICT => Outcome::Refused(RefusedFor::Conflict),
-        _ => Outcome::Refused(RefusedFor::Forbidden),
-    };
-    let stream =
-        StreamId { category: Category::from_stored(text(2)?), key: StreamKey::from_stored(text(3)?) };
+    let (outcome, version) = outcome_of(row)?;
     let entry = AuditEntry {
         id: CommandId::from_stored(row.get::<_, StoredText>(0)?.0),
-        stream: StreamRef { tenant: Tenant::from_stored(text(1)?), stream },
+        stream: stream_of(row)?,
         command: text(4)?,
         actor: Actor::from_stored(text(5)?),
         correlation: id(7)?.map(|id| CorrelationId::from_stored(id.0)),

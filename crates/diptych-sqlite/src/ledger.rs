@@ -100,24 +100,11 @@ fn select(
 fn record(row: &Row<'_>) -> rusqlite::Result<(CommandRecord, Position)> {
     let text = |column: usize| row.get::<_, String>(column);
     let id = |column: usize| row.get::<_, Option<StoredText>>(column);
-    let version = Version(row.get::<_, i64>(10)?.cast_unsigned());
-    let events: i64 = row.get(11)?;
     let position = Position(row.get::<_, i64>(12)?.cast_unsigned());
-    let outcome = match row.get::<_, i64>(9)? {
-        ACCEPTED => Outcome::Accepted { base: Version(version.0.saturating_sub(events.cast_unsigned())) },
-        REJECTED => Outcome::Rejected { name: text(15)?, data: text(16)? },
-        REFUSED_CONFLICT => Outcome::Refused(RefusedFor::Conflict),
-        _ => Outcome::Refused(RefusedFor::Forbidden),
-    };
+    let (outcome, version) = outcome_of(row)?;
     let header = CommandHeader {
         id: CommandId::from_stored(row.get::<_, StoredText>(0)?.0),
-        stream: StreamRef {
-            tenant: Tenant::from_stored(text(1)?),
-            stream: StreamId {
-                category: Category::from_stored(text(2)?),
-                key: StreamKey::from_stored(text(3)?),
-            },
-        },
+        stream: stream_of(row)?,
         name: text(4)?,
         hash: InputHash(row.get(17)?),
         actor: Actor::from_stored(text(5)?),
@@ -138,6 +125,27 @@ fn record(row: &Row<'_>) -> rusqlite::Result<(CommandRecord, Position)> {
         recorded_at: Timestamp::from_stored(row.get(13)?),
     };
     Ok((record, position))
+}
+
+/// What became of a command, and the version after it. Ledger and audit read these columns in one order.
+pub(crate) fn outcome_of(row: &Row<'_>) -> rusqlite::Result<(Outcome, Version)> {
+    let version = Version(row.get::<_, i64>(10)?.cast_unsigned());
+    let events: i64 = row.get(11)?;
+    let outcome = match row.get::<_, i64>(9)? {
+        ACCEPTED => Outcome::Accepted { base: Version(version.0.saturating_sub(events.cast_unsigned())) },
+        REJECTED => Outcome::Rejected { name: row.get(15)?, data: row.get(16)? },
+        REFUSED_CONFLICT => Outcome::Refused(RefusedFor::Conflict),
+        _ => Outcome::Refused(RefusedFor::Forbidden),
+    };
+    Ok((outcome, version))
+}
+
+/// The stream that a command was for.
+pub(crate) fn stream_of(row: &Row<'_>) -> rusqlite::Result<StreamRef> {
+    let text = |column: usize| row.get::<_, String>(column);
+    let stream =
+        StreamId { category: Category::from_stored(text(2)?), key: StreamKey::from_stored(text(3)?) };
+    Ok(StreamRef { tenant: Tenant::from_stored(text(1)?), stream })
 }
 
 const SELECT_SWEPT: &str = "SELECT keys_swept FROM log WHERE id = 1";
