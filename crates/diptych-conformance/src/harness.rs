@@ -4,7 +4,7 @@ use crate::{Failure, Outcome};
 use diptych_command::{CommandQueue, EventStore, Intake, LogRestore};
 use diptych_core::{BoxFuture, CommandId, Fault, Tenant};
 use diptych_memory::ManualClock;
-use diptych_query::{AnyModel, Feed, Group, ModelStore, Progress};
+use diptych_query::{AnyModel, Feed, Group, ModelStore, Progress, Registry};
 use std::sync::Arc;
 
 /// A store under test, with a place of its own that no other test shares.
@@ -53,6 +53,8 @@ pub struct Stores {
     pub restore: Arc<dyn LogRestore>,
     /// Where rows live.
     pub models: Arc<dyn ModelStore>,
+    /// What is known beside the rows.
+    pub registry: Arc<dyn Registry>,
     /// How far each group has come in this process.
     pub progress: Arc<Progress>,
     /// The clock that the store reads.

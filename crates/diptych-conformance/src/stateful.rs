@@ -209,6 +209,7 @@ impl Harness for Oracle {
                 intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
                 restore: Arc::clone(&store) as _,
+                registry: Arc::clone(&store) as _,
                 queue: Arc::clone(&store) as _,
                 progress: store.progress(),
                 models: store,

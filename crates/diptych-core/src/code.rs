@@ -82,6 +82,14 @@ codes! {
     CatalogDiffers = "DP0049", "the event catalog and the code differ";
     ExportDamaged = "DP0050", "the export file cannot be taken";
     StoreNotEmpty = "DP0051", "the store already holds something";
+    ModelRetired = "DP0054", "the read model is retired";
+    ModelSuspended = "DP0055", "the read model does not answer for now";
+    ModelDegraded = "DP0056", "the read model is degraded and refuses to answer";
+    MoveRefused = "DP0057", "the read model cannot be moved like that";
+    BuildsDiffer = "DP0058", "the new build differs in ways that were not declared";
+    RowDiffers = "DP0059", "a row is not what the log says";
+    CorrectionRefused = "DP0060", "the row cannot be corrected like that";
+    ParkedMany = "DP0061", "more keys are parked than may be";
 }
 
 impl fmt::Display for Code {

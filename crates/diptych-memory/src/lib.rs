@@ -4,6 +4,7 @@
 //! store is that store's mistake. Absent here, on purpose: files, threads, caches, queues, and any speed that
 //! would cost a line.
 
+mod builds;
 mod clock;
 mod log;
 mod queue;

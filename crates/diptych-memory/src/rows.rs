@@ -4,8 +4,8 @@ use crate::log::Log;
 use diptych_core::{Code, Fault, Position, Timestamp, Value};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
 use diptych_query::{
-    Checkpoint, ColumnSpec, Condition, Direction, Fence, Fold, FoldError, Group, Mark, Operator, Partition,
-    RawFind, RowRef, Schema, StoredRow, TableChanges, TableNeeds, WorkerId,
+    Checkpoint, ColumnSpec, Condition, Direction, Fence, Fold, FoldError, Group, Mark, Operator, Parked,
+    Partition, RawFind, RowRef, Schema, StoredRow, TableChanges, TableNeeds, WorkerId,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ pub(crate) struct GroupRows {
     shapes: Vec<String>,
     parts: Vec<Part>,
     tables: Vec<Table>,
+    parked: Vec<Parked>,
 }
 
 /// What a store keeps of one partition.
@@ -55,6 +56,7 @@ impl GroupRows {
             shapes: shapes(group),
             parts: vec![part; group.partitions().count()],
             tables: vec![Table::default(); group.models().len()],
+            parked: Vec::new(),
         }
     }
 
@@ -78,6 +80,61 @@ impl GroupRows {
         let mut lowest = lowest.unwrap_or(&self.parts[0].checkpoint).clone();
         lowest.stopped = stopped.min_by_key(|stopped| stopped.position);
         lowest
+    }
+
+    /// What its tables were made from.
+    pub(crate) fn shape(&self) -> String {
+        self.shapes.join(" ")
+    }
+
+    /// Takes the leases on all partitions from whoever has them.
+    pub(crate) fn fence_off(&mut self) {
+        for part in &mut self.parts {
+            part.fence = Fence(part.fence.0 + 1);
+            part.holder = None;
+        }
+    }
+
+    /// About how many bytes its rows take.
+    pub(crate) fn bytes(&self) -> u64 {
+        let rows = self.tables.iter().flat_map(|table| table.rows.values());
+        rows.map(|row| format!("{:?}", row.values).len() as u64).sum()
+    }
+
+    /// Holds back what is parked.
+    pub(crate) fn hold(&self, fold: &mut Fold, group: &Group) {
+        for (index, model) in group.models().iter().enumerate() {
+            let own = self.parked.iter().filter(|parked| parked.model == model.schema().name);
+            fold.hold(index, own.map(|parked| (parked.row.clone(), parked.position)).collect());
+        }
+    }
+
+    pub(crate) fn park(&mut self, parked: &[Parked]) {
+        for parked in parked {
+            let same = |held: &Parked| held.model == parked.model && held.row == parked.row;
+            if !self.parked.iter().any(same) {
+                self.parked.push(parked.clone());
+            }
+        }
+        self.parked.sort_by_key(|parked| parked.position);
+    }
+
+    pub(crate) fn parked(&self) -> Vec<Parked> {
+        self.parked.clone()
+    }
+
+    /// Puts rows right; the checkpoint stays.
+    pub(crate) fn mend(&mut self, group: &Group, changes: Vec<TableChanges>, healed: &[(usize, RowRef)]) {
+        self.write(changes);
+        for (table, row) in healed {
+            let name = group.models().get(*table).map(|model| model.schema().name);
+            self.parked.retain(|parked| Some(&*parked.model) != name || parked.row != *row);
+        }
+    }
+
+    /// Where every partition stands.
+    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
+        self.parts.iter().map(|part| part.checkpoint.clone()).collect()
     }
 
     /// Refuses a fold of another partition's rows, or of all where the group is split.
@@ -131,6 +188,15 @@ impl GroupRows {
         through: Mark,
         now: Timestamp,
     ) -> usize {
+        let written = self.write(changes);
+        let part = self.part_mut(partition);
+        part.checkpoint.mark = through;
+        part.checkpoint.updated_at = now;
+        part.passed.push((through.position(), now));
+        written
+    }
+
+    fn write(&mut self, changes: Vec<TableChanges>) -> usize {
         let mut written = 0;
         for (table, TableChanges { rows, digest, .. }) in self.tables.iter_mut().zip(changes) {
             written += rows.len();
@@ -144,10 +210,6 @@ impl GroupRows {
                 held.1 = held.1.wrapping_add(sum);
             }
         }
-        let part = self.part_mut(partition);
-        part.checkpoint.mark = through;
-        part.checkpoint.updated_at = now;
-        part.passed.push((through.position(), now));
         written
     }
 
@@ -163,6 +225,7 @@ impl GroupRows {
 
     pub(crate) fn reset(&mut self, log: &Log, now: Timestamp) {
         self.tables = vec![Table::default(); self.tables.len()];
+        self.parked = Vec::new();
         for part in &mut self.parts {
             part.passed = Vec::new();
             part.checkpoint = start(log, now);

@@ -4,6 +4,7 @@
 mod feed;
 mod intake;
 
+use crate::builds::{self, BuildKey, Known};
 use crate::log::Log;
 use crate::queue::Queue;
 use crate::rows::GroupRows;
@@ -16,9 +17,9 @@ use diptych_core::{
     Timestamp, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Checkpoint, Fence, Fold, FoldError, Found, Group, Health, Lease, ModelStore,
-    Partition, PartitionState, Passed, Progress, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares,
-    Stopped, TableChanges, WorkerId,
+    AdvanceError, Advanced, BuildId, Checkpoint, Fence, Fold, FoldError, Found, Group, Health, Lease, Mend,
+    ModelStore, Order, Parked, Partition, PartitionState, Passed, Progress, RawFind, Readiness, RowRef,
+    ScannedRow, Schema, Shares, Stopped, TableChanges, TableSnapshot, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,19 +42,27 @@ pub struct MemoryStore {
     pub(crate) head: Arc<watch::Sender<Position>>,
 }
 
-/// A group by its name and revision.
-type GroupId = (&'static str, u32);
-
 /// Everything committed.
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) log: Log,
     pub(crate) queue: Queue,
-    pub(crate) groups: BTreeMap<GroupId, GroupRows>,
+    pub(crate) groups: BTreeMap<BuildKey, GroupRows>,
+    pub(crate) known: Known,
     /// How far each source has been taken in.
     pub(crate) sources: BTreeMap<Source, Watermark>,
     /// Who lives, until when, and which groups they would move.
-    workers: BTreeMap<WorkerId, (Timestamp, Vec<GroupId>)>,
+    workers: BTreeMap<WorkerId, (Timestamp, Vec<BuildKey>)>,
+}
+
+impl Held {
+    fn rows(&self, group: &Group) -> Option<&GroupRows> {
+        self.groups.get(&self.known.meant(group)?)
+    }
+
+    fn rows_mut(&mut self, group: &Group) -> Option<&mut GroupRows> {
+        self.groups.get_mut(&self.known.meant(group)?)
+    }
 }
 
 impl MemoryStore {
@@ -68,6 +77,7 @@ impl MemoryStore {
             log: Log::new(identity),
             queue: Queue::default(),
             groups: BTreeMap::new(),
+            known: Known::default(),
             sources: BTreeMap::new(),
             workers: BTreeMap::new(),
         };
@@ -202,7 +212,7 @@ impl MemoryStore {
             if !self.caught_up(held, group, now) {
                 continue;
             }
-            let rows = &held.groups[&id(group)];
+            let Some(rows) = held.rows(group) else { continue };
             let mut fold = Fold::new(group, &rows.checkpoint());
             let planned = fold.plan_facts(&facts, through);
             let changes = planned.and_then(|()| rows.fold(&mut fold));
@@ -211,7 +221,7 @@ impl MemoryStore {
         }
         held.log.append(&facts, tags);
         for (group, changes, passed) in staged {
-            if let Some(rows) = held.groups.get_mut(&id(group)) {
+            if let Some(rows) = held.rows_mut(group) {
                 rows.apply(Partition::WHOLE, changes, through, now);
             }
             let entry = self.progress.entry(group.name());
@@ -223,8 +233,8 @@ impl MemoryStore {
 
     /// Brings an inline group to the head, if it is near enough. One that is not is left to a worker.
     fn caught_up(&self, held: &mut Held, group: &Group, now: Timestamp) -> bool {
-        let Held { log, groups, .. } = held;
-        let Some(rows) = groups.get_mut(&id(group)) else {
+        let Held { log, groups, known, .. } = held;
+        let Some(rows) = known.meant(group).and_then(|key| groups.get_mut(&key)) else {
             return false;
         };
         let entry = self.progress.entry(group.name());
@@ -264,18 +274,25 @@ impl MemoryStore {
                 format!("`{}` is kept by SQL, which the store in memory does not speak", group.name());
             return Err(Fault::permanent(Code::ServiceInvalid, message));
         }
-        let mut held = self.lock();
-        let Held { log, groups, .. } = &mut *held;
+        let held = &mut *self.lock();
         let now = self.clock.now();
-        let rows = groups.entry(id(group)).or_insert_with(|| GroupRows::new(group, log, now));
-        rows.check(group, log)?;
+        if held.known.is_retired(group) {
+            let message = format!("read model `{}` is retired", group.name());
+            return Err(Fault::permanent(Code::ModelRetired, message));
+        }
+        if held.known.meant(group).is_none() {
+            builds::begin(held, group, &Order::of_the_hinge("its revision was first opened"), now);
+        }
+        let rows = held.rows(group).ok_or_else(|| not_attached(group))?;
+        rows.check(group, &held.log)?;
         Ok(rows.checkpoint())
     }
 
     fn advance_now(&self, group: &Group, mut fold: Fold) -> Result<Advanced, AdvanceError> {
         let mut held = self.lock();
-        let Held { log, groups, .. } = &mut *held;
-        let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
+        let Held { log, groups, known, .. } = &mut *held;
+        let key = known.meant(group);
+        let rows = key.and_then(|key| groups.get_mut(&key)).ok_or_else(|| not_attached(group))?;
         let partition = fold.partition();
         if !rows.owns(partition) {
             return Err(not_so_split(group, partition).into());
@@ -293,6 +310,7 @@ impl MemoryStore {
             let message = format!("`{}` is not an entry of this log", through.token);
             return Err(Fault::permanent(Code::LogDiffers, message).into());
         }
+        rows.hold(&mut fold, group);
         let changes = rows.fold(&mut fold)?;
         let written = rows.apply(partition, changes, through, self.clock.now());
         let checkpoint = rows.part(partition).checkpoint.clone();
@@ -308,9 +326,9 @@ impl MemoryStore {
         let now = self.clock.now();
         let until = after(now, lasting);
         let mut held = self.lock();
-        let Held { groups: stored, workers, .. } = &mut *held;
+        let Held { groups: stored, workers, known, .. } = &mut *held;
         let able = groups.iter().filter(|(_, readiness)| *readiness == Readiness::Able);
-        let able = able.map(|(group, _)| id(group)).collect();
+        let able = able.filter_map(|(group, _)| known.meant(group)).collect();
         workers.insert(worker.clone(), (until, able));
         workers.retain(|_, (until, _)| now < *until);
         for part in stored.values_mut().flat_map(GroupRows::parts_mut) {
@@ -321,24 +339,51 @@ impl MemoryStore {
             }
         }
         let shares = groups.iter().map(|(group, _)| {
-            let rows = stored.get(&id(group)).ok_or_else(|| not_attached(group))?;
+            let key = known.meant(group).ok_or_else(|| not_attached(group))?;
+            let rows = stored.get(&key).ok_or_else(|| not_attached(group))?;
             let states = group.partitions().map(|partition| {
                 let part = rows.part(partition);
                 let (checkpoint, holder) = (part.checkpoint.clone(), part.held_by(now).cloned());
                 PartitionState { partition, checkpoint, holder }
             });
-            let would = workers.iter().filter(|(_, (_, groups))| groups.contains(&id(group)));
+            let would = workers.iter().filter(|(_, (_, groups))| groups.contains(&key));
             let workers = would.map(|(worker, _)| worker.clone()).collect();
             Ok(Shares { workers, partitions: states.collect() })
         });
         shares.collect()
     }
 
+    fn build_of(&self, group: &Group) -> Result<BuildId, Fault> {
+        let meant = self.lock().known.meant(group);
+        meant.map(|(_, build)| build).ok_or_else(|| not_attached(group))
+    }
+
+    /// Whether rows may be written where a partition stands, under a lease.
+    fn stands(
+        rows: &GroupRows,
+        lease: Option<Lease>,
+        at: Option<(Partition, Position)>,
+    ) -> Result<(), AdvanceError> {
+        if let Some(lease) = lease
+            && rows.part(lease.partition).fence != lease.fence
+        {
+            return Err(AdvanceError::Fenced);
+        }
+        match at {
+            Some((partition, at)) if rows.part(partition).checkpoint.mark.position() != at => {
+                let checkpoint = rows.part(partition).checkpoint.mark.position();
+                Err(AdvanceError::Moved { checkpoint })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Looks at or changes one attached group under the lock.
     fn with<T>(&self, group: &Group, act: impl FnOnce(&mut GroupRows, &Log) -> T) -> Result<T, Fault> {
         let mut held = self.lock();
-        let Held { log, groups, .. } = &mut *held;
-        let rows = groups.get_mut(&id(group)).ok_or_else(|| not_attached(group))?;
+        let Held { log, groups, known, .. } = &mut *held;
+        let key = known.meant(group);
+        let rows = key.and_then(|key| groups.get_mut(&key)).ok_or_else(|| not_attached(group))?;
         Ok(act(rows, log))
     }
 }
@@ -482,7 +527,8 @@ impl ModelStore for MemoryStore {
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
             let table = table_of(group, schema)?;
-            self.with(group, |rows, _| found(rows.checkpoint(), rows.find(table, schema, find)))
+            let build = self.build_of(group)?;
+            self.with(group, |rows, _| found(build, rows.checkpoint(), rows.find(table, schema, find)))
         })
     }
 
@@ -494,9 +540,10 @@ impl ModelStore for MemoryStore {
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
             let table = table_of(group, schema)?;
+            let build = self.build_of(group)?;
             self.with(group, |rows, _| {
                 let checkpoint = rows.part(rows.owner(row)).checkpoint.clone();
-                found(checkpoint, rows.get(table, row).into_iter().collect())
+                found(build, checkpoint, rows.get(table, row).into_iter().collect())
             })
         })
     }
@@ -522,6 +569,53 @@ impl ModelStore for MemoryStore {
         Box::pin(async move {
             let table = table_of(group, schema)?;
             self.with(group, |rows, _| rows.digest(table))
+        })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
+        Box::pin(async move {
+            let table = table_of(group, schema)?;
+            self.with(group, |rows, _| TableSnapshot {
+                checkpoints: rows.checkpoints(),
+                digest: rows.digest(table),
+                rows: rows.scan(table, after, rows_max),
+            })
+        })
+    }
+
+    fn park<'a>(
+        &'a self,
+        group: &'a Group,
+        lease: Option<Lease>,
+        parked: &'a [Parked],
+    ) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async move {
+            self.with(group, |rows, _| {
+                Self::stands(rows, lease, None)?;
+                rows.park(parked);
+                Ok(())
+            })?
+        })
+    }
+
+    fn parked<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
+        Box::pin(async move { self.with(group, |rows, _| rows.parked()) })
+    }
+
+    fn mend<'a>(&'a self, group: &'a Group, mend: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async move {
+            let Mend { partition, lease, at, changes, healed } = mend;
+            self.with(group, |rows, _| {
+                Self::stands(rows, lease, Some((partition, at)))?;
+                rows.mend(group, changes, &healed);
+                Ok(())
+            })?
         })
     }
 
@@ -554,8 +648,8 @@ fn replay(record: &CommandRecord, header: &CommandHeader) -> Result<Committed, C
     Ok(Committed { record: record.clone(), events: Vec::new(), replayed: true })
 }
 
-fn found(checkpoint: Checkpoint, rows: Vec<Vec<diptych_core::Value>>) -> Found {
-    Found { rows, checkpoint, generation: 1 }
+fn found(build: BuildId, checkpoint: Checkpoint, rows: Vec<Vec<diptych_core::Value>>) -> Found {
+    Found { rows, checkpoint, build }
 }
 
 fn after(now: Timestamp, lasting: Duration) -> Timestamp {
@@ -566,10 +660,6 @@ fn after(now: Timestamp, lasting: Duration) -> Timestamp {
 fn not_so_split(group: &Group, partition: Partition) -> Fault {
     let message = format!("group `{}` has no partition {partition}: fold under a lease", group.name());
     Fault::permanent(Code::Internal, message)
-}
-
-fn id(group: &Group) -> GroupId {
-    (group.name(), group.revision())
 }
 
 fn table_of(group: &Group, schema: &Schema) -> Result<usize, Fault> {

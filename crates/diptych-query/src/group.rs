@@ -2,8 +2,8 @@
 
 use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable};
 use crate::{
-    Categories, Dialect, FoldError, JoinedProjection, Mode, PARTITIONS_MAX, Partition, ReadModel, Schema,
-    SqlProjection, Statements, Touch,
+    BuildId, Categories, Dialect, FoldError, JoinedProjection, Mode, OnFailure, PARTITIONS_MAX, Partition,
+    ReadModel, Schema, SqlProjection, Statements, Touch,
 };
 use diptych_core::{DecodeError, EventSet, EventType, Fact, Language, RawFact, Timestamp, Value};
 use schemars::SchemaGenerator;
@@ -202,6 +202,8 @@ pub struct Group {
     partitions: u8,
     models: Vec<Arc<dyn AnyModel>>,
     categories: Categories,
+    /// Which build is meant; none is the own build of the revision.
+    build: Option<BuildId>,
 }
 
 /// Why read models do not form a group.
@@ -351,7 +353,15 @@ impl Group {
         categories.sort_unstable();
         categories.dedup();
         let categories = Categories::Only(categories);
-        Self { name, revision, mode, partitions: partitions.clamp(1, PARTITIONS_MAX), models, categories }
+        Self {
+            name,
+            revision,
+            mode,
+            partitions: partitions.clamp(1, PARTITIONS_MAX),
+            models,
+            categories,
+            build: None,
+        }
     }
 
     /// Empty working sets of its tables for the rows of a partition; `fresh` when the store is known to hold
@@ -376,6 +386,37 @@ impl Group {
     #[must_use]
     pub fn revision(&self) -> u32 {
         self.revision
+    }
+
+    /// The same group, with one of its builds meant: that of another revision may be read, never moved.
+    #[must_use]
+    pub fn at(&self, build: BuildId) -> Self {
+        Self { build: Some(build), ..self.clone() }
+    }
+
+    /// Which build is meant; none is the [own build](crate::own_build) of the revision.
+    #[must_use]
+    pub fn build(&self) -> Option<BuildId> {
+        self.build
+    }
+
+    /// A name for people and for this process's bookkeeping, which tells builds that are meant apart.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.build.map_or_else(|| self.name.to_owned(), |build| format!("{} {build}", self.name))
+    }
+
+    /// Whether keys of any of its tables may be held back.
+    #[must_use]
+    pub fn may_park(&self) -> bool {
+        self.models.iter().any(|model| model.schema().upkeep.on_failure == OnFailure::Park)
+    }
+
+    /// What its tables are declared as, in JSON: for code that declares them otherwise one day.
+    #[must_use]
+    pub fn declared(&self) -> String {
+        let tables: Vec<_> = self.models.iter().map(|model| model.schema().declared()).collect();
+        serde_json::Value::Array(tables).to_string()
     }
 
     /// When its facts are folded.

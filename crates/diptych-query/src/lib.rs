@@ -4,6 +4,7 @@
 //! here, on purpose: commands. Nothing in this crate can give one, and no clock is read: time is handed in.
 
 mod answer;
+mod build;
 mod column;
 mod contract;
 mod error;
@@ -21,16 +22,22 @@ mod partition;
 mod progress;
 mod projection;
 mod queries;
+mod registry;
 mod schema;
 mod siblings;
 mod sql_projection;
+mod stage;
 mod text;
 mod touch;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, Freshness, Health, Page};
+pub use build::{
+    Build, BuildId, BuildMove, Order, StageMove, TransitError, judge, own_build, stand_in, taken_over,
+};
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
 pub use error::QueryError;
@@ -42,8 +49,8 @@ pub use lag::Lag;
 pub use metrics::{Latency, QueryMetrics};
 pub use model::ReadModel;
 pub use model_store::{
-    AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, ModelStore, RowChange, RowRef,
-    ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds,
+    AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, Mend, ModelStore, Parked, RowChange,
+    RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
 };
 pub use order::sort_in_table_order;
 pub use page::PageKey;
@@ -51,7 +58,10 @@ pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Rea
 pub use progress::{Progress, ProgressEntry, Standing};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};
+pub use registry::{Record, Registry};
 pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants};
 pub use siblings::{NoCircularReads, Reads, Siblings};
 pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements, statement_texts};
+pub use stage::{IllegalMove, Stage};
 pub use touch::{Touch, Touched};
+pub use upkeep::{Corrections, Degraded, Intended, OnFailure, Patrol, Upkeep};

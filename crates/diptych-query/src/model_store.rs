@@ -1,8 +1,8 @@
 //! The port to where rows live. Rows, guards, digest and checkpoint move in one transaction, or not at all.
 
 use crate::{
-    Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, Passed, RawFind, Readiness, Schema,
-    Shares, WorkerId,
+    BuildId, Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, Passed, RawFind, Readiness,
+    Schema, Shares, WorkerId,
 };
 use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
 use std::cmp::Ordering;
@@ -169,12 +169,56 @@ pub struct Found {
     pub rows: Vec<Vec<Value>>,
     /// Where their group stood.
     pub checkpoint: Checkpoint,
-    /// The physical build they came from.
-    pub generation: u32,
+    /// The build they came from.
+    pub build: BuildId,
 }
 
 /// A row as verification sees it.
 pub type ScannedRow = StoredRow;
+
+/// What a table holds at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableSnapshot {
+    /// Where each partition of its group stands, in order.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The digest as kept; buckets without anything may be left out.
+    pub digest: Vec<BucketDigest>,
+    /// Rows of every tenant in order of tenant and key, tombstones left out.
+    pub rows: Vec<ScannedRow>,
+}
+
+/// A key that is held back from a fact on, because its row could not take that fact.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parked {
+    /// The table, by the name of its declaration.
+    pub model: String,
+    /// The row.
+    pub row: RowRef,
+    /// The fact it could not take. Later ones for the row wait behind it.
+    pub position: Position,
+    /// The fact's type.
+    pub event: String,
+    /// Why, in a sentence with a code.
+    pub reason: String,
+    /// Since when.
+    pub parked_at: Timestamp,
+}
+
+/// Rows that are put right where a partition stands, without moving it.
+#[derive(Debug)]
+pub struct Mend {
+    /// Of which partition.
+    pub partition: Partition,
+    /// Under which lease; none where nobody else can be at work.
+    pub lease: Option<Lease>,
+    /// Where the partition must stand.
+    pub at: Position,
+    /// What is written, table by table. A row that the digest already counts as it should be comes without a
+    /// change of the digest.
+    pub changes: Vec<TableChanges>,
+    /// The keys that are held back no longer, by the index of their table.
+    pub healed: Vec<(usize, RowRef)>,
+}
 
 /// Where rows live.
 ///
@@ -298,6 +342,32 @@ pub trait ModelStore: Send + Sync + 'static {
         group: &'a Group,
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<BucketDigest>, Fault>>;
+
+    /// Rows of a table after one, at most `rows_max`, with its digest and the group's checkpoints, all of one
+    /// moment.
+    fn snapshot<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<TableSnapshot, Fault>>;
+
+    /// Holds keys back from now on; one that is held back already stays where it is.
+    ///
+    /// INVARIANT: a fold meets every key that was held back before its transaction began.
+    fn park<'a>(
+        &'a self,
+        group: &'a Group,
+        lease: Option<Lease>,
+        parked: &'a [Parked],
+    ) -> BoxFuture<'a, Result<(), AdvanceError>>;
+
+    /// The keys that are held back, in order of position.
+    fn parked<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>>;
+
+    /// Puts rows right in one transaction. The checkpoint stays where it is.
+    fn mend<'a>(&'a self, group: &'a Group, mend: Mend) -> BoxFuture<'a, Result<(), AdvanceError>>;
 
     /// How many rows a table has: as its digest counts them, where it has one.
     fn row_count<'a>(

@@ -1,6 +1,6 @@
 //! Page tokens: opaque, signed, and good for one question only.
 
-use crate::{Ask, Cursor, QueryError, Schema};
+use crate::{Ask, BuildId, Cursor, QueryError, Schema};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diptych_core::{Principal, Value};
@@ -23,9 +23,10 @@ impl PageKey {
     }
 
     /// Writes the place after the last row of a page.
-    pub(crate) fn issue(&self, question: &Question<'_>, generation: u32, cursor: &Cursor) -> String {
+    pub(crate) fn issue(&self, question: &Question<'_>, build: BuildId, cursor: &Cursor) -> String {
         let mut body = question.fingerprint().to_vec();
-        body.extend_from_slice(&generation.to_le_bytes());
+        body.extend_from_slice(&build.revision.to_le_bytes());
+        body.extend_from_slice(&build.generation.to_le_bytes());
         body.push(u8::from(cursor.sorted.is_some()));
         cursor.sorted.iter().chain(&cursor.key).for_each(|value| value.write_canonical(&mut body));
         let signature = sign(&self.current, &body);
@@ -33,8 +34,8 @@ impl PageKey {
         URL_SAFE_NO_PAD.encode(body)
     }
 
-    /// Reads a place back: the generation it was on, and where the next page starts.
-    pub(crate) fn read(&self, question: &Question<'_>, token: &str) -> Result<(u32, Cursor), QueryError> {
+    /// Reads a place back: the build it was on, and where the next page starts.
+    pub(crate) fn read(&self, question: &Question<'_>, token: &str) -> Result<(BuildId, Cursor), QueryError> {
         let damaged = || QueryError::PageToken { reason: "is damaged" };
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| damaged())?;
         let split = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or_else(damaged)?;
@@ -55,7 +56,10 @@ impl PageKey {
         if *fingerprint != question.fingerprint() {
             return Err(QueryError::PageToken { reason: "belongs to another question" });
         }
+        let (revision, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
         let (generation, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+        let build =
+            BuildId { revision: u32::from_le_bytes(*revision), generation: u32::from_le_bytes(*generation) };
         let (has_sorted, mut rest) = rest.split_first().ok_or_else(damaged)?;
         let mut values = Vec::new();
         while !rest.is_empty() {
@@ -64,7 +68,7 @@ impl PageKey {
             rest = after;
         }
         let sorted = if *has_sorted == 1 { Some(values.remove(0)) } else { None };
-        Ok((u32::from_le_bytes(*generation), Cursor { sorted, key: values }))
+        Ok((build, Cursor { sorted, key: values }))
     }
 }
 

@@ -236,14 +236,14 @@ impl Queries {
             rows_max: rows + 1,
         };
         let mut found = self.store.find(&served.group, schema, &find, self.limits.query_max).await?;
-        if place.is_some_and(|(generation, _)| generation != found.generation) {
+        if place.is_some_and(|(build, _)| build != found.build) {
             return Err(QueryError::PageTokenExpired);
         }
         let more = found.rows.len() > rows;
         found.rows.truncate(rows);
         let last = found.rows.last().filter(|_| more);
         let next_page_token =
-            last.map(|row| self.page_key.issue(&question, found.generation, &cursor(schema, &ask, row)));
+            last.map(|row| self.page_key.issue(&question, found.build, &cursor(schema, &ask, row)));
         let (rows, freshness, health) = self.finish(served, found, target, &ask).await?;
         Ok(Answer { value: RawPage { schema, rows, next_page_token }, freshness, health })
     }

@@ -1,6 +1,6 @@
 //! What a read model declares about itself. Every store makes its tables from this and from nothing else.
 
-use crate::{Contract, Direction};
+use crate::{Contract, Direction, Upkeep};
 use diptych_core::ValueType;
 
 /// A read model's declaration, written by `#[derive(ReadModel)]`.
@@ -34,6 +34,8 @@ pub struct Schema {
     pub contract: Contract,
     /// Whose rows it holds.
     pub tenants: Tenants,
+    /// How it is kept right.
+    pub upkeep: Upkeep,
     /// Who answers for it and why it exists.
     pub governance: Governance,
 }
@@ -185,6 +187,22 @@ impl Schema {
     #[must_use]
     pub fn segment(&self) -> String {
         if self.path.is_empty() { self.name.replace('_', "-") } else { self.path.to_owned() }
+    }
+
+    /// Its table, in JSON, as builds remember it: name, key and columns.
+    #[must_use]
+    pub fn declared(&self) -> serde_json::Value {
+        let columns = self.columns.iter().map(|column| {
+            serde_json::json!({
+                "name": column.name,
+                "public": column.public,
+                "type": format!("{:?}", column.value_type).to_lowercase(),
+                "nullable": column.nullable,
+                "choices": column.choices,
+                "ranked": column.ranked,
+            })
+        });
+        serde_json::json!({ "name": self.name, "key": self.key, "columns": columns.collect::<Vec<_>>() })
     }
 
     /// A fingerprint of everything that decides the table's shape: another one under the same revision is

@@ -7,8 +7,8 @@ mod world;
 use crate::page::{PageKey, Question};
 use crate::text::key_from_text;
 use crate::{
-    Ask, Breach, ColumnSpec, Contract, Cursor, Direction, Governance, IndexSpec, Mode, Operator, QueryError,
-    Schema, Sensitivity, Tenants,
+    Ask, Breach, BuildId, ColumnSpec, Contract, Cursor, Direction, Governance, IndexSpec, Mode, Operator,
+    QueryError, Schema, Sensitivity, Tenants, Upkeep,
 };
 use diptych_core::{Principal, Value, ValueType};
 use std::time::Duration;
@@ -54,6 +54,7 @@ static SCHEMA: Schema = Schema {
     partitions: 1,
     contract: Contract::Bounded { within: Duration::from_secs(5), breach: Breach::Flag },
     tenants: Tenants::Own,
+    upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
 
@@ -66,6 +67,8 @@ fn refused(pairs: &[(&str, &str)], part: &str) {
     let error = ask(pairs).expect_err("the question must be refused").to_string();
     assert!(error.contains(part), "{error}");
 }
+
+const BUILD: BuildId = BuildId { revision: 2, generation: 1 };
 
 #[test]
 fn a_filter_named_twice_means_either_value() {
@@ -103,11 +106,11 @@ fn issued(ask: &Ask, actor: &str) -> (PageKey, String) {
     let principal = Principal::new("main", actor).unwrap();
     let question = Question { schema: &SCHEMA, principal: &principal, ask };
     let cursor = Cursor { sorted: Some(Value::Integer(3)), key: vec![Value::Text("A-1".to_owned())] };
-    let token = key.issue(&question, 1, &cursor);
+    let token = key.issue(&question, BUILD, &cursor);
     (key, token)
 }
 
-fn read(key: &PageKey, ask: &Ask, actor: &str, token: &str) -> Result<(u32, Cursor), QueryError> {
+fn read(key: &PageKey, ask: &Ask, actor: &str, token: &str) -> Result<(BuildId, Cursor), QueryError> {
     let principal = Principal::new("main", actor).unwrap();
     key.read(&Question { schema: &SCHEMA, principal: &principal, ask }, token)
 }
@@ -116,8 +119,8 @@ fn read(key: &PageKey, ask: &Ask, actor: &str, token: &str) -> Result<(u32, Curs
 fn a_page_token_is_good_for_its_own_question_only() {
     let question = ask(&[("status", "PLACED"), ("sort", "lineCount")]).unwrap();
     let (key, token) = issued(&question, "ann");
-    let (generation, cursor) = read(&key, &question, "ann", &token).unwrap();
-    assert_eq!((generation, cursor.sorted), (1, Some(Value::Integer(3))));
+    let (build, cursor) = read(&key, &question, "ann", &token).unwrap();
+    assert_eq!((build, cursor.sorted), (BUILD, Some(Value::Integer(3))));
     let other = ask(&[("status", "CANCELLED"), ("sort", "lineCount")]).unwrap();
     let wrong = read(&key, &other, "ann", &token).unwrap_err();
     assert!(matches!(wrong, QueryError::PageToken { reason: "belongs to another question" }));
@@ -154,6 +157,7 @@ fn another_shape_has_another_fingerprint() {
         columns,
         key: &[0],
         indexes: &[],
+        upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
         computed: &[],
         reads: &[],
@@ -187,5 +191,6 @@ const SCHEMA_PARTS: Schema = Schema {
     partitions: 1,
     contract: Contract::Eventual,
     tenants: Tenants::Own,
+    upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };

@@ -4,13 +4,13 @@ use crate::{Config, Place};
 use diptych_command::{CommandQueue, EventStore, Intake, LogRestore, OutboxTable};
 use diptych_core::{BoxFuture, Clock, Code, Fault};
 use diptych_postgres::{PostgresOptions, PostgresStore};
-use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress, Statistics};
+use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress, Registry, Statistics};
 use diptych_sqlite::{OutboxFile, SqliteOptions, SqliteStore};
 use std::path::Path;
 use std::sync::Arc;
 
 /// A store with everything that a service needs of it.
-pub trait Store: EventStore + CommandQueue + Intake + LogRestore + Feed + ModelStore {
+pub trait Store: EventStore + CommandQueue + Intake + LogRestore + Feed + ModelStore + Registry {
     /// The key that signs page tokens.
     fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>>;
 

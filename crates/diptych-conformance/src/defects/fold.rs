@@ -164,6 +164,10 @@ impl TableFold for BrokenTable {
         Ok(changes)
     }
 
+    fn hold(&mut self, rows: Vec<(RowRef, Position)>) {
+        self.inner.hold(rows);
+    }
+
     fn no_ops(&self) -> u64 {
         self.inner.no_ops()
     }

@@ -13,8 +13,8 @@ use diptych_core::{
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found, Group,
-    Lease, Mark, ModelStore, Operator, Partition, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares,
-    Stopped, WorkerId,
+    Lease, Mark, Mend, ModelStore, Operator, Parked, Partition, RawFind, Readiness, RowRef, ScannedRow,
+    Schema, Shares, Stopped, TableSnapshot, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -459,6 +459,33 @@ impl ModelStore for Broken {
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>> {
         self.inner.models.digest(group, schema)
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
+        self.inner.models.snapshot(group, schema, after, rows_max)
+    }
+
+    fn park<'a>(
+        &'a self,
+        group: &'a Group,
+        lease: Option<Lease>,
+        parked: &'a [Parked],
+    ) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        self.inner.models.park(group, lease, parked)
+    }
+
+    fn parked<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
+        self.inner.models.parked(group)
+    }
+
+    fn mend<'a>(&'a self, group: &'a Group, mend: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        self.inner.models.mend(group, mend)
     }
 
     fn passed_at<'a>(

@@ -6,10 +6,10 @@ use diptych_core::{
     Value, ValueType, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, Categories, Checkpoint, ColumnSpec, ComputedSpec, Contract, Feed, Fold,
-    Found, Governance, Group, Mark, Mode, ModelStore, PageKey, Partition, Progress, Projection, Queries,
-    QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, ScannedRow, Schema, Sensitivity, Stopped,
-    Tenants, erase,
+    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec, Contract, Feed,
+    Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey, Parked, Partition,
+    Progress, Projection, Queries, QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, ScannedRow,
+    Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,7 @@ const fn declaration(name: &'static str) -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }
 }
@@ -162,7 +163,7 @@ impl Store {
         Found {
             rows: rows.iter().filter(|row| fits(row)).map(ReadModel::to_row).collect(),
             checkpoint: self.checkpoint_at(reached),
-            generation: 1,
+            build: BuildId { revision: 1, generation: 1 },
         }
     }
 
@@ -263,6 +264,33 @@ impl ModelStore for Store {
         _: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>> {
         unasked()
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        _: &'a Group,
+        _: &'static Schema,
+        _: Option<&'a RowRef>,
+        _: usize,
+    ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
+        unasked()
+    }
+
+    fn park<'a>(
+        &'a self,
+        _: &'a Group,
+        _: Option<Lease>,
+        _: &'a [Parked],
+    ) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async { Ok(unasked::<()>().await?) })
+    }
+
+    fn parked<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
+        unasked()
+    }
+
+    fn mend<'a>(&'a self, _: &'a Group, _: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async { Ok(unasked::<()>().await?) })
     }
 
     fn passed_at<'a>(&'a self, _: &'a Group, _: Position) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {

@@ -1,7 +1,8 @@
 //! The attributes on a read model's struct.
 
 use crate::{attributes, names};
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
@@ -23,8 +24,20 @@ pub(super) struct Declaration {
     /// The variant of `Tenants`.
     pub(super) tenants: &'static str,
     pub(super) default_sort: Option<Sorted>,
+    /// Fields of `Upkeep` that were declared, each with its value.
+    pub(super) upkeep: Vec<(Ident, TokenStream)>,
+    /// In what the revision means to differ.
+    pub(super) intended: Option<Intended>,
     /// Fields of `Governance` that were declared.
     pub(super) governance: Vec<(Ident, String)>,
+}
+
+/// In what a revision means to differ from the one before.
+pub(super) struct Intended {
+    pub(super) columns: Vec<String>,
+    pub(super) rows_added: bool,
+    pub(super) rows_removed: bool,
+    pub(super) span: Span,
 }
 
 /// A promise about freshness.
@@ -49,7 +62,7 @@ pub(super) struct Computed {
 }
 
 const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, default_sort, reads, \
-partitions, purpose, journey, freshness_target, correctness_target, latency_target, signed_off_by, \
+partitions, on_failure, degraded, patrol, corrections, intended, purpose, journey, freshness_target, correctness_target, latency_target, signed_off_by, \
 signed_off_on, sign_off_cadence, runbook";
 
 /// As the query crate has it: a partition owns at least one bucket of the digest.
@@ -75,6 +88,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
     let (mut reads, mut partitions) = (Vec::new(), None);
+    let (mut upkeep, mut intended) = (Vec::new(), None);
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
             "name" => name = Some(model_name(&attributes::text(entry)?)?),
@@ -93,6 +107,11 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
             })?,
             "partitions" => partitions = Some(partition_count(&attributes::value(entry)?)?),
             "default_sort" => default_sort = Some(attributes::text(entry)?.parse::<Sorted>()?),
+            "intended" => intended = Some(read_intended(&attributes::text(entry)?)?),
+            "on_failure" | "degraded" | "patrol" | "corrections" => {
+                let (field, value) = read_upkeep(entry_name, &attributes::text(entry)?)?;
+                upkeep.push((field, value));
+            }
             text if GOVERNANCE.contains(&text) => {
                 let ident = Ident::new(text, Span::call_site());
                 governance.push((ident, attributes::text(entry)?.value()));
@@ -127,6 +146,8 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         partitions: partitions.map_or(1, |(count, _)| count),
         tenants,
         default_sort,
+        upkeep,
+        intended,
         governance,
     })
 }
@@ -219,6 +240,42 @@ fn read_tenants(word: &Ident) -> Result<&'static str> {
             Err(Error::new(word.span(), message))
         }
     }
+}
+
+/// One of the fields of `Upkeep` with its variant.
+fn read_upkeep(field: &str, text: &LitStr) -> Result<(Ident, TokenStream)> {
+    let (known, ty): (&[(&str, &str)], _) = match field {
+        "on_failure" => (&[("stop", "Stop"), ("park", "Park")], "OnFailure"),
+        "degraded" => (&[("flag", "Flag"), ("refuse", "Refuse")], "Degraded"),
+        "patrol" => (&[("by scan", "ByScan"), ("by stream", "ByStream")], "Patrol"),
+        _ => (&[("refused", "Refused"), ("kept", "Kept"), ("until_rebuild", "UntilRebuild")], "Corrections"),
+    };
+    let value = text.value();
+    let Some((_, variant)) = known.iter().find(|(word, _)| *word == value) else {
+        let words: Vec<_> = known.iter().map(|(word, _)| format!("`\"{word}\"`")).collect();
+        return Err(Error::new(text.span(), format!("`{field}` is {}", words.join(" or "))));
+    };
+    let (ty, variant) = (Ident::new(ty, Span::call_site()), Ident::new(variant, Span::call_site()));
+    Ok((Ident::new(field, Span::call_site()), quote!(::diptych::__private::query::#ty::#variant)))
+}
+
+/// `status, shipping_city, +rows, -rows`.
+fn read_intended(text: &LitStr) -> Result<Intended> {
+    let value = text.value();
+    let mut intended =
+        Intended { columns: Vec::new(), rows_added: false, rows_removed: false, span: text.span() };
+    for word in value.split(',').map(str::trim) {
+        match word {
+            "+rows" => intended.rows_added = true,
+            "-rows" => intended.rows_removed = true,
+            column if names::is_snake(column) => intended.columns.push(column.to_owned()),
+            _ => {
+                let message = "`intended` names columns, `+rows` and `-rows`: `\"status, +rows\"`";
+                return Err(Error::new(text.span(), message));
+            }
+        }
+    }
+    Ok(intended)
 }
 
 fn read_contract(text: &LitStr) -> Result<Contract> {

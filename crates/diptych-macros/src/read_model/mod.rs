@@ -7,7 +7,7 @@ mod generate;
 
 use crate::{attributes, names, shape};
 use column::Column;
-use declaration::{Computed, Declaration, Sorted};
+use declaration::{Computed, Declaration, Intended, Sorted};
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{DeriveInput, Error, Result, Visibility};
 
@@ -45,6 +45,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     };
     distinct(&columns, &computed)?;
     let indexes = indexes_of(&columns, &declared)?;
+    intended(&columns, declaration.intended.as_ref())?;
     let default_sort = default_sort(&columns, declaration.default_sort.as_ref())?;
     let model = Model {
         name: &input.ident,
@@ -67,6 +68,20 @@ fn key(columns: &[Column], name: &Ident) -> Result<Vec<usize>> {
         return Err(Error::new(name.span(), message));
     }
     Ok(key)
+}
+
+/// Refuses a difference that is intended in a column that there is not, or in the key.
+fn intended(columns: &[Column], intended: Option<&Intended>) -> Result<()> {
+    let Some(Intended { columns: named, span, .. }) = intended else { return Ok(()) };
+    for name in named {
+        let message = match columns.iter().find(|column| column.sql == *name) {
+            None => format!("`intended` names `{name}`, which is no column"),
+            Some(column) if column.key => format!("`intended` names `{name}`, which is part of the key"),
+            Some(_) => continue,
+        };
+        return Err(Error::new(*span, message));
+    }
+    Ok(())
 }
 
 /// Refuses two columns of one name, in SQL, on the wire or among the constants.

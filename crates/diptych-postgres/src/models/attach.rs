@@ -8,7 +8,7 @@ use crate::fault::OrFault;
 use crate::log;
 use crate::shared::{Schema, Shared};
 use diptych_core::{Code, Fault, Position, Timestamp};
-use diptych_query::{Checkpoint, Group, Mark, Mode, Partition, RowRef};
+use diptych_query::{BuildId, Checkpoint, Group, Mark, Mode, Partition, RowRef};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -103,9 +103,10 @@ impl Attached {
         self.place.of(Partition::owner(of, &row.tenant, &row.key))
     }
 
-    /// The generation as answers name it.
-    pub(crate) fn generation(&self) -> u32 {
-        self.place.generation.cast_unsigned()
+    /// The build as answers name it.
+    pub(crate) fn build(&self) -> BuildId {
+        let Place { revision, generation, .. } = self.place;
+        BuildId { revision: revision.cast_unsigned(), generation: generation.cast_unsigned() }
     }
 
     /// Makes the indexes of every table, with the first rows, where they do not come with the table.

@@ -51,7 +51,7 @@ pub(crate) async fn find(
         }
     }
     ended.or_fault()?;
-    Ok(Found { rows, checkpoint, generation: attached.generation() })
+    Ok(Found { rows, checkpoint, build: attached.build() })
 }
 
 /// One snapshot for checkpoint and rows, and a limit for each statement.
@@ -77,7 +77,7 @@ pub(crate) async fn get(
     let place = attached.owner(row);
     if !row.key.iter().all(is_storable) {
         let checkpoint = existing(client, schema, place).await?;
-        return Ok(Found { rows: Vec::new(), checkpoint, generation: attached.generation() });
+        return Ok(Found { rows: Vec::new(), checkpoint, build: attached.build() });
     }
     let key = key_parameters(table, row);
     let mut parameters: Vec<Typed<'_>> = place.typed().to_vec();
@@ -89,7 +89,7 @@ pub(crate) async fn get(
         Some(_) => vec![values_of(table.schema, &held, COLUMNS_COUNT + 1)?.0],
         None => Vec::new(),
     };
-    Ok(Found { rows, checkpoint: checkpoint_of(&held, 0)?, generation: attached.generation() })
+    Ok(Found { rows, checkpoint: checkpoint_of(&held, 0)?, build: attached.build() })
 }
 
 /// Tenant and key as parameters, in the order of the key's physical columns.

@@ -2,6 +2,7 @@
 
 mod advance;
 mod attach;
+mod builds;
 mod checkpoint;
 mod find;
 mod inline;

@@ -8,8 +8,9 @@ use crate::PostgresStore;
 use crate::log;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, BucketDigest, Checkpoint, Fold, Found, Group, Lease, Mode, ModelStore, Partition,
-    RawFind, Readiness, RowRef, ScannedRow, Schema, Shares, Stopped, WorkerId,
+    AdvanceError, Advanced, BucketDigest, Checkpoint, Fold, Found, Group, Lease, Mend, Mode, ModelStore,
+    Parked, Partition, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares, Stopped, TableSnapshot,
+    WorkerId,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -228,6 +229,33 @@ impl ModelStore for PostgresStore {
             let reader = self.shared.reader().await?;
             find::row_count(&reader, &self.shared.schema, attached.table(schema)?).await
         })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        _: &'a Group,
+        _: &'static Schema,
+        _: Option<&'a RowRef>,
+        _: usize,
+    ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
+        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished")) })
+    }
+
+    fn park<'a>(
+        &'a self,
+        _: &'a Group,
+        _: Option<Lease>,
+        _: &'a [Parked],
+    ) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
+    }
+
+    fn parked<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn mend<'a>(&'a self, _: &'a Group, _: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
     }
 
     fn passed_at<'a>(

@@ -8,7 +8,7 @@ use diptych_core::*;
 use diptych_postgres::{PostgresOptions, PostgresStore};
 use diptych_query::{
     AdvanceError, ColumnSpec, Contract, Direction, Feed, Fold, Governance, Group, IndexSpec, Mode,
-    ModelStore, Projection, ReadModel, Route, Schema, Sensitivity, Tenants, erase,
+    ModelStore, Projection, ReadModel, Route, Schema, Sensitivity, Tenants, Upkeep, erase,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -141,6 +141,7 @@ pub(crate) const fn schema(name: &'static str, columns: &'static [ColumnSpec], m
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }
 }

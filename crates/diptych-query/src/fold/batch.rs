@@ -58,6 +58,9 @@ impl<M: SqlProjection> TableFold for SqlBatch<M> {
         Ok(TableChanges { facts: std::mem::take(&mut self.facts), ..TableChanges::default() })
     }
 
+    /// Rows that SQL keeps have no slot to be passed over; a table kept by SQL cannot declare that it parks.
+    fn hold(&mut self, _: Vec<(RowRef, Position)>) {}
+
     fn no_ops(&self) -> u64 {
         0
     }

@@ -27,7 +27,7 @@ pub use error::{FoldError, FoldErrorKind};
 pub use slots::TableUse;
 pub use table::{Ran, TableFold, TypedTable};
 
-use crate::{Block, Checkpoint, Group, Lease, Mark, Partition, StoredRow, TableChanges, TableNeeds};
+use crate::{Block, Checkpoint, Group, Lease, Mark, Partition, RowRef, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
 use std::cell::RefCell;
 use std::ops::AddAssign;
@@ -166,6 +166,15 @@ impl Fold {
     #[must_use]
     pub fn through(&self) -> Mark {
         self.through
+    }
+
+    /// Holds rows of a table back, each from a fact on: their facts are passed over until the rows are mended.
+    /// Said when everything is planned and before the fold runs; or before anything is planned, of a group that
+    /// has no rows yet.
+    pub fn hold(&mut self, table: usize, rows: Vec<(RowRef, Position)>) {
+        if let Some(table) = self.tables.get_mut(table) {
+            table.hold(rows);
+        }
     }
 
     /// How many facts were planned.

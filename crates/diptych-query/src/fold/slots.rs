@@ -29,6 +29,8 @@ pub(super) struct Slot<M: ReadModel> {
     /// The number of its tenant.
     tenant: u32,
     changed: bool,
+    /// Whether facts from a position on are passed over.
+    held_back: bool,
 }
 
 /// A row, or the key of one that is not there.
@@ -112,6 +114,8 @@ pub(super) struct Slots<M: ReadModel> {
     history: Map<usize, History<M>>,
     /// The rows before the run at hand, in a table whose run may have to start again.
     undo: Option<Undo<M>>,
+    /// From where on facts are passed over, for the slots that are held back.
+    held_back: Map<usize, Position>,
     wanted: Vec<RowRef>,
     changed: Vec<usize>,
     /// Those of them that were not yet taken, in the order of the table.
@@ -171,6 +175,7 @@ impl<M: ReadModel> Slots<M> {
             columns: Vec::new(),
             history: HashMap::default(),
             undo: None,
+            held_back: HashMap::default(),
             wanted: Vec::new(),
             changed: Vec::new(),
             ordered: Vec::new().into_iter(),
@@ -195,6 +200,22 @@ impl<M: ReadModel> Slots<M> {
     pub(super) fn owns(&self, tenant: &Tenant, key: &M::Key) -> bool {
         let partition = self.purpose.partition;
         partition.of() == 1 || partition.owns(tenant, &M::key_values(key))
+    }
+
+    /// Passes over a row's facts from a position on. Where something is known of the table, a row that is not
+    /// in memory has no fact at hand.
+    pub(super) fn hold(&mut self, tenant: &Tenant, key: M::Key, from: Position) {
+        let known = self.known(tenant, &key);
+        let slot = if self.purpose.fresh { self.own(tenant, key) } else { known };
+        if let Some(slot) = slot {
+            self.slots[slot].held_back = true;
+            self.held_back.insert(slot, from);
+        }
+    }
+
+    /// Whether a row is held back from a fact.
+    pub(super) fn is_held_back(&self, slot: usize, at: Position) -> bool {
+        self.slots[slot].held_back && self.held_back.get(&slot).is_some_and(|from| at >= *from)
     }
 
     /// The slot of a key, if its row is folded here.
@@ -227,7 +248,13 @@ impl<M: ReadModel> Slots<M> {
     fn add_hashed(&mut self, hash: u64, tenant: u32, key: M::Key) -> usize {
         let next = self.slots.len();
         self.by_key.insert(hash, next);
-        self.slots.push(Slot { held: Held::Gone(key), guard: Position::START, tenant, changed: false });
+        self.slots.push(Slot {
+            held: Held::Gone(key),
+            guard: Position::START,
+            tenant,
+            changed: false,
+            held_back: false,
+        });
         next
     }
 

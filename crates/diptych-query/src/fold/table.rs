@@ -57,6 +57,9 @@ pub trait TableFold: Send {
         let _ = rows_max;
         self.changes()
     }
+    /// Passes over the facts of these rows, each from a position on. Said when everything is planned, or before
+    /// anything is where the table is known to be empty.
+    fn hold(&mut self, rows: Vec<(RowRef, Position)>);
     /// How many facts met no row and left none.
     fn no_ops(&self) -> u64;
     /// How many facts were passed over because the projection does not know their type and ignores it.
@@ -299,7 +302,8 @@ impl<M: JoinedProjection> TypedTable<M> {
         // Where there is no row, what came before the group's clock has left none, whether one was deleted
         // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
         // now.
-        if at <= held.guard || (held.row().is_none() && at <= moment.clock) {
+        let passed = at <= held.guard || (held.row().is_none() && at <= moment.clock);
+        if passed || self.rows.is_held_back(slot, at) {
             return Ok(());
         }
         let (before, taken) = self.rows.take(slot);
@@ -491,6 +495,15 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
 
     fn settle(&mut self) {
         self.rows.settle();
+    }
+
+    fn hold(&mut self, rows: Vec<(RowRef, Position)>) {
+        for (row, from) in rows {
+            // A key that does not read back is none of this table's.
+            if let Ok(key) = M::key_from_values(&row.key) {
+                self.rows.hold(&row.tenant, key, from);
+            }
+        }
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {

@@ -8,7 +8,7 @@ use crate::fault::OrFault;
 use crate::pool::Pool;
 use crate::{Durability, SqliteLimits};
 use diptych_core::{Code, Fault, Position, Timestamp};
-use diptych_query::{Group, Mark, Schema};
+use diptych_query::{BuildId, Group, Mark, Schema};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Mutex;
@@ -111,6 +111,11 @@ impl Attached {
             })),
             swept: AtomicU64::new(0),
         })
+    }
+
+    /// The build as answers name it.
+    pub(crate) fn build(&self) -> BuildId {
+        BuildId { revision: self.place.revision, generation: self.generation }
     }
 
     /// The table of a declaration.

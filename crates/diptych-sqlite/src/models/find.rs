@@ -53,7 +53,7 @@ fn find_in_snapshot(
         }
     }
     snapshot.commit().or_fault()?;
-    Ok(Found { rows, checkpoint, generation: attached.generation })
+    Ok(Found { rows, checkpoint, build: attached.build() })
 }
 
 fn run_part(
@@ -89,7 +89,7 @@ pub(crate) fn get(reader: &Reader, attached: &Attached, table: &Table, row: &Row
         let present = held.get_ref(CHECKPOINT_COLUMNS)? != ValueRef::Null;
         let values =
             if present { vec![values_of(table.schema, held, CHECKPOINT_COLUMNS + 1)?.0] } else { Vec::new() };
-        Ok(Some(Found { rows: values, checkpoint: checkpoint_of(held, 0)?, generation: attached.generation }))
+        Ok(Some(Found { rows: values, checkpoint: checkpoint_of(held, 0)?, build: attached.build() }))
     };
     let found = read().or_fault()?;
     found.ok_or_else(|| damaged(format!("read model `{}` has lost its checkpoint", attached.place.group)))

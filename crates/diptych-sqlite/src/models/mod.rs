@@ -1,6 +1,7 @@
 //! Where rows live: tables from declarations, folds driven over them, reads from them. Appending is not here.
 
 mod advance;
+mod builds;
 mod bulk;
 mod checkpoint;
 mod file;

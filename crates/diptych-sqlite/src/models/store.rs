@@ -10,8 +10,8 @@ use crate::store::{blocking, fits};
 use crate::writer::Writer;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, Checkpoint, Fold, Found, Group, Mode, ModelStore, Partition, RawFind, RowRef,
-    ScannedRow, Schema, Stopped,
+    AdvanceError, Advanced, Checkpoint, Fold, Found, Group, Lease, Mend, Mode, ModelStore, Parked, Partition,
+    RawFind, RowRef, ScannedRow, Schema, Stopped, TableSnapshot,
 };
 use rusqlite::Connection;
 use std::sync::{Arc, PoisonError};
@@ -156,6 +156,33 @@ impl ModelStore for SqliteStore {
             })
             .await
         })
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        _: &'a Group,
+        _: &'static Schema,
+        _: Option<&'a RowRef>,
+        _: usize,
+    ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
+        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished")) })
+    }
+
+    fn park<'a>(
+        &'a self,
+        _: &'a Group,
+        _: Option<Lease>,
+        _: &'a [Parked],
+    ) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
+    }
+
+    fn parked<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn mend<'a>(&'a self, _: &'a Group, _: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
     }
 
     fn passed_at<'a>(

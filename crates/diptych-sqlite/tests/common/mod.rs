@@ -9,7 +9,7 @@ use diptych_command::{
 use diptych_core::*;
 use diptych_query::{
     ColumnSpec, Contract, Direction, Fold, Governance, Group, IndexSpec, Mode, ModelStore, Projection,
-    ReadModel, Route, Schema, Sensitivity, Tenants, erase,
+    ReadModel, Route, Schema, Sensitivity, Tenants, Upkeep, erase,
 };
 use diptych_sqlite::{SqliteOptions, SqliteStore};
 use std::path::{Path, PathBuf};
@@ -133,6 +133,7 @@ const fn schema(name: &'static str, columns: &'static [ColumnSpec], mode: Mode) 
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }
 }

@@ -70,6 +70,7 @@ impl Harness for SqliteHarness {
                 intake: Arc::clone(&store) as _,
                 feed: Arc::clone(&store) as _,
                 restore: Arc::clone(&store) as _,
+                registry: Arc::clone(&store) as _,
                 queue: Arc::clone(&store) as _,
                 models: store,
                 progress,

@@ -1,7 +1,7 @@
 //! The text of generated SQL.
 
 use super::*;
-use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Tenants};
+use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Tenants, Upkeep};
 
 const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
     ColumnSpec {
@@ -45,6 +45,7 @@ pub(crate) static ORDER: Schema = Schema {
     partitions: 1,
     contract: Contract::Eventual,
     tenants: Tenants::Own,
+    upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
 
@@ -193,6 +194,7 @@ const fn copy() -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }
 }

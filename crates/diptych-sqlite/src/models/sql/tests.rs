@@ -2,7 +2,7 @@
 
 use super::*;
 use diptych_core::{Currency, Money, Tenant};
-use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Tenants};
+use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Tenants, Upkeep};
 
 const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
     ColumnSpec {
@@ -46,6 +46,7 @@ static ORDER: Schema = Schema {
     partitions: 1,
     contract: Contract::Eventual,
     tenants: Tenants::Own,
+    upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
 
@@ -227,6 +228,7 @@ const fn copy() -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }
 }
