@@ -37,7 +37,8 @@ pub trait Registry: Send + Sync + 'static {
     /// Moves builds from stage to stage in one transaction, and records each move.
     ///
     /// INVARIANT: a build takes over from another only if it has come at least as far, and whoever moved
-    /// either before by a lease has lost it. An inline build takes over at the head, inside of one append's turn.
+    /// either before by a lease has lost it. An inline build takes over at the head, inside of one append's
+    /// turn.
     fn transit<'a>(
         &'a self,
         group: &'a Group,
