@@ -111,7 +111,12 @@ impl MemoryStore {
         let (progress, signal) = (Arc::default(), QueueSignal::default());
         let store = Self { held, clock, signal, inline, progress, head };
         for group in &store.inline {
-            let checkpoint = store.attach_now(group)?;
+            let checkpoint = match store.attach_now(group) {
+                Ok(checkpoint) => checkpoint,
+                // What is retired is not folded any more; the log goes on without it.
+                Err(fault) if fault.code() == Code::ModelRetired => continue,
+                Err(fault) => return Err(fault),
+            };
             let entry = store.progress.entry(group.name());
             entry.advance(checkpoint.mark.position());
             entry.set_followed(true);
