@@ -8,5 +8,5 @@ WHERE (revision, generation) = (
   JOIN checkpoint USING (group_name, revision, generation)
   WHERE build.group_name = this.group_name AND build.stage <> 'retired'
   ORDER BY build.stage IN ('serving', 'rebuilding', 'deprecated') DESC, build.stage = 'shadowing' DESC,
-    build.revision DESC, build.generation DESC
+    build.revision DESC, iif(build.stage = 'building', -build.generation, build.generation) DESC
   LIMIT 1);
