@@ -16,6 +16,7 @@ mod lag;
 mod metrics;
 mod model;
 mod model_store;
+mod notice;
 mod order;
 mod page;
 mod partition;
@@ -52,6 +53,7 @@ pub use model_store::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, Mend, ModelStore, Parked, RowChange,
     RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
 };
+pub use notice::{NOTICE, Notice, Suspension};
 pub use order::sort_in_table_order;
 pub use page::PageKey;
 pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
