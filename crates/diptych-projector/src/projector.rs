@@ -8,7 +8,7 @@ use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
 use diptych_query::{
     Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, Partition, PartitionState, Progress,
-    ProgressEntry, Readiness, Schema, Stopped, WorkerId,
+    ProgressEntry, Readiness, Registry, Schema, Stopped, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +24,8 @@ pub struct ProjectorParts {
     pub feed: Arc<dyn Feed>,
     /// Where rows live.
     pub store: Arc<dyn ModelStore>,
+    /// What is known of read models beside their rows.
+    pub registry: Arc<dyn Registry>,
     /// The present time.
     pub clock: Arc<dyn Clock>,
     /// Where progress is told.
@@ -36,23 +38,23 @@ pub struct ProjectorParts {
 
 /// The hinge of a running process.
 pub struct Projector {
-    worker: WorkerId,
-    parts: FollowerParts,
+    pub(crate) worker: WorkerId,
+    pub(crate) parts: FollowerParts,
     progress: Arc<Progress>,
-    followed: BTreeMap<&'static str, Followed>,
-    given_up: GivenUp,
+    pub(crate) followed: BTreeMap<&'static str, Followed>,
+    pub(crate) given_up: GivenUp,
     /// Has the keeper look at once.
-    nudge: Arc<Notify>,
+    pub(crate) nudge: Arc<Notify>,
     stop: watch::Sender<bool>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// One group with what moves its partitions.
 #[derive(Clone)]
-struct Followed {
-    group: Arc<Group>,
-    entry: Arc<ProgressEntry>,
-    parts: Vec<Part>,
+pub(crate) struct Followed {
+    pub(crate) group: Arc<Group>,
+    pub(crate) entry: Arc<ProgressEntry>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// What a drain did.
@@ -106,8 +108,9 @@ impl Projector {
     /// Prepares a projector; nothing moves before [`Projector::start`] or [`Projector::drain`].
     #[must_use]
     pub fn new(parts: ProjectorParts) -> Self {
-        let ProjectorParts { worker, feed, store, clock, progress, groups, limits } = parts;
-        let parts = FollowerParts { feed, store, clock, metrics: ProjectionMetrics::default(), limits };
+        let ProjectorParts { worker, feed, store, registry, clock, progress, groups, limits } = parts;
+        let metrics = ProjectionMetrics::default();
+        let parts = FollowerParts { feed, store, registry, clock, metrics, limits };
         let followed = groups.into_iter().map(|group| {
             let entry = progress.entry(group.name());
             let own = parts.store.partitions_of(&group).into_iter().map(|partition| {
@@ -326,14 +329,16 @@ impl Projector {
     /// An unknown name, a fact that cannot be folded, or a fault.
     pub async fn verify(&self, name: &str, differences_max: usize) -> Result<Vec<VerifyReport>, VerifyError> {
         let followed = self.followed(name).map_err(|_| VerifyError::Unknown { name: name.to_owned() })?;
-        verify(&*self.parts.feed, &*self.parts.store, &followed.group, differences_max).await
+        let FollowerParts { feed, store, registry, .. } = &self.parts;
+        verify(&**feed, &**store, &**registry, &followed.group, differences_max).await
     }
 
-    /// Measures every model against the log, for the metrics.
+    /// Measures every model against the log, for the metrics, and looks what is wrong with any.
     ///
     /// # Errors
     /// A fault of the store.
     pub async fn measure(&self) -> Result<(), Fault> {
+        self.look().await?;
         let FollowerParts { feed, store, clock, .. } = &self.parts;
         for followed in self.followed.values() {
             let position = store.checkpoint(&followed.group).await?.mark.position();

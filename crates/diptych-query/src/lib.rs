@@ -16,6 +16,7 @@ mod lag;
 mod metrics;
 mod model;
 mod model_store;
+mod notice;
 mod order;
 mod page;
 mod partition;
@@ -43,7 +44,7 @@ pub use contract::{Breach, Contract};
 pub use error::QueryError;
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
-pub use fold::{Fold, FoldError, FoldErrorKind, Passed};
+pub use fold::{FailedRow, Fold, FoldError, FoldErrorKind, Passed};
 pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
 pub use lag::Lag;
 pub use metrics::{Latency, QueryMetrics};
@@ -52,10 +53,11 @@ pub use model_store::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, Mend, ModelStore, Parked, RowChange,
     RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
 };
+pub use notice::{NOTICE, Notice, Suspension};
 pub use order::sort_in_table_order;
 pub use page::PageKey;
 pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
-pub use progress::{Progress, ProgressEntry, Standing};
+pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};
 pub use registry::{Record, Registry};
@@ -63,5 +65,6 @@ pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, 
 pub use siblings::{NoCircularReads, Reads, Siblings};
 pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements, statement_texts};
 pub use stage::{IllegalMove, Stage};
+pub use text::key_from_text;
 pub use touch::{Touch, Touched};
 pub use upkeep::{Corrections, Degraded, Intended, OnFailure, Patrol, Upkeep};

@@ -72,11 +72,14 @@ impl Running {
             worker,
             feed: Arc::clone(&store) as _,
             store: Arc::clone(&store) as _,
+            registry: Arc::clone(&store) as _,
             clock: Arc::clone(&service.clock),
             progress,
             groups,
             limits: config.projector.clone(),
         }));
+        // Before the first answer: what is parked or suspended was so in another life.
+        projector.look().await?;
         if config.roles.contains(Role::Projector) {
             projector.start();
         }
