@@ -207,6 +207,7 @@ impl Running {
             },
             commands: Arc::clone(&self.commands),
             queries: Arc::clone(&self.queries),
+            registry: Arc::clone(&self.store) as _,
             principal: self.config.principal.clone(),
             metrics: Arc::new(move || metrics.exposition()),
             ready: Arc::new(move || Readiness { reasons: watched.failure().into_iter().collect() }),
