@@ -6,7 +6,7 @@ use crate::ahead::{self, Planned};
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, AnyModel, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
-    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Stopped,
+    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Registry, Stopped,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,6 +94,7 @@ pub struct Follower {
 pub(crate) struct FollowerParts {
     pub(crate) feed: Arc<dyn Feed>,
     pub(crate) store: Arc<dyn ModelStore>,
+    pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: ProjectionMetrics,
     pub(crate) limits: ProjectorLimits,

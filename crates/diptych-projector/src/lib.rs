@@ -5,14 +5,29 @@
 
 mod ahead;
 mod follower;
+mod incident;
 mod keeper;
 mod metrics;
+mod parked;
+mod patrol;
 mod projector;
+mod repair;
+mod row_name;
 mod shares;
+mod trouble;
 mod verify;
 mod worker;
 
 pub use follower::{Follower, ProjectorLimits, Step};
+pub use incident::{
+    ActionTaken, Differs, Finding, FoundBy, INCIDENT, INCIDENTS_MAX, Incident, IncidentStatus, Incidents,
+    Subject,
+};
 pub use metrics::ProjectionMetrics;
+pub use parked::{Keys, Retried, RetryPlan, Skip};
+pub use patrol::{Patrol, PatrolState, Patrolled, Stale};
 pub use projector::{DrainError, Drained, Projector, ProjectorParts};
+pub use repair::{Repair, Repaired};
+pub use row_name::RowName;
+pub use trouble::TroubleError;
 pub use verify::{Difference, VerifyError, VerifyReport, verify};

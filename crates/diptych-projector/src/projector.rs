@@ -8,7 +8,7 @@ use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
 use diptych_query::{
     Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, Partition, PartitionState, Progress,
-    ProgressEntry, Readiness, Schema, Stopped, WorkerId,
+    ProgressEntry, Readiness, Registry, Schema, Stopped, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +24,8 @@ pub struct ProjectorParts {
     pub feed: Arc<dyn Feed>,
     /// Where rows live.
     pub store: Arc<dyn ModelStore>,
+    /// What is known of read models beside their rows.
+    pub registry: Arc<dyn Registry>,
     /// The present time.
     pub clock: Arc<dyn Clock>,
     /// Where progress is told.
@@ -106,8 +108,9 @@ impl Projector {
     /// Prepares a projector; nothing moves before [`Projector::start`] or [`Projector::drain`].
     #[must_use]
     pub fn new(parts: ProjectorParts) -> Self {
-        let ProjectorParts { worker, feed, store, clock, progress, groups, limits } = parts;
-        let parts = FollowerParts { feed, store, clock, metrics: ProjectionMetrics::default(), limits };
+        let ProjectorParts { worker, feed, store, registry, clock, progress, groups, limits } = parts;
+        let metrics = ProjectionMetrics::default();
+        let parts = FollowerParts { feed, store, registry, clock, metrics, limits };
         let followed = groups.into_iter().map(|group| {
             let entry = progress.entry(group.name());
             let own = parts.store.partitions_of(&group).into_iter().map(|partition| {

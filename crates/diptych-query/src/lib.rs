@@ -59,7 +59,7 @@ pub use notice::{NOTICE, Notice, Suspension};
 pub use order::sort_in_table_order;
 pub use page::PageKey;
 pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
-pub use progress::{Progress, ProgressEntry, Standing};
+pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};
 pub use registry::{Record, Registry};
@@ -67,5 +67,6 @@ pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, 
 pub use siblings::{NoCircularReads, Reads, Siblings};
 pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements, statement_texts};
 pub use stage::{IllegalMove, Stage};
+pub use text::key_from_text;
 pub use touch::{Touch, Touched};
 pub use upkeep::{Corrections, Degraded, Intended, OnFailure, Patrol, Upkeep};

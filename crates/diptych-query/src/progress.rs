@@ -3,7 +3,7 @@
 use crate::{Group, Health, Partition, Passed, Stopped};
 use diptych_core::Position;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// One entry for each group. The hinge writes, the right panel listens.
@@ -19,6 +19,32 @@ pub struct ProgressEntry {
     /// What this process knows of each partition; of a group that is not split there is one.
     parts: Mutex<Vec<Part>>,
     passed: Mutex<BTreeMap<&'static str, Passed>>,
+    troubles: RwLock<Troubles>,
+}
+
+/// What is wrong with a group although it follows the log.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Troubles {
+    /// How many keys are held back.
+    pub parked: u64,
+    /// How many incidents are open.
+    pub incidents: u64,
+    /// Why it does not answer for now, where somebody has ordered so.
+    pub suspended: Option<String>,
+}
+
+impl Troubles {
+    /// What they make of the health of a group that follows the log otherwise.
+    #[must_use]
+    pub fn health(&self) -> Option<Health> {
+        match self {
+            Self { suspended: Some(reason), .. } => Some(Health::Suspended { reason: reason.clone() }),
+            Self { parked: 0, incidents: 0, .. } => None,
+            Self { parked, incidents, .. } => {
+                Some(Health::Degraded { parked: *parked, incidents: *incidents })
+            }
+        }
+    }
 }
 
 /// What is known of one partition.
@@ -61,6 +87,7 @@ impl Default for ProgressEntry {
             position: watch::Sender::new(Position::START),
             parts: Mutex::new(vec![Part::default()]),
             passed: Mutex::default(),
+            troubles: RwLock::default(),
         }
     }
 }
@@ -131,6 +158,17 @@ impl ProgressEntry {
     #[must_use]
     pub fn health_in(&self, partition: Partition) -> Health {
         part_of(&mut self.parts(), partition).health.clone()
+    }
+
+    /// What is wrong with the group although it follows the log, as this process knows it.
+    #[must_use]
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is wrong with the group, or is no more.
+    pub fn change_troubles(&self, change: impl FnOnce(&mut Troubles)) {
+        change(&mut self.troubles.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {

@@ -3,8 +3,8 @@
 use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
-    Answer, AnyModel, Breach, Checkpoint, Condition, Contract, Cursor, Direction, Feed, Find, Found,
-    Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry, QueryError,
+    Answer, AnyModel, Breach, Checkpoint, Condition, Contract, Cursor, Degraded, Direction, Feed, Find,
+    Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry, QueryError,
     QueryMetrics, RawFind, ReadModel, RowRef, Schema, Touched,
 };
 use diptych_core::{
@@ -327,7 +327,13 @@ impl Queries {
     fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
-        self.models.get(model).ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
+        let served = self.models.get(model);
+        let served = served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
+        // Before anybody waits for anything.
+        if let Some(health) = served.entry.troubles().health() {
+            refuse_troubled(served.model.schema(), health)?;
+        }
+        Ok(served)
     }
 
     fn page_rows(&self, ask: &Ask) -> Result<usize, QueryError> {
@@ -417,6 +423,7 @@ impl Queries {
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
         }
+        refuse_troubled(served.model.schema(), health.clone())?;
         self.hold_contract(served.model.schema(), &mut freshness, ask)?;
         let now = self.clock.now();
         let mut rows = found.rows;
@@ -482,7 +489,19 @@ fn health(served: &Served, checkpoint: &Checkpoint) -> Health {
         (Some(stopped), Health::Live) => {
             Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
         }
+        (_, live @ (Health::Live | Health::CatchingUp)) => served.entry.troubles().health().unwrap_or(live),
         (_, health) => health,
+    }
+}
+
+/// Refuses to answer where an operator or the model's declaration says so.
+fn refuse_troubled(schema: &Schema, health: Health) -> Result<(), QueryError> {
+    match health {
+        Health::Suspended { reason } => Err(QueryError::Suspended { reason }),
+        Health::Degraded { .. } if schema.upkeep.degraded == Degraded::Refuse => {
+            Err(QueryError::Degraded { health })
+        }
+        _ => Ok(()),
     }
 }
 
