@@ -80,6 +80,22 @@ pub enum Health {
         /// What is unknown.
         reason: String,
     },
+    /// It is filled for the first time, and the rows are those that are in it by now.
+    Building,
+    /// It answers, and a successor is under way.
+    Rebuilding,
+    /// Rows are known to be held back or wrong.
+    Degraded {
+        /// How many keys are parked.
+        parked: u64,
+        /// How many incidents are open.
+        incidents: u64,
+    },
+    /// An operator took it out of service.
+    Suspended {
+        /// Why, in a sentence.
+        reason: String,
+    },
 }
 
 impl Health {
@@ -92,6 +108,10 @@ impl Health {
             Self::Stopped { .. } => "stopped",
             Self::Retrying { .. } => "retrying",
             Self::OlderCode { .. } => "older_code",
+            Self::Building => "building",
+            Self::Rebuilding => "rebuilding",
+            Self::Degraded { .. } => "degraded",
+            Self::Suspended { .. } => "suspended",
         }
     }
 

@@ -1,9 +1,9 @@
 //! How far each group has come and how it is doing, inside this process: what waiting answers listen to.
 
-use crate::{Group, Health, Partition, Passed, Stopped};
+use crate::{Group, Health, Partition, Passed, Samples, Serving, Stopped};
 use diptych_core::Position;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// One entry for each group. The hinge writes, the right panel listens.
@@ -19,6 +19,10 @@ pub struct ProgressEntry {
     /// What this process knows of each partition; of a group that is not split there is one.
     parts: Mutex<Vec<Part>>,
     passed: Mutex<BTreeMap<&'static str, Passed>>,
+    /// The group's builds, as this process last saw them.
+    serving: RwLock<Arc<Serving>>,
+    /// What was asked lately.
+    samples: Samples,
 }
 
 /// What is known of one partition.
@@ -61,6 +65,8 @@ impl Default for ProgressEntry {
             position: watch::Sender::new(Position::START),
             parts: Mutex::new(vec![Part::default()]),
             passed: Mutex::default(),
+            serving: RwLock::default(),
+            samples: Samples::default(),
         }
     }
 }
@@ -173,6 +179,26 @@ impl ProgressEntry {
         if was != followed {
             self.position.send_modify(|_| ());
         }
+    }
+
+    /// The group's builds, as this process last saw them.
+    #[must_use]
+    pub fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes which builds there are, and wakes whoever waits when another one answers now.
+    pub fn set_serving(&self, serving: Serving) {
+        if *self.serving() != serving {
+            *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
+            self.position.send_modify(|_| ());
+        }
+    }
+
+    /// What was asked lately in this process.
+    #[must_use]
+    pub fn samples(&self) -> &Samples {
+        &self.samples
     }
 
     /// The facts that changed nothing in a model, in this process.

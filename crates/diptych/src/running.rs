@@ -72,6 +72,7 @@ impl Running {
             worker,
             feed: Arc::clone(&store) as _,
             store: Arc::clone(&store) as _,
+            registry: Arc::clone(&store) as _,
             clock: Arc::clone(&service.clock),
             progress,
             groups,
