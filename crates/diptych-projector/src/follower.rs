@@ -107,7 +107,7 @@ impl Follower {
         progress: &Progress,
         parts: FollowerParts,
     ) -> Self {
-        let FollowerParts { feed, store, clock, metrics, limits } = parts;
+        let FollowerParts { feed, store, clock, metrics, limits, .. } = parts;
         let entry = progress.entry(group.name());
         let started_at = clock.now();
         Self {
