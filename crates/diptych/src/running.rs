@@ -168,6 +168,8 @@ impl Running {
             projector: &self.projector,
             outbox: self.outbox.as_deref(),
             feed: &*self.store,
+            models: &*self.store,
+            registry: &*self.store,
             log: LogStatus {
                 location: self.config.store.to_string(),
                 head: self.store.head().await?,
@@ -249,6 +251,7 @@ async fn attach(
         match store.attach(&group).await {
             Ok(checkpoint) => {
                 progress.entry(group.name()).advance(checkpoint.mark.position());
+                group.know(&store.builds(group.name()).await?);
                 attached.push(group);
             }
             Err(fault) if fault.code() == Code::ModelRetired => {
