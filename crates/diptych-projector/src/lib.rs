@@ -4,6 +4,7 @@
 //! visibly, and tells whoever waits. Absent here, on purpose: deciders and commands.
 
 mod ahead;
+mod alone;
 mod compare;
 mod follower;
 mod keeper;
@@ -11,6 +12,7 @@ mod metrics;
 mod operate;
 mod projector;
 mod rebuild;
+mod shadow;
 mod shares;
 mod steward;
 mod verify;

@@ -7,6 +7,7 @@ mod answer;
 mod build;
 mod column;
 mod contract;
+mod declared;
 mod error;
 mod feed;
 mod find;
@@ -43,6 +44,7 @@ pub use build::{
 };
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
+pub use declared::as_declared;
 pub use error::QueryError;
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
