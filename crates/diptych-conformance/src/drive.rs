@@ -204,6 +204,13 @@ pub(crate) async fn advance_once(stores: &Stores, group: &Group, positions_max: 
         return Ok(true);
     }
     let mut fold = Fold::new(group, &checkpoint);
+    if fold.is_fresh() && group.may_park() {
+        // A fold over empty tables folds while it plans, so that it must know before.
+        for parked in stores.models.parked(group).await? {
+            let table = group.models().iter().position(|model| model.schema().name == parked.model);
+            fold.hold(table.unwrap_or_default(), vec![(parked.row, parked.position)]);
+        }
+    }
     fold.plan(&block)?;
     let advanced = stores.models.advance(group, fold).await?;
     ensure_eq!(advanced.checkpoint.mark, block.through, "the checkpoint after an advance of {group:?}");

@@ -2,9 +2,10 @@
 //!
 //! A store implements [`Harness`] in its tests and writes `conformance_suite!(MyHarness::new());`, which
 //! makes one test of every case; where processes share the work, `sharing_suite!` adds those of leases.
-//! [`stateful`] runs random histories against the memory store as oracle; [`defects`] shows that the suites
-//! catch the mistakes they are for. Absent here, on purpose: any store but the oracle, any wait for time to
-//! pass but by looking again, and any judgement of speed.
+//! [`stateful`] runs random histories against the memory store as oracle, [`lives`] random lives of builds
+//! against pure rules; [`defects`] shows that the suites catch the mistakes they are for. Absent here, on
+//! purpose: any store but the oracle, any wait for time to pass but by looking again, and any judgement of
+//! speed.
 
 mod cases;
 mod counting;
@@ -13,6 +14,7 @@ mod drive;
 mod failure;
 pub mod fixtures;
 mod harness;
+pub mod lives;
 #[doc(hidden)]
 pub mod passing;
 pub mod stateful;

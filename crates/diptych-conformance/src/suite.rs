@@ -271,6 +271,35 @@ suites! {
         two_processes_take_each_arrival_once,
         models_fold_what_arrived,
     }
+    builds {
+        a_first_build_is_known,
+        builds_are_moved_by_themselves,
+        a_switch_changes_what_answers,
+        a_build_that_is_behind_does_not_take_over,
+        moves_are_judged_together,
+        a_retired_build_is_dropped,
+        a_retired_revision_stays_retired,
+        builds_survive,
+        another_process_follows_a_switch,
+        a_dropped_build_is_left_behind,
+        an_inline_build_takes_over_at_the_head,
+        an_inline_switch_misses_no_command,
+        revisions_stand_side_by_side,
+        a_snapshot_is_of_one_moment,
+    }
+    records {
+        a_record_is_compared_and_set,
+        the_last_written_comes_first,
+        one_writer_is_first,
+    }
+    parked {
+        a_parked_key_waits_and_others_move,
+        a_parked_key_takes_what_came_before,
+        parked_keys_survive,
+        builds_park_by_themselves,
+        a_mended_key_goes_on,
+        a_mend_writes_what_it_says,
+    }
     partitions {
         a_split_model_keeps_the_rows_of_a_whole_one,
         routes_by_column_reach_every_partition,

@@ -83,7 +83,7 @@ codes! {
     ExportDamaged = "DP0050", "the export file cannot be taken";
     StoreNotEmpty = "DP0051", "the store already holds something";
     ModelRetired = "DP0054", "the read model is retired";
-    ModelSuspended = "DP0055", "the read model does not answer for now";
+    ModelSuspended = "DP0055", "the read model is suspended";
     ModelDegraded = "DP0056", "the read model is degraded and refuses to answer";
     MoveRefused = "DP0057", "the read model cannot be moved like that";
     BuildsDiffer = "DP0058", "the new build differs in ways that were not declared";

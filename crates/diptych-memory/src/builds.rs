@@ -192,7 +192,7 @@ impl Registry for MemoryStore {
     }
 }
 
-/// Checks that a build has come as far as the one whose place it takes; an inline build is brought to the head.
+/// Checks that a build has come as far as the one whose place it takes; an inline one is brought to the head.
 fn take_over(
     held: &mut Held,
     group: &Group,

@@ -3,7 +3,7 @@
 mod harness;
 
 use diptych_conformance::defects::Defect;
-use diptych_conformance::{passed, stateful};
+use diptych_conformance::{lives, passed, stateful};
 use harness::MemoryHarness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,6 +23,20 @@ fn random_histories_notice_a_defect() {
     use diptych_conformance::defects::Defective;
     for defect in [Defect::GuardOff, Defect::RowsLostOnCrash, Defect::TenantForgotten] {
         let result = stateful::histories(|| Defective::new(MemoryHarness::new(), defect), 64);
+        assert!(result.is_err(), "{defect:?} went unnoticed");
+    }
+}
+
+#[test]
+fn random_lives_of_builds_agree_with_the_rules() {
+    passed(lives::lives(MemoryHarness::new, 96));
+}
+
+#[test]
+fn random_lives_of_builds_notice_a_defect() {
+    use diptych_conformance::defects::Defective;
+    for defect in [Defect::MovesOneByOne, Defect::BuildsMixed, Defect::ParksForgotten] {
+        let result = lives::lives(|| Defective::new(MemoryHarness::new(), defect), 96);
         assert!(result.is_err(), "{defect:?} went unnoticed");
     }
 }

@@ -4,6 +4,7 @@
 //! visibly, and tells whoever waits. Absent here, on purpose: deciders and commands.
 
 mod ahead;
+mod alone;
 mod compare;
 mod follower;
 mod incident;
@@ -16,6 +17,7 @@ mod projector;
 mod rebuild;
 mod repair;
 mod row_name;
+mod shadow;
 mod shares;
 mod steward;
 mod trouble;

@@ -62,7 +62,7 @@ impl Projector {
         let to = registry.begin_build(&group, &order.order).await?;
         let rebuild = new_rebuild(&group, Some(from.id), to.id, order, self.steward.now());
         let mut held = Held { rebuild, version: 0 };
-        if !records.write(&mut held).await? {
+        if !records.write(&mut held).await? && !self.adopted(&mut held).await? {
             // Another operator was first: what was begun here is of no use.
             give_up(registry, &group, to.id, &held.rebuild.order).await?;
             let rebuild = records.of(group.name()).await?.map_or(held.rebuild, |held| held.rebuild);
@@ -277,6 +277,26 @@ impl Projector {
         let after = registry.transit(&group, &moves, order).await?;
         self.steward.learn().await?;
         Ok(after)
+    }
+
+    /// Whether a steward has found a build that was just begun before its rebuild was written down; it is told
+    /// the order then.
+    async fn adopted(&self, begun: &mut Held) -> Result<bool, Fault> {
+        let records = self.steward.records();
+        for _ in 0..ASK_ATTEMPTS_MAX {
+            let Some(mut held) = records.of(&begun.rebuild.group).await? else { return Ok(false) };
+            if held.rebuild.to != begun.rebuild.to {
+                return Ok(false);
+            }
+            let Rebuild { order, intended, switching, .. } = begun.rebuild.clone();
+            (held.rebuild.order, held.rebuild.intended) = (order, intended);
+            held.rebuild.switching = switching;
+            if records.write(&mut held).await? {
+                *begun = held;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Writes an order into a rebuild's record, and waits until it was seen to.

@@ -187,7 +187,21 @@ impl Projector {
             given_up: self.given_up.clone(),
             nudge: Arc::clone(&self.nudge),
         });
-        tasks.push(tokio::spawn(keeper.run(self.stop.subscribe())));
+        let (steward, stop) = (self.steward.clone(), self.stop.subscribe());
+        tasks.push(tokio::spawn(async move {
+            // A build that is to be compared must not be moved before it is known to be.
+            if let Err(fault) = steward.learn().await {
+                tracing::warn!(%fault, "the builds of read models could not be looked at");
+            }
+            keeper.run(stop).await;
+        }));
+        tasks.push(tokio::spawn(self.steward.clone().run(self.stop.subscribe())));
+    }
+
+    /// Follows what other processes switch, where this one moves nothing itself.
+    pub fn start_looking(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(tokio::spawn(self.steward.clone().keep_learning(self.stop.subscribe())));
     }
 
     /// Lets every worker finish its transaction, gives the leases back, and stops.

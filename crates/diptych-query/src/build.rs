@@ -1,5 +1,5 @@
-//! Physical builds of a group: which there are, at which stage each stands, which one its code moves and which
-//! one answers. Values and pure rules; a [`Registry`](crate::Registry) keeps them.
+//! Physical builds of a group: which there are, at which stage each stands, which one its code moves and
+//! which one answers. Values and pure rules; a [`Registry`](crate::Registry) keeps them.
 
 use crate::{IllegalMove, Stage};
 use diptych_core::{Actor, Fault, Position, Timestamp};
@@ -146,8 +146,8 @@ impl fmt::Display for TransitError {
 
 impl std::error::Error for TransitError {}
 
-/// The build that code of a revision moves and reads: the one that answers, or else one that follows, or else
-/// one that is filled; the newest of those.
+/// The build that code of a revision moves and reads: the one that answers; or else the newest of those that
+/// follow; or else the oldest of those that are filled, so that beginning another changes nothing.
 #[must_use]
 pub fn own_build(builds: &[Build], revision: u32) -> Option<&Build> {
     let rank = |stage: Stage| match stage {
@@ -157,7 +157,11 @@ pub fn own_build(builds: &[Build], revision: u32) -> Option<&Build> {
         _ => 0,
     };
     let own = builds.iter().filter(|build| build.id.revision == revision && build.stage.follows());
-    own.max_by_key(|build| (rank(build.stage), build.id.generation))
+    own.max_by_key(|build| {
+        let generation = build.id.generation;
+        let age = if build.stage == Stage::Building { u32::MAX - generation } else { generation };
+        (rank(build.stage), age)
+    })
 }
 
 /// The build that code of a revision answers from, where that is not its own: while its own is not ready, an
@@ -170,8 +174,8 @@ pub fn stand_in(builds: &[Build], revision: u32) -> Option<&Build> {
     builds.iter().filter(readable).max_by_key(|build| build.id)
 }
 
-/// Judges moves by the table and by each other: which build ends where. For a registry, inside the transaction
-/// in which it makes them.
+/// Judges moves by the table and by each other: which build ends where. For a registry, inside the
+/// transaction in which it makes them.
 ///
 /// # Errors
 /// See [`TransitError`]; positions are the registry's to judge.
@@ -210,4 +214,66 @@ pub fn taken_over<'a>(before: &'a [Build], after: &'a [Build]) -> Option<(&'a Bu
     let same =
         before.iter().filter(gone).max_by_key(|build| (build.id.revision == new.id.revision, build.id));
     Some((new, same))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(revision: u32, generation: u32, stage: Stage, shape: &str) -> Build {
+        let id = BuildId { revision, generation };
+        let (shape, declared, at) = (shape.to_owned(), String::new(), Timestamp::EPOCH);
+        Build { id, stage, shape, declared, created_at: at, moved_at: at }
+    }
+
+    fn own(builds: &[Build], revision: u32) -> Option<u32> {
+        own_build(builds, revision).map(|build| build.id.generation)
+    }
+
+    #[test]
+    fn code_moves_what_answers_before_what_follows_before_what_is_filled() {
+        use Stage::{Building, Deprecated, Designed, Rebuilding, Retired, Serving, Shadowing};
+        let first = |stages: &[Stage]| {
+            let builds = stages.iter().zip(1..).map(|(stage, generation)| build(1, generation, *stage, "a"));
+            own(&builds.collect::<Vec<_>>(), 1)
+        };
+        assert_eq!(first(&[]), None);
+        assert_eq!(first(&[Retired, Designed]), None);
+        assert_eq!(first(&[Building, Building]), Some(1), "another that is begun changes nothing");
+        assert_eq!(first(&[Building, Shadowing]), Some(2));
+        assert_eq!(first(&[Shadowing, Shadowing, Building]), Some(2));
+        for answering in [Serving, Rebuilding, Deprecated] {
+            assert_eq!(first(&[answering, Shadowing, Building]), Some(1), "{answering}");
+        }
+        assert_eq!(own(&[build(2, 1, Serving, "a")], 1), None, "another revision's");
+    }
+
+    #[test]
+    fn another_revision_stands_in_only_until_the_own_is_ready_and_only_if_it_can_be_read() {
+        let pair = |own, other, shape| [build(1, 3, other, shape), build(2, 1, own, "a")];
+        let stands_in = |builds: &[Build]| stand_in(builds, 2).map(|build| build.id.revision);
+        assert_eq!(stands_in(&pair(Stage::Building, Stage::Serving, "a")), Some(1));
+        assert_eq!(stands_in(&pair(Stage::Shadowing, Stage::Deprecated, "a")), Some(1));
+        assert_eq!(stands_in(&pair(Stage::Building, Stage::Serving, "b")), None, "another shape");
+        assert_eq!(stands_in(&pair(Stage::Serving, Stage::Serving, "a")), None, "its own is ready");
+        assert_eq!(stands_in(&pair(Stage::Building, Stage::Shadowing, "a")), None, "it does not answer");
+        assert_eq!(stands_in(&pair(Stage::Building, Stage::Serving, "a")[..1]), None, "nothing of its own");
+    }
+
+    #[test]
+    fn a_take_over_names_who_answers_and_whose_place_it_takes() {
+        let before = [build(1, 1, Stage::Rebuilding, "a"), build(1, 2, Stage::Shadowing, "a")];
+        let moves = [
+            BuildMove { build: before[0].id, from: Stage::Rebuilding, to: Stage::Shadowing },
+            BuildMove { build: before[1].id, from: Stage::Shadowing, to: Stage::Serving },
+        ];
+        let after = judge(&before, &moves).unwrap();
+        let (new, gone) = taken_over(&before, &after).unwrap();
+        assert_eq!((new.id, gone.map(|build| build.id)), (before[1].id, Some(before[0].id)));
+        let alone = [build(1, 1, Stage::Shadowing, "a")];
+        let up = [BuildMove { build: alone[0].id, from: Stage::Shadowing, to: Stage::Serving }];
+        let after = judge(&alone, &up).unwrap();
+        assert!(matches!(taken_over(&alone, &after), Some((_, None))), "it takes nobody's place");
+        assert!(taken_over(&after, &after).is_none(), "nothing changed");
+    }
 }

@@ -8,6 +8,7 @@ mod build;
 mod column;
 mod contract;
 mod correction;
+mod declared;
 mod error;
 mod feed;
 mod find;
@@ -45,6 +46,7 @@ pub use build::{
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
 pub use correction::{CORRECTION, Corrected, Correction, CorrectionError, ROW_CORRECTED};
+pub use declared::as_declared;
 pub use error::QueryError;
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};

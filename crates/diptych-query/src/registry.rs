@@ -21,8 +21,8 @@ pub struct Record {
 
 /// What is known of read models beside their rows.
 ///
-/// A build is looked at and moved through [`ModelStore`](crate::ModelStore) by a group [at](Group::at) it; a group
-/// that names none means the [own build](crate::own_build) of its revision.
+/// A build is looked at and moved through [`ModelStore`](crate::ModelStore) by a group [at](Group::at) it; a
+/// group that names none means the [own build](crate::own_build) of its revision.
 pub trait Registry: Send + Sync + 'static {
     /// Every build of a group, of all revisions and retired ones included, oldest first.
     fn builds<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Vec<Build>, Fault>>;
@@ -30,14 +30,15 @@ pub trait Registry: Send + Sync + 'static {
     /// The groups of which any build is known, by name.
     fn groups(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>>;
 
-    /// Begins a build of a group's revision beside those there are: empty tables that stand at the start of the
-    /// log, at stage `building`. The move from `designed` is recorded.
+    /// Begins a build of a group's revision beside those there are: empty tables that stand at the start of
+    /// the log, at stage `building`. The move from `designed` is recorded.
     fn begin_build<'a>(&'a self, group: &'a Group, order: &'a Order) -> BoxFuture<'a, Result<Build, Fault>>;
 
     /// Moves builds from stage to stage in one transaction, and records each move.
     ///
-    /// INVARIANT: a build takes over from another only if it has come at least as far, and whoever moved either
-    /// before by a lease has lost it. An inline build takes over at the head, inside of one append's turn.
+    /// INVARIANT: a build takes over from another only if it has come at least as far, and whoever moved
+    /// either before by a lease has lost it. An inline build takes over at the head, inside of one append's
+    /// turn.
     fn transit<'a>(
         &'a self,
         group: &'a Group,
@@ -67,8 +68,8 @@ pub trait Registry: Send + Sync + 'static {
     /// The records of a kind, the last written first.
     fn records<'a>(&'a self, kind: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Record>, Fault>>;
 
-    /// Writes a record, if the one that stands there has the version that the writer has seen; 0 where there was
-    /// none. Answers the version it has now, or none when somebody else was first.
+    /// Writes a record, if the one that stands there has the version that the writer has seen; 0 where there
+    /// was none. Answers the version it has now, or none when somebody else was first.
     fn write_record<'a>(
         &'a self,
         kind: &'a str,

@@ -11,7 +11,8 @@ use std::fmt;
 /// let refused = Stage::Serving.check(Stage::Retired).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "a build that is serving cannot become retired: from serving it may become rebuilding, shadowing, deprecated"
+///     "a build that is serving cannot become retired: \
+///      from serving it may become rebuilding, shadowing, deprecated"
 /// );
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

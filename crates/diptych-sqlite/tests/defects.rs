@@ -4,7 +4,7 @@
 mod harness;
 
 use diptych_conformance::defects::Defect;
-use diptych_conformance::{passed, stateful};
+use diptych_conformance::{lives, passed, stateful};
 use harness::SqliteHarness;
 
 /// Enough histories to meet a crash at most kinds of step, in seconds.
@@ -21,4 +21,9 @@ async fn every_defect_is_caught() {
 #[test]
 fn random_histories_agree_with_the_oracle() {
     passed(stateful::histories(SqliteHarness::new, HISTORIES));
+}
+
+#[test]
+fn random_lives_of_builds_agree_with_the_rules() {
+    passed(lives::lives(SqliteHarness::new, HISTORIES));
 }

@@ -76,7 +76,12 @@ impl Running {
             limits: config.projector.clone(),
         }));
         if config.roles.contains(Role::Projector) {
+            // A build that holds everything already serves from the first question on.
+            projector.steward().step().await?;
             projector.start();
+        } else {
+            projector.steward().learn().await?;
+            projector.start_looking();
         }
         let outbox = outbox(&service, &config, &store)?;
         let mut taker = None;

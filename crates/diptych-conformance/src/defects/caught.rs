@@ -1,4 +1,4 @@
-//! Which cases must notice which defect, in three parts. One that no part names is an error of the suite.
+//! Which cases must notice which defect, in four parts. One that no part names is an error of the suite.
 
 use super::Defect;
 
@@ -98,6 +98,29 @@ impl Defect {
                 ("boundaries", "tags_survive_with_their_events"),
                 ("boundaries", "racing_callers_keep_the_invariant"),
             ],
+            _ => &[],
+        }
+    }
+
+    /// What breaks builds, records and parked keys.
+    pub(super) fn caught_in_builds(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::MovesOneByOne => &[
+                ("builds", "moves_are_judged_together"),
+                ("builds", "a_build_that_is_behind_does_not_take_over"),
+            ],
+            Self::RecordsOverwritten => {
+                &[("records", "a_record_is_compared_and_set"), ("records", "one_writer_is_first")]
+            }
+            Self::BuildsMixed => {
+                &[("builds", "builds_are_moved_by_themselves"), ("parked", "builds_park_by_themselves")]
+            }
+            Self::SnapshotTorn => &[("builds", "a_snapshot_is_of_one_moment")],
+            Self::ParksForgotten => {
+                &[("parked", "a_parked_key_waits_and_others_move"), ("parked", "parked_keys_survive")]
+            }
+            Self::ParkedFromTheStart => &[("parked", "a_parked_key_takes_what_came_before")],
+            Self::MendAnywhere => &[("parked", "a_mended_key_goes_on")],
             _ => &[],
         }
     }

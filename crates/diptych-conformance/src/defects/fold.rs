@@ -165,7 +165,9 @@ impl TableFold for BrokenTable {
     }
 
     fn hold(&mut self, rows: Vec<(RowRef, Position)>) {
-        self.inner.hold(rows);
+        let from_the_start = self.defect == Defect::ParkedFromTheStart;
+        let from = |position| if from_the_start { Position::START } else { position };
+        self.inner.hold(rows.into_iter().map(|(row, position)| (row, from(position))).collect());
     }
 
     fn no_ops(&self) -> u64 {

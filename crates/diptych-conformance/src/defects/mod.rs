@@ -4,6 +4,7 @@
 //! A suite that passes over a broken store proves nothing. Absent here, on purpose: any use outside of tests.
 
 mod boundary;
+mod builds;
 mod caught;
 mod fold;
 mod intake;
@@ -101,11 +102,25 @@ pub enum Defect {
     QueueOrderIgnored,
     /// A command that is to be tried again later is tried again at once.
     RetriesAtOnce,
+    /// Moves of builds are made one after the other.
+    MovesOneByOne,
+    /// A record is written whatever stands there.
+    RecordsOverwritten,
+    /// Whichever build is meant, the own one of the revision is read.
+    BuildsMixed,
+    /// Rows and digest of a snapshot are read one after the other.
+    SnapshotTorn,
+    /// A key that is parked is not held back.
+    ParksForgotten,
+    /// A key that is parked takes no fact at all, not even those before it was parked.
+    ParkedFromTheStart,
+    /// Rows are put right wherever the group stands.
+    MendAnywhere,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 47] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -146,6 +161,13 @@ impl Defect {
         Self::FinishUnfenced,
         Self::QueueOrderIgnored,
         Self::RetriesAtOnce,
+        Self::MovesOneByOne,
+        Self::RecordsOverwritten,
+        Self::BuildsMixed,
+        Self::SnapshotTorn,
+        Self::ParksForgotten,
+        Self::ParkedFromTheStart,
+        Self::MendAnywhere,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -157,7 +179,12 @@ impl Defect {
     /// The cases, by suite and name, each of which must fail over it.
     #[must_use]
     pub fn caught_by(self) -> &'static [(&'static str, &'static str)] {
-        let parts = [self.caught_in_common(), self.caught_in_log(), self.caught_in_commands()];
+        let parts = [
+            self.caught_in_common(),
+            self.caught_in_log(),
+            self.caught_in_commands(),
+            self.caught_in_builds(),
+        ];
         parts.into_iter().find(|cases| !cases.is_empty()).unwrap_or_default()
     }
 
@@ -209,6 +236,7 @@ impl<H: Harness> Harness for Defective<H> {
                 feed: Arc::clone(&broken) as _,
                 restore: Arc::clone(&broken) as _,
                 queue: Arc::new(queue::BrokenQueue::new(Arc::clone(&stores.queue), self.defect)),
+                registry: Arc::new(builds::BrokenRegistry::new(Arc::clone(&stores.registry), self.defect)),
                 models: broken,
                 ..stores
             })
@@ -244,7 +272,8 @@ impl<H: Harness> Harness for Defective<H> {
             | Defect::GuardedByFacts
             | Defect::SiblingsAtBatchEnd
             | Defect::PartitionsForgotten
-            | Defect::BatchIndexMissing => Arc::new(fold::BrokenModel::new(model, self.defect)),
+            | Defect::BatchIndexMissing
+            | Defect::ParkedFromTheStart => Arc::new(fold::BrokenModel::new(model, self.defect)),
             _ => model,
         }
     }

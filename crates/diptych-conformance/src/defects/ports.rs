@@ -342,6 +342,19 @@ impl Feed for Broken {
     }
 }
 
+/// How often a torn snapshot waits for its group to move.
+const TEARS_MAX: usize = 1_000;
+
+impl Broken {
+    /// The group that is read instead of one of its builds.
+    fn mixed(&self, group: &Group) -> Option<Group> {
+        let build = group.build().filter(|_| self.defect == Defect::BuildsMixed)?;
+        let model = group.models().to_vec();
+        // A group that was never pinned reads its own build.
+        Group::new(group.name(), model).ok().filter(|own| own.revision() == build.revision)
+    }
+}
+
 impl ModelStore for Broken {
     fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         match self.defect {
@@ -440,7 +453,10 @@ impl ModelStore for Broken {
         schema: &'static Schema,
         row: &'a RowRef,
     ) -> BoxFuture<'a, Result<Found, Fault>> {
-        self.inner.models.get(group, schema, row)
+        Box::pin(async move {
+            let own = self.mixed(group);
+            self.inner.models.get(own.as_ref().unwrap_or(group), schema, row).await
+        })
     }
 
     fn scan<'a>(
@@ -450,7 +466,10 @@ impl ModelStore for Broken {
         after: Option<&'a RowRef>,
         rows_max: usize,
     ) -> BoxFuture<'a, Result<Vec<ScannedRow>, Fault>> {
-        self.inner.models.scan(group, schema, after, rows_max)
+        Box::pin(async move {
+            let own = self.mixed(group);
+            self.inner.models.scan(own.as_ref().unwrap_or(group), schema, after, rows_max).await
+        })
     }
 
     fn digest<'a>(
@@ -458,7 +477,10 @@ impl ModelStore for Broken {
         group: &'a Group,
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>> {
-        self.inner.models.digest(group, schema)
+        Box::pin(async move {
+            let own = self.mixed(group);
+            self.inner.models.digest(own.as_ref().unwrap_or(group), schema).await
+        })
     }
 
     fn snapshot<'a>(
@@ -468,7 +490,21 @@ impl ModelStore for Broken {
         after: Option<&'a RowRef>,
         rows_max: usize,
     ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
-        self.inner.models.snapshot(group, schema, after, rows_max)
+        Box::pin(async move {
+            let mut snapshot = self.inner.models.snapshot(group, schema, after, rows_max).await?;
+            for _ in 0..TEARS_MAX {
+                if self.defect != Defect::SnapshotTorn {
+                    break;
+                }
+                tokio::task::yield_now().await;
+                let later = self.inner.models.snapshot(group, schema, after, rows_max).await?;
+                if later.digest != snapshot.digest {
+                    snapshot.digest = later.digest;
+                    break;
+                }
+            }
+            Ok(snapshot)
+        })
     }
 
     fn park<'a>(
@@ -477,7 +513,12 @@ impl ModelStore for Broken {
         lease: Option<Lease>,
         parked: &'a [Parked],
     ) -> BoxFuture<'a, Result<(), AdvanceError>> {
-        self.inner.models.park(group, lease, parked)
+        Box::pin(async move {
+            if self.defect == Defect::ParksForgotten {
+                return Ok(());
+            }
+            self.inner.models.park(group, lease, parked).await
+        })
     }
 
     fn parked<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
@@ -485,7 +526,13 @@ impl ModelStore for Broken {
     }
 
     fn mend<'a>(&'a self, group: &'a Group, mend: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
-        self.inner.models.mend(group, mend)
+        Box::pin(async move {
+            let mut mend = mend;
+            if self.defect == Defect::MendAnywhere {
+                mend.at = self.inner.models.checkpoint(group).await?.mark.position();
+            }
+            self.inner.models.mend(group, mend).await
+        })
     }
 
     fn passed_at<'a>(

@@ -62,8 +62,8 @@ pub(super) struct Computed {
 }
 
 const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, default_sort, reads, \
-partitions, on_failure, degraded, patrol, corrections, intended, purpose, journey, freshness_target, correctness_target, latency_target, signed_off_by, \
-signed_off_on, sign_off_cadence, runbook";
+partitions, on_failure, degraded, patrol, corrections, intended, purpose, journey, freshness_target, \
+correctness_target, latency_target, signed_off_by, signed_off_on, sign_off_cadence, runbook";
 
 /// As the query crate has it: a partition owns at least one bucket of the digest.
 const PARTITIONS_MAX: u8 = 64;

@@ -117,17 +117,7 @@ impl Model<'_> {
         let tenants = Ident::new(self.declaration.tenants, Span::call_site());
         let partitions = self.declaration.partitions;
         let contract = contract(&self.declaration.contract);
-        let upkeep = self.declaration.upkeep.iter().map(|(field, value)| quote!(#field: #value));
-        let intended = self.declaration.intended.iter().map(|intended| {
-            let Intended { columns, rows_added, rows_removed, .. } = intended;
-            quote! {
-                intended: ::diptych::__private::query::Intended {
-                    columns: &[#(#columns),*],
-                    rows_added: #rows_added,
-                    rows_removed: #rows_removed,
-                }
-            }
-        });
+        let upkeep = self.upkeep();
         let governance = self.declaration.governance.iter().map(|(field, text)| quote!(#field: #text));
         let reads = self.declaration.reads.iter().map(|sibling| {
             quote_spanned!(sibling.span()=>
@@ -151,16 +141,34 @@ impl Model<'_> {
                 partitions: #partitions,
                 contract: #contract,
                 tenants: ::diptych::__private::query::Tenants::#tenants,
-                upkeep: ::diptych::__private::query::Upkeep {
-                    #(#upkeep,)*
-                    #(#intended,)*
-                    ..::diptych::__private::query::Upkeep::DEFAULT
-                },
+                upkeep: #upkeep,
                 governance: ::diptych::__private::query::Governance {
                     #(#governance,)*
                     ..::diptych::__private::query::Governance::NONE
                 },
             };
+        }
+    }
+
+    /// How it is kept right, where that is declared.
+    fn upkeep(&self) -> TokenStream {
+        let upkeep = self.declaration.upkeep.iter().map(|(field, value)| quote!(#field: #value));
+        let intended = self.declaration.intended.iter().map(|intended| {
+            let Intended { columns, rows_added, rows_removed, .. } = intended;
+            quote! {
+                intended: ::diptych::__private::query::Intended {
+                    columns: &[#(#columns),*],
+                    rows_added: #rows_added,
+                    rows_removed: #rows_removed,
+                }
+            }
+        });
+        quote! {
+            ::diptych::__private::query::Upkeep {
+                #(#upkeep,)*
+                #(#intended,)*
+                ..::diptych::__private::query::Upkeep::DEFAULT
+            }
         }
     }
 

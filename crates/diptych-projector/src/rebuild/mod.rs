@@ -2,9 +2,14 @@
 //! an operator wants of it. Kept as one record of its group, so that any process can read it, and changed only
 //! against the version that was read, so that exactly one process drives it.
 
+mod drive;
 mod error;
+mod filled;
+mod filling;
 mod records;
+mod wishes;
 
+pub(crate) use drive::{Drive, Driving};
 pub use error::RebuildError;
 pub(crate) use records::{Held, Records};
 
@@ -329,6 +334,10 @@ impl Rebuild {
     #[must_use]
     pub fn window_ends(&self, window: Duration) -> Option<Timestamp> {
         self.switched_at.map(|switched| switched.plus(window))
+    }
+
+    pub(crate) fn is_driven_by(&self, worker: &str) -> bool {
+        self.driver.as_ref().is_some_and(|driver| driver.worker == worker)
     }
 
     /// Whether a process may drive it: no other does.

@@ -2,7 +2,7 @@
 
 use super::{REBUILD, REBUILD_DONE, Rebuild};
 use diptych_core::{Code, Fault};
-use diptych_query::{Record, Registry};
+use diptych_query::{BuildId, Record, Registry};
 use std::sync::Arc;
 
 /// A rebuild with the version of its record.
@@ -37,6 +37,11 @@ impl Records {
         records.iter().map(|record| Ok(read(record)?.rebuild)).collect()
     }
 
+    pub(crate) async fn done_of(&self, group: &str, to: BuildId) -> Result<Option<Rebuild>, Fault> {
+        let record = self.registry.record(REBUILD_DONE, &done(group, to)).await?;
+        record.map(|record| Ok(read(&record)?.rebuild)).transpose()
+    }
+
     /// Writes a rebuild, unless somebody has changed it since it was read. Answers whether it was written.
     pub(crate) async fn write(&self, held: &mut Held) -> Result<bool, Fault> {
         let body = body(&held.rebuild)?;
@@ -49,12 +54,17 @@ impl Records {
     /// Keeps a rebuild that is over, and lets its group be rebuilt again.
     pub(crate) async fn close(&self, held: &Held) -> Result<(), Fault> {
         let (rebuild, body) = (&held.rebuild, body(&held.rebuild)?);
-        let name = format!("{} {}", rebuild.group, rebuild.to);
+        let name = done(&rebuild.group, rebuild.to);
         // A driver that died in between has kept it already; whoever comes next keeps the same again.
         let seen = self.registry.record(REBUILD_DONE, &name).await?.map_or(0, |record| record.version);
         self.registry.write_record(REBUILD_DONE, &name, seen, &body).await?;
         self.registry.forget_record(REBUILD, &rebuild.group).await
     }
+}
+
+/// The name of the record of a rebuild that is over.
+fn done(group: &str, to: BuildId) -> String {
+    format!("{group} {to}")
 }
 
 fn read(record: &Record) -> Result<Held, Fault> {

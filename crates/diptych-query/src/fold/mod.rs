@@ -169,9 +169,9 @@ impl Fold {
         self.through
     }
 
-    /// Holds rows of a table back, each from a fact on: their facts are passed over until the rows are mended.
-    /// Said when everything is planned and before the fold runs; or before anything is planned, of a group that
-    /// has no rows yet.
+    /// Holds rows of a table back, each from a fact on: their facts are passed over until the rows are
+    /// mended. Said when everything is planned and before the fold runs; or before anything is planned, of a
+    /// group that has no rows yet.
     pub fn hold(&mut self, table: usize, rows: Vec<(RowRef, Position)>) {
         if let Some(table) = self.tables.get_mut(table) {
             table.hold(rows);

@@ -58,8 +58,8 @@ pub trait TableFold: Send {
         let _ = rows_max;
         self.changes()
     }
-    /// Passes over the facts of these rows, each from a position on. Said when everything is planned, or before
-    /// anything is where the table is known to be empty.
+    /// Passes over the facts of these rows, each from a position on. Said when everything is planned, or
+    /// before anything is where the table is known to be empty.
     fn hold(&mut self, rows: Vec<(RowRef, Position)>);
     /// How many facts met no row and left none.
     fn no_ops(&self) -> u64;
