@@ -50,7 +50,7 @@ pub use declared::as_declared;
 pub use error::QueryError;
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
-pub use fold::{Fold, FoldError, FoldErrorKind, Passed};
+pub use fold::{FailedRow, Fold, FoldError, FoldErrorKind, Passed};
 pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
 pub use lag::Lag;
 pub use metrics::{Latency, QueryMetrics};
