@@ -424,7 +424,7 @@ async fn a_key_that_is_parked_waits_in_the_append_too_and_is_mended_where_its_gr
         let rows = vec![RowChange { stored: held.clone(), existed: false }];
         let changes = vec![TableChanges { rows, digest: digest.clone(), facts: vec![] }];
         let (partition, at) = (Partition::WHOLE, Position(at));
-        Mend { partition, lease: None, at, changes, healed: vec![(0, row("a"))] }
+        Mend { partition, lease: None, at, changes, healed: vec![(0, row("a"))], parked: Vec::new() }
     };
     assert!(store.mend(&inline, mend(3)).await.is_err(), "it stands elsewhere");
     assert_eq!(store.parked(&inline).await.unwrap().len(), 1);
