@@ -282,7 +282,7 @@ impl<'a> World<'a> {
             table.digest = vec![(bucket, count, new.unwrap_or(0).wrapping_sub(old.unwrap_or(0)))];
         }
         let (partition, healed) = (Partition::WHOLE, vec![(0, wanted)]);
-        let mend = Mend { partition, lease: None, at, changes, healed };
+        let mend = Mend { partition, lease: None, at, changes, healed, parked: Vec::new() };
         Ok(stores.models.mend(&pinned, mend).await?)
     }
 

@@ -3,10 +3,12 @@
 
 use crate::ProjectionMetrics;
 use crate::ahead::{self, Planned};
+use crate::parking::Aside;
+use crate::skips::Exceptions;
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, AnyModel, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
-    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Stopped,
+    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Registry, Stopped,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub struct ProjectorLimits {
     pub build_rows_max: usize,
     /// How often a fact that fails is folded again before the model stops.
     pub fold_retries_max: u32,
+    /// The most keys of a group that are held back; at the next one the model stops.
+    pub parked_keys_max: usize,
     /// The first pause after a failure; it doubles with every further one.
     pub retry_pause_min: Duration,
     /// The longest pause between two tries.
@@ -33,6 +37,15 @@ pub struct ProjectorLimits {
     pub lease_beat: Duration,
     /// How often a drain looks whether another process has brought a partition to where it should be.
     pub foreign_poll: Duration,
+    /// The share of one processor's time that rebuilds take while commands come or questions are asked, above 0
+    /// to 1; while nobody asks anything they take all of it.
+    pub rebuild_share: f64,
+    /// About how many bytes of rows a rebuild holds in memory before it writes them and goes on in batches.
+    pub rebuild_memory_bytes_max: u64,
+    /// How long an old build follows after a switch, so that it can answer again at once.
+    pub rollback_window: Duration,
+    /// How many differing rows, columns and answers a comparison names at most.
+    pub differences_max: usize,
 }
 
 impl Default for ProjectorLimits {
@@ -42,11 +55,16 @@ impl Default for ProjectorLimits {
             build_block_positions_max: 2_000,
             build_rows_max: 2_000_000,
             fold_retries_max: 2,
+            parked_keys_max: 1_000,
             retry_pause_min: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(5),
             lease_duration: Duration::from_secs(5),
             lease_beat: Duration::from_secs(1),
             foreign_poll: Duration::from_millis(50),
+            rebuild_share: 0.5,
+            rebuild_memory_bytes_max: 512 * 1024 * 1024,
+            rollback_window: Duration::from_secs(24 * 60 * 60),
+            differences_max: 20,
         }
     }
 }
@@ -68,19 +86,24 @@ pub enum Step {
 
 /// Follows the log for one partition of a group.
 pub struct Follower {
-    group: Arc<Group>,
-    partition: Partition,
+    pub(crate) group: Arc<Group>,
+    pub(crate) partition: Partition,
     /// Under which lease; none where the writer itself keeps others out.
-    lease: Option<Lease>,
-    feed: Arc<dyn Feed>,
-    store: Arc<dyn ModelStore>,
-    clock: Arc<dyn Clock>,
-    entry: Arc<ProgressEntry>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) feed: Arc<dyn Feed>,
+    pub(crate) store: Arc<dyn ModelStore>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entry: Arc<ProgressEntry>,
     metrics: ProjectionMetrics,
-    limits: ProjectorLimits,
+    pub(crate) limits: ProjectorLimits,
+    /// Where it must not go beyond; none is the head.
+    until: Option<Position>,
     /// Facts recorded before this were never awaited by anybody in this process.
     started_at: Timestamp,
     checkpoint: Option<Checkpoint>,
+    /// What the folds from the checkpoint on are told beside their facts.
+    exceptions: Exceptions,
     /// What follows the checkpoint, prepared while the last transaction ran.
     planned: Option<Planned>,
     /// How many steps in a row have failed.
@@ -94,6 +117,7 @@ pub struct Follower {
 pub(crate) struct FollowerParts {
     pub(crate) feed: Arc<dyn Feed>,
     pub(crate) store: Arc<dyn ModelStore>,
+    pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: ProjectionMetrics,
     pub(crate) limits: ProjectorLimits,
@@ -106,8 +130,8 @@ impl Follower {
         progress: &Progress,
         parts: FollowerParts,
     ) -> Self {
-        let FollowerParts { feed, store, clock, metrics, limits } = parts;
-        let entry = progress.entry(group.name());
+        let FollowerParts { feed, store, registry, clock, metrics, limits } = parts;
+        let entry = progress.entry(&group.label());
         let started_at = clock.now();
         Self {
             group,
@@ -115,12 +139,15 @@ impl Follower {
             lease: None,
             feed,
             store,
+            registry,
             clock,
             entry,
             metrics,
             limits,
+            until: None,
             started_at,
             checkpoint: None,
+            exceptions: Exceptions::default(),
             planned: None,
             failures: 0,
             failing: None,
@@ -133,6 +160,11 @@ impl Follower {
         &self.group
     }
 
+    /// Which partition.
+    pub(crate) fn partition(&self) -> Partition {
+        self.partition
+    }
+
     /// Under which lease it follows.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
@@ -143,6 +175,17 @@ impl Follower {
     pub fn set_lease(&mut self, lease: Option<Lease>) {
         self.lease = lease;
         self.forget();
+    }
+
+    /// Goes no further than a position from now on; none is the head.
+    pub(crate) fn set_until(&mut self, until: Option<Position>) {
+        self.until = until;
+    }
+
+    /// How many positions a batch after one may have.
+    fn room(&self, after: Position) -> usize {
+        let left = self.until.map_or(u64::MAX, |until| after.lag_to(until));
+        usize::try_from(left).unwrap_or(usize::MAX).min(self.limits.batch_positions_max)
     }
 
     /// Where the partition stands, as far as this follower knows.
@@ -186,16 +229,24 @@ impl Follower {
     async fn advance(&mut self) -> Result<Step, AdvanceError> {
         let checkpoint = self.known_checkpoint().await?;
         // INVARIANT: what was planned ahead has seen no row, so it holds for whoever stands at its start.
-        if let Some(planned) = self.planned.take().filter(|planned| planned.from == checkpoint.mark) {
+        let near = |planned: &Planned| {
+            self.until.is_none_or(|until| planned.block.through.position() <= until)
+                && planned.from == checkpoint.mark
+        };
+        if let Some(planned) = self.planned.take().filter(near) {
             return self.apply(&checkpoint, planned).await;
         }
-        let block = self.read(checkpoint.mark.position(), self.limits.batch_positions_max).await?;
+        let room = self.room(checkpoint.mark.position());
+        if room == 0 {
+            return Ok(Step::CaughtUp);
+        }
+        let block = self.read(checkpoint.mark.position(), room).await?;
         if block.through.position() == checkpoint.mark.position() {
             return Ok(Step::CaughtUp);
         }
         let fresh = checkpoint.mark.position() == Position::START;
         let more = block.through.position() < block.head;
-        if fresh && more && !self.group.has_statements() {
+        if fresh && more && self.until.is_none() && !self.group.has_statements() {
             return self.build(&checkpoint, block).await;
         }
         let planned = ahead::plan(self.fold(checkpoint.mark), checkpoint.mark, block).await?;
@@ -204,10 +255,12 @@ impl Follower {
 
     /// Applies what is planned; what follows it is read and planned meanwhile.
     async fn apply(&mut self, checkpoint: &Checkpoint, planned: Planned) -> Result<Step, AdvanceError> {
-        let Planned { block, fold, .. } = planned;
+        let Planned { block, mut fold, .. } = planned;
+        self.exceptions.tell_skips(&mut fold);
         let (feed, group) = (Arc::clone(&self.feed), Arc::clone(&self.group));
-        let (positions_max, through) = (self.limits.batch_positions_max, block.through);
-        let more = through.position() < block.head;
+        let through = block.through;
+        let positions_max = self.room(through.position());
+        let more = through.position() < block.head && positions_max > 0;
         let lease = self.lease;
         let next = async {
             if !more {
@@ -259,6 +312,7 @@ impl Follower {
             return Ok(checkpoint.clone());
         }
         let checkpoint = self.store.checkpoint_of(&self.group, self.partition).await?;
+        self.exceptions = crate::parking::exceptions(&*self.store, &*self.registry, &self.group).await?;
         self.entry.advance_in(self.partition, checkpoint.mark.position());
         self.checkpoint = Some(checkpoint.clone());
         Ok(checkpoint)
@@ -266,7 +320,12 @@ impl Follower {
 
     /// A fold that starts at a mark, under the lease at hand.
     fn fold(&self, mark: Mark) -> Fold {
-        begin(&self.group, self.lease, mark)
+        let mut fold = begin(&self.group, self.lease, mark);
+        if fold.is_fresh() {
+            // It folds each fact as it is planned, before its store says which keys are held back.
+            self.exceptions.tell(&mut fold);
+        }
+        fold
     }
 
     fn health(&self) -> Health {
@@ -312,8 +371,22 @@ impl Follower {
         if !hopeless && tries <= self.limits.fold_retries_max {
             return Step::Retry(self.backoff(tries));
         }
-        self.stop(&error).await;
-        Step::Stopped
+        match self.set_aside(&error).await {
+            Ok(Aside::Parked) => {
+                self.forget();
+                Step::Advanced
+            }
+            Ok(Aside::Not(reason)) => {
+                self.stop(&error, reason).await;
+                Step::Stopped
+            }
+            Err(AdvanceError::Fenced) => {
+                self.forget();
+                Step::Lost
+            }
+            Err(AdvanceError::Fault(fault)) => self.pause(&fault),
+            Err(_) => Step::Retry(self.limits.retry_pause_min),
+        }
     }
 
     /// Applies everything before the first fact that fails. A failure may hide an earlier one: of a table
@@ -339,6 +412,7 @@ impl Follower {
         let block = self.read(after, count.min(self.limits.batch_positions_max)).await?;
         let mut fold = self.fold(checkpoint.mark);
         fold.plan(&block)?;
+        self.exceptions.tell_skips(&mut fold);
         let advanced = self.store.advance(&self.group, fold).await?;
         let failing = self.failing;
         self.note(advanced);
@@ -346,8 +420,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn stop(&mut self, error: &FoldError) {
-        let reason = error.to_string();
+    async fn stop(&mut self, error: &FoldError, reason: String) {
         let position =
             if error.position == Position::START { self.position().next() } else { error.position };
         tracing::error!(model = self.group.name(), %position, %reason, "the read model stopped");

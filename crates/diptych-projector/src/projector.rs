@@ -3,12 +3,13 @@
 
 use crate::follower::{Follower, FollowerParts, ProjectorLimits, Step};
 use crate::keeper::{GivenUp, Keeper, KeeperParts, Kept};
+use crate::steward::StewardParts;
 use crate::worker::{Part, work_inline};
-use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};
+use crate::{ProjectionMetrics, Steward, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
 use diptych_query::{
     Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, Partition, PartitionState, Progress,
-    ProgressEntry, Readiness, Schema, Stopped, WorkerId,
+    ProgressEntry, Readiness, Registry, Schema, Stopped, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,8 @@ pub struct ProjectorParts {
     pub feed: Arc<dyn Feed>,
     /// Where rows live.
     pub store: Arc<dyn ModelStore>,
+    /// What is known of read models beside their rows; of the same store.
+    pub registry: Arc<dyn Registry>,
     /// The present time.
     pub clock: Arc<dyn Clock>,
     /// Where progress is told.
@@ -36,23 +39,24 @@ pub struct ProjectorParts {
 
 /// The hinge of a running process.
 pub struct Projector {
-    worker: WorkerId,
-    parts: FollowerParts,
+    pub(crate) worker: WorkerId,
+    pub(crate) parts: FollowerParts,
     progress: Arc<Progress>,
-    followed: BTreeMap<&'static str, Followed>,
-    given_up: GivenUp,
+    pub(crate) followed: BTreeMap<&'static str, Followed>,
+    pub(crate) given_up: GivenUp,
     /// Has the keeper look at once.
-    nudge: Arc<Notify>,
+    pub(crate) nudge: Arc<Notify>,
+    pub(crate) steward: Steward,
     stop: watch::Sender<bool>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// One group with what moves its partitions.
 #[derive(Clone)]
-struct Followed {
-    group: Arc<Group>,
-    entry: Arc<ProgressEntry>,
-    parts: Vec<Part>,
+pub(crate) struct Followed {
+    pub(crate) group: Arc<Group>,
+    pub(crate) entry: Arc<ProgressEntry>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// What a drain did.
@@ -106,8 +110,19 @@ impl Projector {
     /// Prepares a projector; nothing moves before [`Projector::start`] or [`Projector::drain`].
     #[must_use]
     pub fn new(parts: ProjectorParts) -> Self {
-        let ProjectorParts { worker, feed, store, clock, progress, groups, limits } = parts;
-        let parts = FollowerParts { feed, store, clock, metrics: ProjectionMetrics::default(), limits };
+        let ProjectorParts { worker, feed, store, registry, clock, progress, groups, limits } = parts;
+        let metrics = ProjectionMetrics::default();
+        let parts = FollowerParts { feed, store, registry: Arc::clone(&registry), clock, metrics, limits };
+        let nudge: Arc<Notify> = Arc::default();
+        let steward = Steward::new(StewardParts {
+            worker: WorkerId::new(format!("{worker}:steward")),
+            registry,
+            follower: parts.clone(),
+            progress: Arc::clone(&progress),
+            groups: groups.clone(),
+            keeper: Arc::clone(&nudge),
+            nudge: Notify::new(),
+        });
         let followed = groups.into_iter().map(|group| {
             let entry = progress.entry(group.name());
             let own = parts.store.partitions_of(&group).into_iter().map(|partition| {
@@ -125,7 +140,8 @@ impl Projector {
             parts,
             progress,
             given_up: GivenUp::default(),
-            nudge: Arc::default(),
+            nudge,
+            steward,
             stop: watch::Sender::new(false),
             tasks: std::sync::Mutex::default(),
         }
@@ -171,7 +187,21 @@ impl Projector {
             given_up: self.given_up.clone(),
             nudge: Arc::clone(&self.nudge),
         });
-        tasks.push(tokio::spawn(keeper.run(self.stop.subscribe())));
+        let (steward, stop) = (self.steward.clone(), self.stop.subscribe());
+        tasks.push(tokio::spawn(async move {
+            // A build that is to be compared must not be moved before it is known to be.
+            if let Err(fault) = steward.learn().await {
+                tracing::warn!(%fault, "the builds of read models could not be looked at");
+            }
+            keeper.run(stop).await;
+        }));
+        tasks.push(tokio::spawn(self.steward.clone().run(self.stop.subscribe())));
+    }
+
+    /// Follows what other processes switch, where this one moves nothing itself.
+    pub fn start_looking(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(tokio::spawn(self.steward.clone().keep_learning(self.stop.subscribe())));
     }
 
     /// Lets every worker finish its transaction, gives the leases back, and stops.
@@ -326,14 +356,16 @@ impl Projector {
     /// An unknown name, a fact that cannot be folded, or a fault.
     pub async fn verify(&self, name: &str, differences_max: usize) -> Result<Vec<VerifyReport>, VerifyError> {
         let followed = self.followed(name).map_err(|_| VerifyError::Unknown { name: name.to_owned() })?;
-        verify(&*self.parts.feed, &*self.parts.store, &followed.group, differences_max).await
+        let FollowerParts { feed, store, registry, .. } = &self.parts;
+        verify(&**feed, &**store, &**registry, &followed.group, differences_max).await
     }
 
-    /// Measures every model against the log, for the metrics.
+    /// Measures every model against the log, for the metrics, and looks what is wrong with any.
     ///
     /// # Errors
     /// A fault of the store.
     pub async fn measure(&self) -> Result<(), Fault> {
+        self.look().await?;
         let FollowerParts { feed, store, clock, .. } = &self.parts;
         for followed in self.followed.values() {
             let position = store.checkpoint(&followed.group).await?.mark.position();
@@ -363,6 +395,10 @@ impl Projector {
     /// A fault of the store.
     pub async fn row_count(&self, group: &Group, schema: &'static Schema) -> Result<u64, Fault> {
         self.parts.store.row_count(group, schema).await
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<Arc<Group>> {
+        self.followed.get(name).map(|followed| Arc::clone(&followed.group))
     }
 
     fn followed(&self, name: &str) -> Result<&Followed, DrainError> {

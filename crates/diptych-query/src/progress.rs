@@ -1,9 +1,9 @@
 //! How far each group has come and how it is doing, inside this process: what waiting answers listen to.
 
-use crate::{Group, Health, Partition, Passed, Stopped};
+use crate::{Group, Health, Partition, Passed, Samples, Serving, Stopped};
 use diptych_core::Position;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// One entry for each group. The hinge writes, the right panel listens.
@@ -19,6 +19,36 @@ pub struct ProgressEntry {
     /// What this process knows of each partition; of a group that is not split there is one.
     parts: Mutex<Vec<Part>>,
     passed: Mutex<BTreeMap<&'static str, Passed>>,
+    troubles: RwLock<Troubles>,
+    /// The group's builds, as this process last saw them.
+    serving: RwLock<Arc<Serving>>,
+    /// What was asked lately.
+    samples: Samples,
+}
+
+/// What is wrong with a group although it follows the log.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Troubles {
+    /// How many keys are held back.
+    pub parked: u64,
+    /// How many incidents are open.
+    pub incidents: u64,
+    /// Why it does not answer for now, where somebody has ordered so.
+    pub suspended: Option<String>,
+}
+
+impl Troubles {
+    /// What they make of the health of a group that follows the log otherwise.
+    #[must_use]
+    pub fn health(&self) -> Option<Health> {
+        match self {
+            Self { suspended: Some(reason), .. } => Some(Health::Suspended { reason: reason.clone() }),
+            Self { parked: 0, incidents: 0, .. } => None,
+            Self { parked, incidents, .. } => {
+                Some(Health::Degraded { parked: *parked, incidents: *incidents })
+            }
+        }
+    }
 }
 
 /// What is known of one partition.
@@ -61,6 +91,9 @@ impl Default for ProgressEntry {
             position: watch::Sender::new(Position::START),
             parts: Mutex::new(vec![Part::default()]),
             passed: Mutex::default(),
+            troubles: RwLock::default(),
+            serving: RwLock::default(),
+            samples: Samples::default(),
         }
     }
 }
@@ -133,6 +166,17 @@ impl ProgressEntry {
         part_of(&mut self.parts(), partition).health.clone()
     }
 
+    /// What is wrong with the group although it follows the log, as this process knows it.
+    #[must_use]
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is wrong with the group, or is no more.
+    pub fn change_troubles(&self, change: impl FnOnce(&mut Troubles)) {
+        change(&mut self.troubles.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +217,26 @@ impl ProgressEntry {
         if was != followed {
             self.position.send_modify(|_| ());
         }
+    }
+
+    /// The group's builds, as this process last saw them.
+    #[must_use]
+    pub fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes which builds there are, and wakes whoever waits when another one answers now.
+    pub fn set_serving(&self, serving: Serving) {
+        if *self.serving() != serving {
+            *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
+            self.position.send_modify(|_| ());
+        }
+    }
+
+    /// What was asked lately in this process.
+    #[must_use]
+    pub fn samples(&self) -> &Samples {
+        &self.samples
     }
 
     /// The facts that changed nothing in a model, in this process.

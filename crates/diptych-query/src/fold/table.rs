@@ -1,88 +1,26 @@
 //! The fold over one typed table: facts waiting for their rows, and what became of them.
 
+use super::correction::Correcting;
 use super::decoded::{Decoded, Facts, decode};
 use super::digest::{bucket_of, row_digest, short};
 use super::earlier::{Earlier, Looked};
+use super::excepted::Exception;
 use super::guarded::guarded;
 use super::slots::{Slots, TableUse};
-use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX};
-use crate::{JoinedProjection, Matching, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow};
+use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX, Ran, TableFold};
+use crate::{
+    JoinedProjection, Matching, OnFailure, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow,
+};
 use crate::{TableChanges, TableNeeds};
 use diptych_core::{EventSet, Fact, Position, RawFact, Tenant, Value};
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// One table of a fold, without its types.
-pub trait TableFold: Send {
-    /// Decodes and routes facts, which `decoded` is about. A table that is known to be empty folds them at
-    /// once; the earlier tables have taken them before.
-    ///
-    /// # Errors
-    /// A fact that cannot be decoded or routed.
-    fn plan(
-        &mut self,
-        facts: &[Arc<RawFact>],
-        decoded: &mut Decoded,
-        earlier: Earlier<'_>,
-    ) -> Result<(), FoldError>;
-    /// The rows still to be supplied, each named once.
-    fn needs(&mut self) -> TableNeeds;
-    /// Hands over stored rows.
-    ///
-    /// # Errors
-    /// A row that is not what was written.
-    fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError>;
-    /// Folds the planned facts; `clock` is the position that the group had reached before. When a row of an
-    /// earlier table was missing, nothing has changed and the table runs again once it is there.
-    ///
-    /// # Errors
-    /// A fact at which the projection failed although nothing was missing.
-    fn run(&mut self, clock: Position, earlier: Earlier<'_>) -> Result<Ran, FoldError>;
-    /// Asks for a row that a later table has looked for.
-    fn want(&mut self, row: &RowRef);
-    /// Forgets how rows stood before: every later table has folded.
-    fn settle(&mut self);
-    /// What changed since it was last asked.
-    ///
-    /// # Errors
-    /// A row that no store can keep.
-    fn changes(&mut self) -> Result<TableChanges, FoldError>;
-    /// As `changes`, but at most so many rows; all of them are told when there are fewer. A table that cannot
-    /// be asked for a part answers all at once.
-    ///
-    /// # Errors
-    /// As `changes`.
-    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
-        let _ = rows_max;
-        self.changes()
-    }
-    /// Passes over the facts of these rows, each from a position on. Said when everything is planned, or
-    /// before anything is where the table is known to be empty.
-    fn hold(&mut self, rows: Vec<(RowRef, Position)>);
-    /// How many facts met no row and left none.
-    fn no_ops(&self) -> u64;
-    /// How many facts were passed over because the projection does not know their type and ignores it.
-    fn ignored(&self) -> u64;
-    /// How many rows are held.
-    fn rows_held(&self) -> usize;
-    /// The typed table, in which later ones look rows up.
-    fn as_any(&self) -> &dyn Any;
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ran {
-    /// Everything planned is folded.
-    Done,
-    /// Rows of earlier tables were missing: nothing is folded.
-    Missed,
-}
-
 /// A table of a typed projection.
 pub struct TypedTable<M: JoinedProjection> {
-    rows: Slots<M>,
-    queue: Vec<Waiting<M>>,
+    pub(super) rows: Slots<M>,
+    pub(super) queue: Vec<Waiting<M>>,
     /// The facts of the last run, to be freed when the fold is: nobody waits for it then.
     spent: Vec<Waiting<M>>,
     matching: HashSet<Matching>,
@@ -90,16 +28,18 @@ pub struct TypedTable<M: JoinedProjection> {
     /// The values of which a store has handed over one row more than a fact may touch: there may be others
     /// that nobody has seen, also when some of those have left.
     cut_short: Vec<Matching>,
-    no_ops: u64,
+    pub(super) no_ops: u64,
     ignored: u64,
+    /// The row whose projection runs, or was running when it panicked.
+    projecting: Option<usize>,
 }
 
 /// A fact that waits for its rows.
-struct Waiting<M: JoinedProjection> {
-    facts: Facts<M::Event>,
+pub(super) struct Waiting<M: JoinedProjection> {
+    pub(super) facts: Facts<M::Event>,
     /// Which of the facts, which is one that the table can read.
-    index: usize,
-    touched: Touched<M>,
+    pub(super) index: usize,
+    pub(super) touched: Touched<M>,
 }
 
 impl<M: JoinedProjection> Waiting<M> {
@@ -109,7 +49,7 @@ impl<M: JoinedProjection> Waiting<M> {
 }
 
 /// The rows a fact touches.
-enum Touched<M> {
+pub(super) enum Touched<M> {
     One(usize),
     Many(Vec<usize>),
     /// With the row that each starts from where there is none.
@@ -117,6 +57,8 @@ enum Touched<M> {
     /// Those that hold the value in the column when the fact comes.
     Matching(usize, Value),
     All(Vec<Self>),
+    /// The one that a person corrects; the projection does not see the fact.
+    Corrected(Box<Correcting>),
 }
 
 /// What a fact is folded under.
@@ -140,12 +82,13 @@ impl<M: JoinedProjection> TypedTable<M> {
             cut_short: Vec::new(),
             no_ops: 0,
             ignored: 0,
+            projecting: None,
         }
     }
 
     /// Counts a fact that says nothing to the table if that is because its type is ignored. Every partition
     /// is handed the fact, so that one of them counts.
-    fn passed_over(&mut self, raw: &RawFact) {
+    pub(super) fn passed_over(&mut self, raw: &RawFact) {
         let category = raw.stream.stream.category.as_str();
         if self.rows.is_first_partition() && M::Event::ignores(category, &raw.event.name) {
             self.ignored += 1;
@@ -204,6 +147,10 @@ impl<M: JoinedProjection> TypedTable<M> {
                 slots.dedup_by_key(|(slot, _)| *slot);
                 Touched::Starting(slots)
             }
+            Route::Matching { column, .. } if M::SCHEMA.upkeep.on_failure == OnFailure::Park => {
+                let column = M::SCHEMA.columns.get(column).map_or("", |column| column.name);
+                return Err(FoldError::at(fact.raw(), FoldErrorKind::ParksByColumn { column }));
+            }
             // No value is equal to none, as in a query.
             Route::Matching { value: Value::Null, .. } => return Ok(None),
             Route::Matching { column, value } => {
@@ -248,6 +195,7 @@ impl<M: JoinedProjection> TypedTable<M> {
                 let slots = self.found(fact, *column, value)?;
                 slots.into_iter().try_for_each(|slot| self.fold_one(slot, None, fact, moment))
             }
+            Touched::Corrected(correcting) => self.correct(correcting, moment.clock),
             Touched::All(_) => {
                 let mut slots = Vec::new();
                 self.all_slots(fact, touched, &mut slots)?;
@@ -287,8 +235,20 @@ impl<M: JoinedProjection> TypedTable<M> {
                 into.extend(self.found(fact, *column, value)?.into_iter().map(|slot| (slot, None)));
             }
             Touched::All(all) => all.iter().try_for_each(|one| self.all_slots(fact, one, into))?,
+            // No route names one.
+            Touched::Corrected(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether a row takes nothing from a position: it has, or it is held back.
+    pub(super) fn has_passed(&self, slot: usize, at: Position, clock: Position) -> bool {
+        let held = &self.rows.slots[slot];
+        // Where there is no row, what came before the group's clock has left none, whether one was deleted
+        // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
+        // now.
+        let passed = at <= held.guard || (held.row().is_none() && at <= clock);
+        passed || self.rows.passes_over(slot, at)
     }
 
     fn fold_one(
@@ -298,18 +258,16 @@ impl<M: JoinedProjection> TypedTable<M> {
         fact: &Fact<M::Event>,
         moment: Moment<'_>,
     ) -> Result<(), FoldError> {
-        let (at, held) = (fact.position(), &self.rows.slots[slot]);
-        // Where there is no row, what came before the group's clock has left none, whether one was deleted
-        // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
-        // now.
-        let passed = at <= held.guard || (held.row().is_none() && at <= moment.clock);
-        if passed || self.rows.is_held_back(slot, at) {
+        let at = fact.position();
+        if self.has_passed(slot, at, moment.clock) {
             return Ok(());
         }
         let (before, taken) = self.rows.take(slot);
         let existed = before.is_some();
         let siblings = Siblings::new(moment.earlier, fact.tenant(), at);
+        self.projecting = Some(slot);
         let after = M::project(before.or_else(|| start.cloned()), fact, &siblings);
+        self.projecting = None;
         match &after {
             None if !existed => {
                 self.no_ops += 1;
@@ -318,7 +276,8 @@ impl<M: JoinedProjection> TypedTable<M> {
             Some(row) if !self.rows.slots[slot].fits(row) => {
                 let routed = format!("{:?}", self.rows.slots[slot].key());
                 let answered = format!("{:?}", row.key());
-                return Err(FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered }));
+                let error = FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered });
+                return Err(error.in_row(M::SCHEMA.name, self.rows.row_ref(slot)));
             }
             _ => {}
         }
@@ -337,12 +296,15 @@ impl<M: JoinedProjection> TypedTable<M> {
             result = guarded(&raw, &mut |cursor| {
                 for (index, waiting) in queue.iter().enumerate().skip(next) {
                     (*cursor, next) = (index, index + 1);
-                    if let Some(fact) = waiting.fact() {
-                        self.fold_touched(fact, &waiting.touched, moment)?;
+                    match (&waiting.touched, waiting.fact()) {
+                        (Touched::Corrected(correcting), _) => self.correct(correcting, moment.clock)?,
+                        (touched, Some(fact)) => self.fold_touched(fact, touched, moment)?,
+                        (_, None) => {}
                     }
                 }
                 Ok(())
             });
+            result = self.blame(result);
             // A failure over a missing row is folded again. The facts after it only tell what else is
             // missing, so that the store is asked once and not once for each of them.
             if result.is_err() && !moment.earlier.has_missed() {
@@ -351,6 +313,24 @@ impl<M: JoinedProjection> TypedTable<M> {
         }
         self.queue = queue;
         result
+    }
+
+    fn except(&mut self, rows: Vec<(RowRef, Position)>, exception: Exception) {
+        for (row, at) in rows {
+            // A key that does not read back is none of this table's.
+            if let Ok(key) = M::key_from_values(&row.key) {
+                self.rows.except(&row.tenant, key, exception, at);
+            }
+        }
+    }
+
+    /// Says at which row the projection panicked.
+    fn blame(&mut self, result: Result<(), FoldError>) -> Result<(), FoldError> {
+        let projecting = self.projecting.take();
+        match (result, projecting) {
+            (Err(error), Some(slot)) => Err(error.in_row(M::SCHEMA.name, self.rows.row_ref(slot))),
+            (result, _) => result,
+        }
     }
 
     /// Remembers the values of which a store may hold more rows than it handed over.
@@ -391,7 +371,9 @@ impl<M: ReadModel> Slots<M> {
         let values = held.row().map(M::to_row);
         let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
         if values.iter().flatten().any(has_nul) {
-            return Err(row_error(key, |key| FoldErrorKind::RowUnstorable { key }));
+            // The last fact that it took has made it so, or one before it that is found when less is folded.
+            let error = row_error::<M>(&row, |key| FoldErrorKind::RowUnstorable { key });
+            return Err(FoldError { position: guard, ..error });
         }
         let new = values.as_ref().map(|values| row_digest(tenant, values));
         let old = self.exchange_stored(slot, new);
@@ -412,28 +394,30 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     ) -> Result<(), FoldError> {
         if self.rows.is_fresh() && !decoded.is_shared() {
             // Nobody else reads the facts: each is decoded, folded and let go.
-            return guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
+            let result = guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
                 for (index, raw) in facts.iter().enumerate() {
                     *cursor = index;
                     match decode(raw)? {
                         Some(fact) => self.fold_at_once(&fact, earlier)?,
-                        None => self.passed_over(raw),
+                        None => self.plan_other(raw, None)?,
                     }
                 }
                 Ok(())
             });
+            return self.blame(result);
         }
         let typed = decoded.facts::<M::Event>(facts)?;
-        guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
+        let result = guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
             for index in 0..typed.len() {
                 *cursor = index;
                 match &typed[index] {
                     Some(_) => self.plan_one(&typed, index, earlier)?,
-                    None => self.passed_over(&facts[index]),
+                    None => self.plan_other(&facts[index], Some((&typed, index)))?,
                 }
             }
             Ok(())
-        })
+        });
+        self.blame(result)
     }
 
     fn needs(&mut self) -> TableNeeds {
@@ -443,20 +427,22 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError> {
         self.note_cut_short(&rows);
         for stored in rows {
-            let StoredRow { row: RowRef { tenant, key }, values, guard, hash } = stored;
-            let unreadable = |error| row_error(&key, |key| FoldErrorKind::RowUnreadable { key, error });
-            let typed = M::key_from_values(&key).map_err(unreadable)?;
+            let StoredRow { row: named, values, guard, hash } = stored;
+            let unreadable =
+                |error| row_error::<M>(&named, |key| FoldErrorKind::RowUnreadable { key, error });
+            let typed = M::key_from_values(&named.key).map_err(unreadable)?;
+            let tenant = &named.tenant;
             // A row found by a column is often not known by its key yet, and may be another partition's.
-            let slot = match self.rows.known(&tenant, &typed) {
+            let slot = match self.rows.known(tenant, &typed) {
                 Some(slot) => slot,
-                None if !self.rows.owns(&tenant, &typed) => continue,
-                None => self.rows.add(&tenant, typed),
+                None if !self.rows.owns(tenant, &typed) => continue,
+                None => self.rows.add(tenant, typed),
             };
             let (mut row, mut held) = (None, None);
             if let Some(values) = values {
-                let digest = row_digest(&tenant, &values);
+                let digest = row_digest(tenant, &values);
                 if short(digest) != hash {
-                    return Err(row_error(&key, |key| FoldErrorKind::RowEdited { key }));
+                    return Err(row_error::<M>(&named, |key| FoldErrorKind::RowEdited { key }));
                 }
                 row = Some(M::from_row(&values).map_err(unreadable)?);
                 held = Some(digest);
@@ -498,10 +484,18 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     }
 
     fn hold(&mut self, rows: Vec<(RowRef, Position)>) {
-        for (row, from) in rows {
-            // A key that does not read back is none of this table's.
+        self.except(rows, Exception::From);
+    }
+
+    fn skip(&mut self, rows: Vec<(RowRef, Position)>) {
+        self.except(rows, Exception::At);
+    }
+
+    fn only(&mut self, rows: Vec<(RowRef, Position)>) {
+        self.rows.fold_only(None);
+        for (row, since) in rows {
             if let Ok(key) = M::key_from_values(&row.key) {
-                self.rows.hold(&row.tenant, key, from);
+                self.rows.fold_only(Some((&row.tenant, key, since)));
             }
         }
     }
@@ -544,7 +538,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
 }
 
 /// An error about a row that no single fact is to blame for.
-fn row_error(key: &[Value], kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
-    let key = key.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(", ");
-    FoldError::of_no_fact(kind(key))
+fn row_error<M: ReadModel>(row: &RowRef, kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
+    let key = row.key.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(", ");
+    FoldError::of_no_fact(kind(key)).in_row(M::SCHEMA.name, row.clone())
 }
