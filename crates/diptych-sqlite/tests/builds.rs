@@ -326,6 +326,22 @@ async fn a_process_that_did_not_switch_folds_inline_into_the_new_build() {
     assert_eq!(balances(&ours, &inline).await, [("a".to_owned(), 15)]);
 }
 
+#[tokio::test]
+async fn an_inline_group_that_other_code_keeps_in_a_file_fails_no_command() {
+    let (directory, clock) = (Directory::new(), Hands::new());
+    let inline = group::<InlineBalance>();
+    let store = open(&directory.0, &clock, vec![inline.clone()]);
+    deposit(&store, "c1", "a", 0, 5).await.unwrap();
+    let log = Connection::open(directory.0.join("log.db")).unwrap();
+    log.execute_batch(
+        "INSERT INTO build SELECT group_name, revision, 2, 'asynchronous', 'serving', shape, declared, 7, 7 \
+        FROM build; UPDATE log SET builds_changed = builds_changed + 1",
+    )
+    .unwrap();
+    deposit(&store, "c2", "a", 1, 5).await.unwrap();
+    assert_eq!(balances(&store, &inline.at(first())).await, [("a".to_owned(), 5)]);
+}
+
 /// More rows than are written at once.
 const MANY: u64 = 2_500;
 
@@ -435,7 +451,7 @@ async fn a_key_that_is_parked_waits_in_the_append_too_and_is_mended_where_its_gr
         let rows = vec![RowChange { stored: held.clone(), existed: false }];
         let changes = vec![TableChanges { rows, digest: digest.clone(), facts: vec![] }];
         let (partition, at) = (Partition::WHOLE, Position(at));
-        Mend { partition, lease: None, at, changes, healed: vec![(0, row("a"))] }
+        Mend { partition, lease: None, at, changes, healed: vec![(0, row("a"))], parked: vec![] }
     };
     assert!(store.mend(&inline, mend(3)).await.is_err(), "it stands elsewhere");
     assert_eq!(store.parked(&inline).await.unwrap().len(), 1);
