@@ -34,7 +34,7 @@ pub(crate) async fn park(
 
 /// Puts rows right, and heals keys with them.
 pub(crate) async fn mend(shared: &Shared, attached: &Attached, mend: Mend) -> Result<(), AdvanceError> {
-    let Mend { partition, lease, at, changes, healed } = mend;
+    let Mend { partition, lease, at, changes, healed, parked } = mend;
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let client = transaction.client();
@@ -50,6 +50,9 @@ pub(crate) async fn mend(shared: &Shared, attached: &Attached, mend: Mend) -> Re
     written.map_err(Fault::from)?;
     if !healed.is_empty() {
         parked::heal(client, &shared.schema, attached, &healed).await?;
+    }
+    if !parked.is_empty() {
+        parked::insert(client, &shared.schema, attached.place, &parked).await?;
     }
     transaction.commit().await.or_fault()?;
     Ok(())
