@@ -2,7 +2,7 @@
 //! with, and data that is not the project's. Tells it by variables; knows no single test.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::pooler;
@@ -40,10 +40,7 @@ impl Environment {
             Ok(program) => made.variables.push((XTASK, program.into())),
             Err(error) => made.missing.push(format!("the tests that stop a server could not run: {error}")),
         }
-        let fines = root.join(FINES_FILE);
-        if !is_set(FINES) && fines.is_file() {
-            made.variables.push((FINES, fines.into()));
-        }
+        made.variables.extend(fines(root).map(|fines| (FINES, fines.into())));
         if is_set(URL) {
             if !is_set(POOLER_URL) {
                 let why = format!("{URL} names a server of yours: set {POOLER_URL} to a pooler before it");
@@ -83,6 +80,12 @@ impl Environment {
     pub(crate) fn has_fines(&self) -> bool {
         is_set(FINES) || self.variables.iter().any(|(name, _)| *name == FINES)
     }
+}
+
+/// The log of fines, where the caller's environment does not name it and this machine has it.
+pub(crate) fn fines(root: &Path) -> Option<PathBuf> {
+    let file = root.join(FINES_FILE);
+    (!is_set(FINES) && file.is_file()).then_some(file)
 }
 
 /// A server alone: none if the caller's environment names one.

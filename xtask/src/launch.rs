@@ -65,6 +65,9 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<bool, String> {
     if let Some(server) = &server {
         command.env(environment::URL, server.url());
     }
+    if let Some(fines) = environment::fines(root) {
+        command.env(environment::FINES, fines);
+    }
     succeeds(command.args(own))
 }
 

@@ -3,10 +3,12 @@
 
 use crate::ProjectionMetrics;
 use crate::ahead::{self, Planned};
+use crate::parking::Aside;
+use crate::skips::Exceptions;
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, AnyModel, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
-    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Stopped,
+    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Registry, Stopped,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub struct ProjectorLimits {
     pub build_rows_max: usize,
     /// How often a fact that fails is folded again before the model stops.
     pub fold_retries_max: u32,
+    /// The most keys of a group that are held back; at the next one the model stops.
+    pub parked_keys_max: usize,
     /// The first pause after a failure; it doubles with every further one.
     pub retry_pause_min: Duration,
     /// The longest pause between two tries.
@@ -51,6 +55,7 @@ impl Default for ProjectorLimits {
             build_block_positions_max: 2_000,
             build_rows_max: 2_000_000,
             fold_retries_max: 2,
+            parked_keys_max: 1_000,
             retry_pause_min: Duration::from_millis(20),
             retry_pause_max: Duration::from_secs(5),
             lease_duration: Duration::from_secs(5),
@@ -81,21 +86,24 @@ pub enum Step {
 
 /// Follows the log for one partition of a group.
 pub struct Follower {
-    group: Arc<Group>,
-    partition: Partition,
+    pub(crate) group: Arc<Group>,
+    pub(crate) partition: Partition,
     /// Under which lease; none where the writer itself keeps others out.
-    lease: Option<Lease>,
-    feed: Arc<dyn Feed>,
-    store: Arc<dyn ModelStore>,
-    clock: Arc<dyn Clock>,
-    entry: Arc<ProgressEntry>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) feed: Arc<dyn Feed>,
+    pub(crate) store: Arc<dyn ModelStore>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entry: Arc<ProgressEntry>,
     metrics: ProjectionMetrics,
-    limits: ProjectorLimits,
+    pub(crate) limits: ProjectorLimits,
     /// Where it must not go beyond; none is the head.
     until: Option<Position>,
     /// Facts recorded before this were never awaited by anybody in this process.
     started_at: Timestamp,
     checkpoint: Option<Checkpoint>,
+    /// What the folds from the checkpoint on are told beside their facts.
+    exceptions: Exceptions,
     /// What follows the checkpoint, prepared while the last transaction ran.
     planned: Option<Planned>,
     /// How many steps in a row have failed.
@@ -109,6 +117,7 @@ pub struct Follower {
 pub(crate) struct FollowerParts {
     pub(crate) feed: Arc<dyn Feed>,
     pub(crate) store: Arc<dyn ModelStore>,
+    pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: ProjectionMetrics,
     pub(crate) limits: ProjectorLimits,
@@ -121,7 +130,7 @@ impl Follower {
         progress: &Progress,
         parts: FollowerParts,
     ) -> Self {
-        let FollowerParts { feed, store, clock, metrics, limits } = parts;
+        let FollowerParts { feed, store, registry, clock, metrics, limits } = parts;
         let entry = progress.entry(&group.label());
         let started_at = clock.now();
         Self {
@@ -130,6 +139,7 @@ impl Follower {
             lease: None,
             feed,
             store,
+            registry,
             clock,
             entry,
             metrics,
@@ -137,6 +147,7 @@ impl Follower {
             until: None,
             started_at,
             checkpoint: None,
+            exceptions: Exceptions::default(),
             planned: None,
             failures: 0,
             failing: None,
@@ -239,7 +250,8 @@ impl Follower {
 
     /// Applies what is planned; what follows it is read and planned meanwhile.
     async fn apply(&mut self, checkpoint: &Checkpoint, planned: Planned) -> Result<Step, AdvanceError> {
-        let Planned { block, fold, .. } = planned;
+        let Planned { block, mut fold, .. } = planned;
+        self.exceptions.tell_skips(&mut fold);
         let (feed, group) = (Arc::clone(&self.feed), Arc::clone(&self.group));
         let through = block.through;
         let positions_max = self.room(through.position());
@@ -295,6 +307,7 @@ impl Follower {
             return Ok(checkpoint.clone());
         }
         let checkpoint = self.store.checkpoint_of(&self.group, self.partition).await?;
+        self.exceptions = crate::parking::exceptions(&*self.store, &*self.registry, &self.group).await?;
         self.entry.advance_in(self.partition, checkpoint.mark.position());
         self.checkpoint = Some(checkpoint.clone());
         Ok(checkpoint)
@@ -302,7 +315,12 @@ impl Follower {
 
     /// A fold that starts at a mark, under the lease at hand.
     fn fold(&self, mark: Mark) -> Fold {
-        begin(&self.group, self.lease, mark)
+        let mut fold = begin(&self.group, self.lease, mark);
+        if fold.is_fresh() {
+            // It folds each fact as it is planned, before its store says which keys are held back.
+            self.exceptions.tell(&mut fold);
+        }
+        fold
     }
 
     fn health(&self) -> Health {
@@ -348,8 +366,22 @@ impl Follower {
         if !hopeless && tries <= self.limits.fold_retries_max {
             return Step::Retry(self.backoff(tries));
         }
-        self.stop(&error).await;
-        Step::Stopped
+        match self.set_aside(&error).await {
+            Ok(Aside::Parked) => {
+                self.forget();
+                Step::Advanced
+            }
+            Ok(Aside::Not(reason)) => {
+                self.stop(&error, reason).await;
+                Step::Stopped
+            }
+            Err(AdvanceError::Fenced) => {
+                self.forget();
+                Step::Lost
+            }
+            Err(AdvanceError::Fault(fault)) => self.pause(&fault),
+            Err(_) => Step::Retry(self.limits.retry_pause_min),
+        }
     }
 
     /// Applies everything before the first fact that fails. A failure may hide an earlier one: of a table
@@ -375,6 +407,7 @@ impl Follower {
         let block = self.read(after, count.min(self.limits.batch_positions_max)).await?;
         let mut fold = self.fold(checkpoint.mark);
         fold.plan(&block)?;
+        self.exceptions.tell_skips(&mut fold);
         let advanced = self.store.advance(&self.group, fold).await?;
         let failing = self.failing;
         self.note(advanced);
@@ -382,8 +415,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn stop(&mut self, error: &FoldError) {
-        let reason = error.to_string();
+    async fn stop(&mut self, error: &FoldError, reason: String) {
         let position =
             if error.position == Position::START { self.position().next() } else { error.position };
         tracing::error!(model = self.group.name(), %position, %reason, "the read model stopped");

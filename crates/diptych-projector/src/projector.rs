@@ -39,13 +39,13 @@ pub struct ProjectorParts {
 
 /// The hinge of a running process.
 pub struct Projector {
-    worker: WorkerId,
-    parts: FollowerParts,
+    pub(crate) worker: WorkerId,
+    pub(crate) parts: FollowerParts,
     progress: Arc<Progress>,
-    followed: BTreeMap<&'static str, Followed>,
-    given_up: GivenUp,
+    pub(crate) followed: BTreeMap<&'static str, Followed>,
+    pub(crate) given_up: GivenUp,
     /// Has the keeper look at once.
-    nudge: Arc<Notify>,
+    pub(crate) nudge: Arc<Notify>,
     pub(crate) steward: Steward,
     stop: watch::Sender<bool>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
@@ -53,10 +53,10 @@ pub struct Projector {
 
 /// One group with what moves its partitions.
 #[derive(Clone)]
-struct Followed {
-    group: Arc<Group>,
-    entry: Arc<ProgressEntry>,
-    parts: Vec<Part>,
+pub(crate) struct Followed {
+    pub(crate) group: Arc<Group>,
+    pub(crate) entry: Arc<ProgressEntry>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// What a drain did.
@@ -111,11 +111,12 @@ impl Projector {
     #[must_use]
     pub fn new(parts: ProjectorParts) -> Self {
         let ProjectorParts { worker, feed, store, registry, clock, progress, groups, limits } = parts;
-        let parts = FollowerParts { feed, store, clock, metrics: ProjectionMetrics::default(), limits };
+        let metrics = ProjectionMetrics::default();
+        let parts = FollowerParts { feed, store, registry, clock, metrics, limits };
         let nudge: Arc<Notify> = Arc::default();
         let steward = Steward::new(StewardParts {
             worker: WorkerId::new(format!("{worker}:steward")),
-            registry,
+            registry: Arc::clone(&parts.registry),
             follower: parts.clone(),
             progress: Arc::clone(&progress),
             groups: groups.clone(),
@@ -355,14 +356,16 @@ impl Projector {
     /// An unknown name, a fact that cannot be folded, or a fault.
     pub async fn verify(&self, name: &str, differences_max: usize) -> Result<Vec<VerifyReport>, VerifyError> {
         let followed = self.followed(name).map_err(|_| VerifyError::Unknown { name: name.to_owned() })?;
-        verify(&*self.parts.feed, &*self.parts.store, &followed.group, differences_max).await
+        let FollowerParts { feed, store, registry, .. } = &self.parts;
+        verify(&**feed, &**store, &**registry, &followed.group, differences_max).await
     }
 
-    /// Measures every model against the log, for the metrics.
+    /// Measures every model against the log, for the metrics, and looks what is wrong with any.
     ///
     /// # Errors
     /// A fault of the store.
     pub async fn measure(&self) -> Result<(), Fault> {
+        self.look().await?;
         let FollowerParts { feed, store, clock, .. } = &self.parts;
         for followed in self.followed.values() {
             let position = store.checkpoint(&followed.group).await?.mark.position();

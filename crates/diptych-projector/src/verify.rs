@@ -1,17 +1,18 @@
 //! Verification: every row of a group against a fresh fold of the log, at the same position.
 
+use crate::Differs;
+use crate::refold::Expected;
+use crate::skips::Exceptions;
 use diptych_core::{Fault, Position, Tenant, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
-    BucketDigest, Feed, Fold, FoldError, Group, Mark, ModelStore, Partition, RowRef, ScannedRow, Schema,
-    StoredRow, TableChanges,
+    BucketDigest, Feed, FoldError, Group, ModelStore, Partition, Registry, RowRef, ScannedRow, Schema,
+    StoredRow,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-
-/// How many positions are folded at once.
-const BLOCK_POSITIONS_MAX: usize = 10_000;
+use std::sync::Arc;
 
 /// How many rows are scanned at once.
 const SCAN_ROWS_MAX: usize = 5_000;
@@ -79,6 +80,13 @@ pub struct Difference {
     pub actual: serde_json::Value,
 }
 
+impl From<Difference> for Differs {
+    fn from(difference: Difference) -> Self {
+        let Difference { column, expected, actual, .. } = difference;
+        Self { column: column.map(str::to_owned), expected, actual }
+    }
+}
+
 /// Why verification could not finish.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -120,21 +128,25 @@ impl From<FoldError> for VerifyError {
 
 /// Counts and compares every row of a group with a fresh fold of the log, partition by partition. The group
 /// may move meanwhile: a row that seems to differ is read again with its checkpoint, and the fold is taken to
-/// exactly there.
+/// exactly there. Rows pass over what they were told to; keys that are held back are compared as they stand.
 ///
 /// # Errors
 /// A fact that cannot be folded, or a fault.
 pub async fn verify(
     feed: &dyn Feed,
     store: &dyn ModelStore,
-    group: &Group,
+    registry: &dyn Registry,
+    group: &Arc<Group>,
     differences_max: usize,
 ) -> Result<Vec<VerifyReport>, VerifyError> {
-    let start = feed.mark(Position::START).await?;
-    let start = start.ok_or_else(|| Fault::permanent(diptych_core::Code::Storage, "the log has no start"))?;
+    let exceptions = Exceptions::of(store, registry, group).await?;
     let mut reports: Vec<VerifyReport> = Vec::new();
     for partition in store.partitions_of(group) {
-        let of_partition = verify_partition(feed, store, group, (partition, start)).await?;
+        let target = store.checkpoint_of(group, partition).await?.mark.position();
+        let mut expected = Expected::of_partition(feed, group, partition, &exceptions).await?;
+        expected.fold_to(feed, target).await?;
+        let share = Share { partition, of_store: partition };
+        let of_partition = compare_share(feed, store, group, share, &mut expected).await?;
         if reports.is_empty() {
             reports = of_partition;
         } else {
@@ -145,14 +157,24 @@ pub async fn verify(
     Ok(reports)
 }
 
-async fn verify_partition(
+/// Some buckets of a group's tables, which all belong to one partition of the store.
+#[derive(Clone, Copy)]
+pub(crate) struct Share {
+    /// Which buckets, as a partition of its own.
+    pub(crate) partition: Partition,
+    /// The partition of the store that they belong to.
+    pub(crate) of_store: Partition,
+}
+
+/// Compares the rows of a share with those that the log says there are.
+pub(crate) async fn compare_share(
     feed: &dyn Feed,
     store: &dyn ModelStore,
     group: &Group,
-    (partition, start): (Partition, Mark),
+    share: Share,
+    expected: &mut Expected,
 ) -> Result<Vec<VerifyReport>, VerifyError> {
-    let mut expected = Expected::new(group, Fold::in_partition(group, partition, start));
-    expected.fold_to(feed, store.checkpoint_of(group, partition).await?.mark.position()).await?;
+    let Share { partition, of_store } = share;
     let mut reports = Vec::new();
     for (table, model) in group.models().iter().enumerate() {
         let schema = model.schema();
@@ -160,14 +182,14 @@ async fn verify_partition(
             reports.push(unverifiable(store, group, schema, expected.position).await?);
             continue;
         }
-        let before = store.checkpoint_of(group, partition).await?;
+        let before = store.checkpoint_of(group, of_store).await?;
         let scanned = scan(store, group, schema, partition, &expected.tables[table]).await?;
         let Scanned { mut suspects, rows: rows_actual, digest } = scanned;
         let kept = store.digest(group, schema).await?;
         let own =
             |(bucket, rows, sum): &BucketDigest| partition.owns_bucket(*bucket) && (*rows, *sum) != (0, 0);
         let kept: Vec<_> = kept.into_iter().filter(own).collect();
-        let after = store.checkpoint_of(group, partition).await?;
+        let after = store.checkpoint_of(group, of_store).await?;
         let still = before == after;
         let mut differing = HashSet::new();
         let mut differences = Vec::new();
@@ -220,47 +242,6 @@ async fn unverifiable(
     })
 }
 
-/// The rows that the log says there are, at a position that only moves on.
-struct Expected<'a> {
-    group: &'a Group,
-    fold: Fold,
-    position: Position,
-    facts: usize,
-    tables: Vec<HashMap<RowRef, Vec<Value>>>,
-}
-
-impl<'a> Expected<'a> {
-    fn new(group: &'a Group, fold: Fold) -> Self {
-        let tables = vec![HashMap::new(); group.models().len()];
-        Self { group, fold, position: Position::START, facts: 0, tables }
-    }
-
-    async fn fold_to(&mut self, feed: &dyn Feed, target: Position) -> Result<(), VerifyError> {
-        while self.position < target {
-            let left = usize::try_from(self.position.lag_to(target)).unwrap_or(usize::MAX);
-            let block =
-                feed.read(self.position, self.group.categories(), left.min(BLOCK_POSITIONS_MAX)).await?;
-            if block.through.position() == self.position {
-                break;
-            }
-            self.fold.plan(&block)?;
-            self.fold.run()?;
-            self.facts += block.facts.len();
-            self.position = block.through.position();
-        }
-        for (table, TableChanges { rows, .. }) in self.fold.changes()?.into_iter().enumerate() {
-            for change in rows {
-                let StoredRow { row, values, .. } = change.stored;
-                match values {
-                    Some(values) => self.tables[table].insert(row, values),
-                    None => self.tables[table].remove(&row),
-                };
-            }
-        }
-        Ok(())
-    }
-}
-
 type Digest = BTreeMap<u8, (i64, u128)>;
 
 /// What a scan of a table found of one partition.
@@ -310,7 +291,7 @@ async fn scan(
 }
 
 /// The columns in which two versions of a row differ.
-fn compare(
+pub(crate) fn compare(
     schema: &'static Schema,
     row: &RowRef,
     expected: Option<&Vec<Value>>,

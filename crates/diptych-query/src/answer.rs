@@ -84,14 +84,15 @@ pub enum Health {
     Building,
     /// It answers, and a successor is under way.
     Rebuilding,
-    /// Rows are known to be held back or wrong.
+    /// It follows the log, and some of its rows are not what the log says: their keys are parked, or incidents
+    /// are open.
     Degraded {
-        /// How many keys are parked.
+        /// How many keys are held back.
         parked: u64,
         /// How many incidents are open.
         incidents: u64,
     },
-    /// An operator took it out of service.
+    /// It follows the log, and answers nobody until somebody resumes it.
     Suspended {
         /// Why, in a sentence.
         reason: String,

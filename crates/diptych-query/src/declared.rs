@@ -196,6 +196,10 @@ impl TableFold for Unfoldable {
 
     fn hold(&mut self, _: Vec<(RowRef, Position)>) {}
 
+    fn skip(&mut self, _: Vec<(RowRef, Position)>) {}
+
+    fn only(&mut self, _: Vec<(RowRef, Position)>) {}
+
     fn no_ops(&self) -> u64 {
         0
     }

@@ -54,6 +54,16 @@ pub enum QueryError {
         /// How it is doing.
         health: Health,
     },
+    /// An operator has taken the model out of service for now.
+    Suspended {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// Rows of the model are not what the log says, and it declares that it does not answer then.
+    Degraded {
+        /// How it is doing.
+        health: Health,
+    },
     /// It took longer than a query may.
     TimedOut,
     /// Infrastructure failed.
@@ -74,6 +84,8 @@ impl QueryError {
             Self::EpochChanged { .. } => Code::EpochChanged,
             Self::NotFreshEnough { .. } => Code::NotFreshEnough,
             Self::Stalled { .. } => Code::ModelStopped,
+            Self::Suspended { .. } => Code::ModelSuspended,
+            Self::Degraded { .. } => Code::ModelDegraded,
             Self::TimedOut => Code::TimedOut,
             Self::Fault(fault) => fault.code(),
         }
@@ -124,6 +136,17 @@ impl fmt::Display for QueryError {
                 write!(out, "the read model stopped at position {position}: {reason} ({code})")
             }
             Self::Stalled { health } => write!(out, "the read model is {} ({code})", health.as_str()),
+            Self::Suspended { reason } => {
+                write!(out, "the read model does not answer for now: {reason} ({code})")
+            }
+            Self::Degraded { health: Health::Degraded { parked, incidents } } => write!(
+                out,
+                "the read model is degraded and does not answer then: {parked} keys are parked, {incidents} \
+                 incidents are open ({code})"
+            ),
+            Self::Degraded { health } => {
+                write!(out, "the read model is {} and does not answer then ({code})", health.as_str())
+            }
             Self::TimedOut => write!(out, "the query took longer than allowed; ask for less ({code})"),
         }
     }

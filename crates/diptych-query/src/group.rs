@@ -241,6 +241,13 @@ pub enum GroupError {
         /// Why, in a few words.
         reason: &'static str,
     },
+    /// A table declares that it parks, which needs rows that nobody else looks at, folded by a worker.
+    CannotPark {
+        /// The table.
+        model: &'static str,
+        /// Why, in a few words.
+        reason: &'static str,
+    },
     /// Two tables are split differently.
     PartitionsDiffer {
         /// The group.
@@ -282,6 +289,10 @@ impl fmt::Display for GroupError {
             Self::CannotSplit { model, reason } => {
                 write!(out, "read model `{model}` cannot have more than one partition: {reason}")
             }
+            Self::CannotPark { model, reason } => write!(
+                out,
+                "read model `{model}` declares `on_failure = \"park\"`, which it cannot: {reason}"
+            ),
             Self::PartitionsDiffer { group, model, partitions, first } => write!(
                 out,
                 "read model `{model}` has {partitions} partitions, but group `{group}` moves as one and its \
@@ -318,6 +329,9 @@ impl Group {
         };
         let (first, partitions) = (*first, *partitions);
         for (index, model) in models.iter().enumerate() {
+            if let Some(reason) = unparkable(&**model, &models) {
+                return Err(GroupError::CannotPark { model: model.schema().name, reason });
+            }
             let kept_by_sql = model.statements().is_some();
             if let Some(reason) = unsplittable(&**model) {
                 return Err(GroupError::CannotSplit { model: model.schema().name, reason });
@@ -446,6 +460,20 @@ impl Group {
     #[must_use]
     pub fn categories(&self) -> &Categories {
         &self.categories
+    }
+}
+
+/// Why keys of a model that declares so cannot be held back while the rest moves on.
+fn unparkable(model: &dyn AnyModel, group: &[Arc<dyn AnyModel>]) -> Option<&'static str> {
+    let Schema { name, mode, reads, upkeep, .. } = model.schema();
+    let mut others = group.iter().flat_map(|other| other.schema().reads);
+    match () {
+        () if upkeep.on_failure == OnFailure::Stop => None,
+        () if *mode == Mode::Inline => Some("it is inline, so a fact it cannot take fails its command"),
+        () if model.statements().is_some() => Some("its rows are kept by SQL"),
+        () if !reads.is_empty() => Some("it looks rows up in siblings"),
+        () if others.any(|read| read.name == *name) => Some("others look rows up in it"),
+        () => None,
     }
 }
 

@@ -218,6 +218,9 @@ pub struct Mend {
     pub changes: Vec<TableChanges>,
     /// The keys that are held back no longer, by the index of their table.
     pub healed: Vec<(usize, RowRef)>,
+    /// The keys that are held back from now on, some of them from another fact on than before: what is healed
+    /// goes first.
+    pub parked: Vec<Parked>,
 }
 
 /// Where rows live.

@@ -23,6 +23,32 @@ pub struct ProgressEntry {
     serving: RwLock<Arc<Serving>>,
     /// What was asked lately.
     samples: Samples,
+    troubles: RwLock<Troubles>,
+}
+
+/// What is wrong with a group although it follows the log.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Troubles {
+    /// How many keys are held back.
+    pub parked: u64,
+    /// How many incidents are open.
+    pub incidents: u64,
+    /// Why it does not answer for now, where somebody has ordered so.
+    pub suspended: Option<String>,
+}
+
+impl Troubles {
+    /// What they make of the health of a group that follows the log otherwise.
+    #[must_use]
+    pub fn health(&self) -> Option<Health> {
+        match self {
+            Self { suspended: Some(reason), .. } => Some(Health::Suspended { reason: reason.clone() }),
+            Self { parked: 0, incidents: 0, .. } => None,
+            Self { parked, incidents, .. } => {
+                Some(Health::Degraded { parked: *parked, incidents: *incidents })
+            }
+        }
+    }
 }
 
 /// What is known of one partition.
@@ -67,6 +93,7 @@ impl Default for ProgressEntry {
             passed: Mutex::default(),
             serving: RwLock::default(),
             samples: Samples::default(),
+            troubles: RwLock::default(),
         }
     }
 }
@@ -137,6 +164,17 @@ impl ProgressEntry {
     #[must_use]
     pub fn health_in(&self, partition: Partition) -> Health {
         part_of(&mut self.parts(), partition).health.clone()
+    }
+
+    /// What is wrong with the group although it follows the log, as this process knows it.
+    #[must_use]
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is wrong with the group, or is no more.
+    pub fn change_troubles(&self, change: impl FnOnce(&mut Troubles)) {
+        change(&mut self.troubles.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {

@@ -3,9 +3,9 @@
 use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
-    Answer, AnyModel, Breach, BuildId, Checkpoint, Condition, Contract, Cursor, Direction, Feed, Find, Found,
-    Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry, QueryError,
-    QueryMetrics, RawFind, ReadModel, RowRef, Schema, Stage, Touched,
+    Answer, AnyModel, Breach, BuildId, Checkpoint, Condition, Contract, Cursor, Degraded, Direction, Feed,
+    Find, Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry,
+    QueryError, QueryMetrics, RawFind, ReadModel, RowRef, Schema, Stage, Touched,
 };
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
@@ -332,7 +332,13 @@ impl Queries {
     fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
-        self.models.get(model).ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
+        let served = self.models.get(model);
+        let served = served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
+        // Before anybody waits for anything.
+        if let Some(health) = served.entry.troubles().health() {
+            refuse_troubled(served.model.schema(), health)?;
+        }
+        Ok(served)
     }
 
     fn page_rows(&self, ask: &Ask) -> Result<usize, QueryError> {
@@ -437,6 +443,7 @@ impl Queries {
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
         }
+        refuse_troubled(served.model.schema(), health.clone())?;
         self.hold_contract(served.model.schema(), &mut freshness, ask)?;
         let now = self.clock.now();
         let mut rows = found.rows;
@@ -517,7 +524,7 @@ impl Served {
 fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health {
     let serving = served.entry.serving();
     if !reading.is_own {
-        return Health::Rebuilding;
+        return served.entry.troubles().health().unwrap_or(Health::Rebuilding);
     }
     let live = served.entry.health();
     // What was written down about a fact that is in the rows by now no longer holds.
@@ -527,12 +534,26 @@ fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health
         (Some(stopped), Health::Live) => {
             Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
         }
-        (_, Health::Live) => match serving.stage() {
-            Some(Stage::Building | Stage::Shadowing) => Health::Building,
-            Some(Stage::Rebuilding) => Health::Rebuilding,
-            _ => Health::Live,
-        },
+        (_, live @ (Health::Live | Health::CatchingUp)) => {
+            let troubled = served.entry.troubles().health();
+            troubled.unwrap_or_else(|| match serving.stage() {
+                Some(Stage::Building | Stage::Shadowing) => Health::Building,
+                Some(Stage::Rebuilding) => Health::Rebuilding,
+                _ => live,
+            })
+        }
         (_, health) => health,
+    }
+}
+
+/// Refuses to answer where an operator or the model's declaration says so.
+fn refuse_troubled(schema: &Schema, health: Health) -> Result<(), QueryError> {
+    match health {
+        Health::Suspended { reason } => Err(QueryError::Suspended { reason }),
+        Health::Degraded { .. } if schema.upkeep.degraded == Degraded::Refuse => {
+            Err(QueryError::Degraded { health })
+        }
+        _ => Ok(()),
     }
 }
 

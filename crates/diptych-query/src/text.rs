@@ -48,7 +48,7 @@ impl Ask {
 ///
 /// # Errors
 /// Another number of segments than the key has columns, or a text that does not fit its column.
-pub(crate) fn key_from_text(schema: &'static Schema, segments: &[&str]) -> Result<Vec<Value>, QueryError> {
+pub fn key_from_text(schema: &'static Schema, segments: &[&str]) -> Result<Vec<Value>, QueryError> {
     if segments.len() != schema.key.len() {
         let names: Vec<_> = schema.key.iter().map(|index| schema.columns[*index].public).collect();
         let reason = format!("must have {} parts: {}", names.len(), names.join("/"));
@@ -136,4 +136,34 @@ fn value_from_text(
 fn money(text: &str) -> Option<Value> {
     let (amount, currency) = text.split_once(' ')?;
     Money::parse(amount, currency.parse().ok()?).ok().map(Value::Money)
+}
+
+impl Schema {
+    /// The key of a row from JSON as [`Value::to_json`] writes it; none where its columns cannot hold that.
+    #[must_use]
+    pub fn key_from_json(&self, key: &[serde_json::Value]) -> Option<Vec<Value>> {
+        if key.len() != self.key.len() {
+            return None;
+        }
+        let columns = self.key.iter().map(|column| self.columns.get(*column));
+        columns.zip(key).map(|(column, value)| value_from_json(column?.value_type, value)).collect()
+    }
+}
+
+/// A value of a column that a key may have.
+fn value_from_json(value_type: ValueType, value: &serde_json::Value) -> Option<Value> {
+    match value_type {
+        ValueType::Integer => value.as_i64().map(Value::Integer),
+        ValueType::Bool => value.as_bool().map(Value::Bool),
+        ValueType::Text => value.as_str().map(|text| Value::Text(text.to_owned())),
+        ValueType::Timestamp => value.as_str()?.parse().ok().map(Value::Timestamp),
+        ValueType::Money => serde_json::from_value(value.clone()).ok().map(Value::Money),
+        ValueType::Bytes => {
+            let digits = value.as_str()?.as_bytes();
+            let pairs =
+                digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+            pairs.collect::<Option<_>>().map(Value::Bytes)
+        }
+        ValueType::Json => None,
+    }
 }

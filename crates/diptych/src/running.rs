@@ -78,6 +78,8 @@ impl Running {
             groups,
             limits: config.projector.clone(),
         }));
+        // Before the first answer: what is parked or suspended was so in another life.
+        projector.look().await?;
         if config.roles.contains(Role::Projector) {
             // A build that holds everything already serves from the first question on.
             projector.steward().step().await?;

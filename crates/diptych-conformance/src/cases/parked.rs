@@ -153,7 +153,8 @@ pub(crate) async fn a_mended_key_goes_on(harness: &dyn Harness) -> Outcome {
         async move {
             let changes = missed(stores, model, "a").await?;
             let healed = vec![(0, row("a")?)];
-            let mend = Mend { partition: Partition::WHOLE, lease: None, at, changes, healed };
+            let mend =
+                Mend { partition: Partition::WHOLE, lease: None, at, changes, healed, parked: Vec::new() };
             Ok::<_, Failure>(stores.models.mend(model, mend).await)
         }
     };
@@ -189,7 +190,7 @@ pub(crate) async fn a_mend_writes_what_it_says(harness: &dyn Harness) -> Outcome
             let rows = vec![diptych_query::RowChange { stored, existed }];
             let changes = vec![TableChanges { rows, digest, facts: Vec::new() }];
             let partition = Partition::WHOLE;
-            let mend = Mend { partition, lease: None, at, changes, healed: Vec::new() };
+            let mend = Mend { partition, lease: None, at, changes, healed: Vec::new(), parked: Vec::new() };
             Ok::<_, Failure>(stores.models.mend(balance, mend).await?)
         }
     };

@@ -170,6 +170,14 @@ impl TableFold for BrokenTable {
         self.inner.hold(rows.into_iter().map(|(row, position)| (row, from(position))).collect());
     }
 
+    fn skip(&mut self, rows: Vec<(RowRef, Position)>) {
+        self.inner.skip(rows);
+    }
+
+    fn only(&mut self, rows: Vec<(RowRef, Position)>) {
+        self.inner.only(rows);
+    }
+
     fn no_ops(&self) -> u64 {
         self.inner.no_ops()
     }

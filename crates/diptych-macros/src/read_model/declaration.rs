@@ -88,7 +88,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
     let (mut reads, mut partitions) = (Vec::new(), None);
-    let (mut upkeep, mut intended) = (Vec::new(), None);
+    let (mut upkeep, mut intended, mut parks) = (Vec::new(), None, None);
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
             "name" => name = Some(model_name(&attributes::text(entry)?)?),
@@ -109,8 +109,11 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
             "default_sort" => default_sort = Some(attributes::text(entry)?.parse::<Sorted>()?),
             "intended" => intended = Some(read_intended(&attributes::text(entry)?)?),
             "on_failure" | "degraded" | "patrol" | "corrections" => {
-                let (field, value) = read_upkeep(entry_name, &attributes::text(entry)?)?;
-                upkeep.push((field, value));
+                let text = attributes::text(entry)?;
+                upkeep.push(read_upkeep(entry_name, &text)?);
+                if entry_name == "on_failure" && text.value() == "park" {
+                    parks = Some(text.span());
+                }
             }
             text if GOVERNANCE.contains(&text) => {
                 let ident = Ident::new(text, Span::call_site());
@@ -127,15 +130,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     if !governance.iter().any(|(field, _)| field == "owner") {
         return Err(missing("owner"));
     }
-    let undivided = match (mode, reads.is_empty()) {
-        ("Inline", _) => Some("an inline read model"),
-        (_, false) => Some("a read model that looks rows up in others"),
-        _ => None,
-    };
-    if let (Some((_, number)), Some(what)) = (partitions.as_ref().filter(|(count, _)| *count > 1), undivided)
-    {
-        return Err(Error::new(number.span(), format!("{what} has one partition: its rows move together")));
-    }
+    refuse_alone(mode, &reads, partitions.as_ref(), parks)?;
     Ok(Declaration {
         name: name.ok_or_else(|| missing("name"))?,
         path,
@@ -150,6 +145,31 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         intended,
         governance,
     })
+}
+
+/// Refuses what a read model declares that only one by itself, which a worker folds, can have.
+fn refuse_alone(
+    mode: &str,
+    reads: &[Path],
+    partitions: Option<&(u8, LitInt)>,
+    parks: Option<Span>,
+) -> Result<()> {
+    let (undivided, unparkable) = match (mode, reads.is_empty()) {
+        ("Inline", _) => (
+            "an inline read model",
+            "an inline read model cannot park: a fact that it cannot take fails its command",
+        ),
+        (_, false) => (
+            "a read model that looks rows up in others",
+            "a read model that looks rows up in others cannot park: a row that is held back would be looked up",
+        ),
+        _ => return Ok(()),
+    };
+    if let Some((_, number)) = partitions.filter(|(count, _)| *count > 1) {
+        let message = format!("{undivided} has one partition: its rows move together");
+        return Err(Error::new(number.span(), message));
+    }
+    parks.map_or(Ok(()), |span| Err(Error::new(span, unparkable)))
 }
 
 /// Reads every `#[index(...)]`.

@@ -186,10 +186,11 @@ impl ModelStore for MemoryStore {
 
     fn mend<'a>(&'a self, group: &'a Group, mend: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
         Box::pin(async move {
-            let Mend { partition, lease, at, changes, healed } = mend;
+            let Mend { partition, lease, at, changes, healed, parked } = mend;
             self.with(group, |rows, _| {
                 Self::stands(rows, lease, Some((partition, at)))?;
                 rows.mend(group, changes, &healed);
+                rows.park(&parked);
                 Ok(())
             })?
         })

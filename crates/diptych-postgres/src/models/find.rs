@@ -7,9 +7,9 @@ use super::question::{self, Part};
 use super::rows::{Cells, Parameter, Typed, is_storable, key_cells, stored_row, values_of};
 use super::table::Table;
 use crate::fault::{OrFault, damaged};
-use crate::shared::Schema;
+use crate::shared::{Schema, Shared};
 use diptych_core::{Code, Fault};
-use diptych_query::{BucketDigest, Found, RawFind, RowRef, ScannedRow};
+use diptych_query::{BucketDigest, Found, RawFind, RowRef, ScannedRow, TableSnapshot};
 use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
@@ -121,6 +121,30 @@ pub(crate) async fn scan(
     let parameters: Vec<_> = place.iter().map(Parameter::typed).collect();
     let rows = client.query_typed(sql, &parameters).await.or_fault()?;
     rows.iter().map(|row| stored_row(table.schema, row)).collect()
+}
+
+/// Rows of all tenants, the digest and every checkpoint, all of one moment. Sent at once, as [`find`] does.
+pub(crate) async fn snapshot(
+    client: &Client,
+    shared: &Shared,
+    attached: &Attached,
+    table: &Table,
+    after: Option<&RowRef>,
+    rows_max: usize,
+) -> Result<TableSnapshot, Fault> {
+    let (schema, begin) = (&shared.schema, begin(shared.limits.statement_timeout));
+    let (began, checkpoints, digest, rows, ended) = tokio::join!(
+        biased;
+        client.batch_execute(&begin),
+        attached.place.all(client, schema),
+        digest(client, schema, table),
+        scan(client, table, after, rows_max),
+        client.batch_execute("COMMIT"),
+    );
+    began.or_fault()?;
+    let snapshot = TableSnapshot { checkpoints: checkpoints?, digest: digest?, rows: rows? };
+    ended.or_fault()?;
+    Ok(snapshot)
 }
 
 /// The digest as kept: bucket, rows, sum; buckets without anything left out.

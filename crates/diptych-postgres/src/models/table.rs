@@ -118,12 +118,11 @@ impl Table {
         client.batch_execute(&format!("DELETE FROM {rows}; DELETE FROM {tombstones}")).await.or_fault()
     }
 
-    /// Makes the view that shows the serving rows under the model's plain name. One that cannot be replaced,
+    /// Makes the view that shows the rows that answer under the model's plain name. One that cannot be replaced,
     /// because something of somebody else's depends on it, is left as it is.
     pub(crate) async fn show(&self, client: &Client, schema: &shared::Schema) -> Result<(), Fault> {
         const KEEP: &str = "ROLLBACK TO SAVEPOINT diptych_view; RELEASE SAVEPOINT diptych_view";
-        let suffix = if RESERVED.contains(&self.schema.name) { "_rows" } else { "" };
-        let view = Named::new(schema, &format!("{}{suffix}", self.schema.name));
+        let view = Named::of_view(schema, self.schema.name);
         let create = sql::create_view(&view, &self.name, self.schema);
         let statements = format!("DROP VIEW IF EXISTS {}; {create}", view.sql());
         client.batch_execute("SAVEPOINT diptych_view").await.or_fault()?;
@@ -135,6 +134,14 @@ impl Table {
         }
         tracing::warn!(model = self.schema.name, %error, "the view for people was left as it is");
         client.batch_execute(KEEP).await.or_fault()
+    }
+}
+
+impl Named {
+    /// The view that shows a model's rows to people.
+    pub(crate) fn of_view(schema: &shared::Schema, model: &str) -> Self {
+        let suffix = if RESERVED.contains(&model) { "_rows" } else { "" };
+        Self::new(schema, &format!("{model}{suffix}"))
     }
 }
 
@@ -156,10 +163,14 @@ const RESERVED: &[&str] = &[
     "fact",
     "generation",
     "head",
+    "lease_fence",
     "migration",
     "page_key",
+    "parked",
     "policy",
     "projection_checkpoint",
+    "record",
+    "stage_move",
     "stream",
     "tenant",
     "worker",

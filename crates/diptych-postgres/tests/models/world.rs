@@ -7,8 +7,9 @@ use diptych_command::{
 use diptych_core::*;
 use diptych_postgres::{PostgresOptions, PostgresStore};
 use diptych_query::{
-    AdvanceError, ColumnSpec, Contract, Direction, Feed, Fold, Governance, Group, IndexSpec, Mode,
-    ModelStore, Projection, ReadModel, Route, Schema, Sensitivity, Tenants, Upkeep, erase,
+    AdvanceError, BuildId, BuildMove, ColumnSpec, Contract, Direction, Feed, Fold, Governance, Group,
+    IndexSpec, Mode, ModelStore, Order, Projection, ReadModel, Registry, Route, Schema, Sensitivity, Stage,
+    Tenants, Upkeep, erase, own_build,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -357,6 +358,25 @@ pub(crate) async fn drain_among_others(store: &PostgresStore, group: &Group, bat
             Ok(_) | Err(AdvanceError::Moved { .. }) => {}
             Err(error) => panic!("{error:?}"),
         }
+    }
+}
+
+/// Who orders what tests do.
+pub(crate) fn order() -> Order {
+    Order { actor: Actor::new("ann").unwrap(), reason: "because".to_owned() }
+}
+
+/// The own build of a group's revision.
+pub(crate) async fn own(store: &PostgresStore, group: &Group) -> BuildId {
+    let builds = store.builds(group.name()).await.unwrap();
+    own_build(&builds, group.revision()).unwrap().id
+}
+
+/// Has the own build of a group's revision answer for the first time.
+pub(crate) async fn serve(store: &PostgresStore, group: &Group) {
+    let build = own(store, group).await;
+    for (from, to) in [(Stage::Building, Stage::Shadowing), (Stage::Shadowing, Stage::Serving)] {
+        store.transit(group, &[BuildMove { build, from, to }], &order()).await.unwrap();
     }
 }
 

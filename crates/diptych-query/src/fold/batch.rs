@@ -61,6 +61,11 @@ impl<M: SqlProjection> TableFold for SqlBatch<M> {
     /// Rows that SQL keeps have no slot to be passed over; a table kept by SQL cannot declare that it parks.
     fn hold(&mut self, _: Vec<(RowRef, Position)>) {}
 
+    fn skip(&mut self, _: Vec<(RowRef, Position)>) {}
+
+    /// Nobody folds such a table beside its store.
+    fn only(&mut self, _: Vec<(RowRef, Position)>) {}
+
     fn no_ops(&self) -> u64 {
         0
     }

@@ -1,5 +1,6 @@
 //! Why a fold stopped, and at which fact.
 
+use crate::RowRef;
 use diptych_core::{Code, DecodeError, Position, RawFact};
 use std::fmt;
 
@@ -14,6 +15,17 @@ pub struct FoldError {
     pub stream: String,
     /// What happened.
     pub kind: FoldErrorKind,
+    /// The row that it happened to, where it was one: others take the fact.
+    pub row: Option<Box<FailedRow>>,
+}
+
+/// A row that could not take a fact, or is not what was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailedRow {
+    /// The table, by the name of its declaration.
+    pub model: &'static str,
+    /// The row.
+    pub row: RowRef,
 }
 
 /// What happened at the fact.
@@ -41,6 +53,12 @@ pub enum FoldErrorKind {
     },
     /// It was routed by a column that no index begins with.
     ColumnNotIndexed {
+        /// The column.
+        column: &'static str,
+    },
+    /// It was routed by a column in a table that declares that it parks: which rows it touches would depend on
+    /// those that are held back.
+    ParksByColumn {
         /// The column.
         column: &'static str,
     },
@@ -77,13 +95,40 @@ pub enum FoldErrorKind {
 impl FoldError {
     pub(crate) fn at(raw: &RawFact, kind: FoldErrorKind) -> Self {
         let event = raw.event.name.to_string();
-        Self { position: raw.position, event, stream: raw.stream.to_string(), kind }
+        Self { position: raw.position, event, stream: raw.stream.to_string(), kind, row: None }
+    }
+
+    /// The same, with the row that it happened to.
+    pub(crate) fn in_row(self, model: &'static str, row: RowRef) -> Self {
+        Self { row: Some(Box::new(FailedRow { model, row })), ..self }
+    }
+
+    /// The row that a fact failed for although it was read and routed: the row's key can be held back while the
+    /// rest moves on. None where the fact itself is at fault, and where a stored row is not what was written.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<&FailedRow> {
+        match self.kind {
+            FoldErrorKind::Panicked { .. }
+            | FoldErrorKind::KeyChanged { .. }
+            | FoldErrorKind::RowUnstorable { .. } => self.row.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The stored row that is not what was written, if that is what happened.
+    #[must_use]
+    pub fn edited(&self) -> Option<&FailedRow> {
+        match self.kind {
+            FoldErrorKind::RowEdited { .. } | FoldErrorKind::RowUnreadable { .. } => self.row.as_deref(),
+            _ => None,
+        }
     }
 
     /// No single fact is to blame.
     #[must_use]
     pub fn of_no_fact(kind: FoldErrorKind) -> Self {
-        Self { position: Position::START, event: String::new(), stream: String::new(), kind }
+        let (event, stream) = (String::new(), String::new());
+        Self { position: Position::START, event, stream, kind, row: None }
     }
 
     /// No single fact is to blame, but those after a position.
@@ -101,6 +146,7 @@ impl FoldError {
         match &self.kind {
             FoldErrorKind::Undecodable(error) => error.code(),
             FoldErrorKind::TooManyRows { .. } | FoldErrorKind::EndlessLookUps => Code::ProjectionLimit,
+            FoldErrorKind::RowEdited { .. } => Code::RowDiffers,
             _ => Code::FoldFailed,
         }
     }
@@ -130,6 +176,13 @@ impl fmt::Display for FoldError {
                     out,
                     "the fact is routed by column `{column}`, which no index begins with: mark the field \
                      `#[filter]`"
+                )?;
+            }
+            FoldErrorKind::ParksByColumn { column } => {
+                write!(
+                    out,
+                    "the fact is routed by column `{column}`, but the read model declares \
+                     `on_failure = \"park\"`, which holds for routes by key only"
                 )?;
             }
             FoldErrorKind::EndlessLookUps => {

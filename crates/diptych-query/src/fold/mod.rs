@@ -13,19 +13,22 @@ mod decoded;
 mod digest;
 mod earlier;
 mod error;
+mod excepted;
 mod guarded;
 mod index;
 mod slots;
 mod table;
+mod table_fold;
 
 pub(crate) use batch::SqlBatch;
 pub use decoded::Decoded;
 pub use digest::{BUCKETS, bucket_of, row_digest};
 pub use earlier::Earlier;
 pub(crate) use earlier::Looked;
-pub use error::{FoldError, FoldErrorKind};
+pub use error::{FailedRow, FoldError, FoldErrorKind};
 pub use slots::TableUse;
-pub use table::{Ran, TableFold, TypedTable};
+pub use table::TypedTable;
+pub use table_fold::{Ran, TableFold};
 
 use crate::{Block, Checkpoint, Group, Lease, Mark, Partition, RowRef, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
@@ -174,6 +177,21 @@ impl Fold {
     pub fn hold(&mut self, table: usize, rows: Vec<(RowRef, Position)>) {
         if let Some(table) = self.tables.get_mut(table) {
             table.hold(rows);
+        }
+    }
+
+    /// Has rows of a table each pass over one fact, for good. Said when [`Fold::hold`] is.
+    pub fn skip(&mut self, table: usize, rows: Vec<(RowRef, Position)>) {
+        if let Some(table) = self.tables.get_mut(table) {
+            table.skip(rows);
+        }
+    }
+
+    /// Folds these rows of a table and no others, each from a fact on; said before anything is planned. Without
+    /// rows, none of the table is folded, so that no later one may look there.
+    pub fn only(&mut self, table: usize, rows: Vec<(RowRef, Position)>) {
+        if let Some(table) = self.tables.get_mut(table) {
+            table.only(rows);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The rows of one table in memory: found by key or by an indexed column, with what they were before.
 
 use super::earlier::Looked;
+use super::excepted::{Excepted, Exception};
 use super::index::KeyIndex;
 use crate::{Partition, ReadModel, RowRef, sort_in_table_order};
 use diptych_core::{Position, Tenant, Value};
@@ -29,8 +30,8 @@ pub(super) struct Slot<M: ReadModel> {
     /// The number of its tenant.
     tenant: u32,
     changed: bool,
-    /// Whether facts from a position on are passed over.
-    held_back: bool,
+    /// Whether some facts are passed over.
+    excepted: bool,
 }
 
 /// A row, or the key of one that is not there.
@@ -114,8 +115,10 @@ pub(super) struct Slots<M: ReadModel> {
     history: Map<usize, History<M>>,
     /// The rows before the run at hand, in a table whose run may have to start again.
     undo: Option<Undo<M>>,
-    /// From where on facts are passed over, for the slots that are held back.
-    held_back: Map<usize, Position>,
+    /// Which facts are passed over, for the slots of which some are.
+    excepted: Map<usize, Excepted>,
+    /// The only rows that are folded, each from a fact on, where not all are.
+    only: Option<Map<Tenant, Map<M::Key, Position>>>,
     wanted: Vec<RowRef>,
     changed: Vec<usize>,
     /// Those of them that were not yet taken, in the order of the table.
@@ -175,7 +178,8 @@ impl<M: ReadModel> Slots<M> {
             columns: Vec::new(),
             history: HashMap::default(),
             undo: None,
-            held_back: HashMap::default(),
+            excepted: HashMap::default(),
+            only: None,
             wanted: Vec::new(),
             changed: Vec::new(),
             ordered: Vec::new().into_iter(),
@@ -199,28 +203,54 @@ impl<M: ReadModel> Slots<M> {
     /// Whether the rows of a key are folded here.
     pub(super) fn owns(&self, tenant: &Tenant, key: &M::Key) -> bool {
         let partition = self.purpose.partition;
-        partition.of() == 1 || partition.owns(tenant, &M::key_values(key))
+        let wanted = self.only.is_none() || self.only_since(tenant, key).is_some();
+        wanted && (partition.of() == 1 || partition.owns(tenant, &M::key_values(key)))
     }
 
-    /// Passes over a row's facts from a position on. Where something is known of the table, a row that is not
-    /// in memory has no fact at hand.
-    pub(super) fn hold(&mut self, tenant: &Tenant, key: M::Key, from: Position) {
-        let known = self.known(tenant, &key);
-        let slot = if self.purpose.fresh { self.own(tenant, key) } else { known };
-        if let Some(slot) = slot {
-            self.slots[slot].held_back = true;
-            self.held_back.insert(slot, from);
+    /// Folds one more row and none but those that this was said of, each from a fact on. Said before anything is
+    /// planned; without a row, none is folded.
+    pub(super) fn fold_only(&mut self, row: Option<(&Tenant, M::Key, Position)>) {
+        let only = self.only.get_or_insert_default();
+        if let Some((tenant, key, since)) = row {
+            only.entry(tenant.clone()).or_default().insert(key, since);
         }
     }
 
-    /// Whether a row is held back from a fact.
-    pub(super) fn is_held_back(&self, slot: usize, at: Position) -> bool {
-        self.slots[slot].held_back && self.held_back.get(&slot).is_some_and(|from| at >= *from)
+    fn only_since(&self, tenant: &Tenant, key: &M::Key) -> Option<Position> {
+        self.only.as_ref()?.get(tenant)?.get(key).copied()
+    }
+
+    /// Passes over some of a row's facts. Where something is known of the table, a row that is not in memory has
+    /// no fact at hand.
+    pub(super) fn except(&mut self, tenant: &Tenant, key: M::Key, exception: Exception, at: Position) {
+        let known = self.known(tenant, &key);
+        let slot = if self.purpose.fresh { self.own(tenant, key) } else { known };
+        if let Some(slot) = slot {
+            self.except_slot(slot, exception, at);
+        }
+    }
+
+    fn except_slot(&mut self, slot: usize, exception: Exception, at: Position) {
+        self.slots[slot].excepted = true;
+        self.excepted.entry(slot).or_default().add(exception, at);
+    }
+
+    /// Whether a row passes over a fact.
+    pub(super) fn passes_over(&self, slot: usize, at: Position) -> bool {
+        self.slots[slot].excepted && self.excepted.get(&slot).is_some_and(|facts| facts.passes_over(at))
     }
 
     /// The slot of a key, if its row is folded here.
     pub(super) fn own(&mut self, tenant: &Tenant, key: M::Key) -> Option<usize> {
-        if self.owns(tenant, &key) { Some(self.of(tenant, key)) } else { None }
+        if !self.owns(tenant, &key) {
+            return None;
+        }
+        let since = self.only_since(tenant, &key);
+        let slot = self.of(tenant, key);
+        if let Some(since) = since {
+            self.except_slot(slot, Exception::Before, since);
+        }
+        Some(slot)
     }
 
     /// The slot of a key; a new one is asked of the store unless there is nothing to ask.
@@ -253,7 +283,7 @@ impl<M: ReadModel> Slots<M> {
             guard: Position::START,
             tenant,
             changed: false,
-            held_back: false,
+            excepted: false,
         });
         next
     }
@@ -272,6 +302,11 @@ impl<M: ReadModel> Slots<M> {
     /// Whose row a slot is.
     pub(super) fn tenant(&self, slot: usize) -> &Tenant {
         &self.tenants.names[self.slots[slot].tenant as usize]
+    }
+
+    /// The row of a slot, by its name.
+    pub(super) fn row_ref(&self, slot: usize) -> RowRef {
+        RowRef { tenant: self.tenant(slot).clone(), key: self.slots[slot].key_values() }
     }
 
     /// The digest of what the store holds, and what it is to hold.
@@ -418,7 +453,7 @@ impl<M: ReadModel> Slots<M> {
         if self.ordered.len() == 0 {
             let changed = std::mem::take(&mut self.changed).into_iter().map(|slot| {
                 self.slots[slot].changed = false;
-                (RowRef { tenant: self.tenant(slot).clone(), key: self.slots[slot].key_values() }, slot)
+                (self.row_ref(slot), slot)
             });
             let changed = changed.collect();
             self.ordered = sort_in_table_order(changed, |(row, _)| row).into_iter();

@@ -3,81 +3,18 @@
 use super::decoded::{Decoded, Facts, decode};
 use super::digest::{bucket_of, row_digest, short};
 use super::earlier::{Earlier, Looked};
+use super::excepted::Exception;
 use super::guarded::guarded;
 use super::slots::{Slots, TableUse};
-use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX};
-use crate::{JoinedProjection, Matching, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow};
+use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX, Ran, TableFold};
+use crate::{
+    JoinedProjection, Matching, OnFailure, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow,
+};
 use crate::{TableChanges, TableNeeds};
 use diptych_core::{EventSet, Fact, Position, RawFact, Tenant, Value};
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-
-/// One table of a fold, without its types.
-pub trait TableFold: Send {
-    /// Decodes and routes facts, which `decoded` is about. A table that is known to be empty folds them at
-    /// once; the earlier tables have taken them before.
-    ///
-    /// # Errors
-    /// A fact that cannot be decoded or routed.
-    fn plan(
-        &mut self,
-        facts: &[Arc<RawFact>],
-        decoded: &mut Decoded,
-        earlier: Earlier<'_>,
-    ) -> Result<(), FoldError>;
-    /// The rows still to be supplied, each named once.
-    fn needs(&mut self) -> TableNeeds;
-    /// Hands over stored rows.
-    ///
-    /// # Errors
-    /// A row that is not what was written.
-    fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError>;
-    /// Folds the planned facts; `clock` is the position that the group had reached before. When a row of an
-    /// earlier table was missing, nothing has changed and the table runs again once it is there.
-    ///
-    /// # Errors
-    /// A fact at which the projection failed although nothing was missing.
-    fn run(&mut self, clock: Position, earlier: Earlier<'_>) -> Result<Ran, FoldError>;
-    /// Asks for a row that a later table has looked for.
-    fn want(&mut self, row: &RowRef);
-    /// Forgets how rows stood before: every later table has folded.
-    fn settle(&mut self);
-    /// What changed since it was last asked.
-    ///
-    /// # Errors
-    /// A row that no store can keep.
-    fn changes(&mut self) -> Result<TableChanges, FoldError>;
-    /// As `changes`, but at most so many rows; all of them are told when there are fewer. A table that cannot
-    /// be asked for a part answers all at once.
-    ///
-    /// # Errors
-    /// As `changes`.
-    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
-        let _ = rows_max;
-        self.changes()
-    }
-    /// Passes over the facts of these rows, each from a position on. Said when everything is planned, or
-    /// before anything is where the table is known to be empty.
-    fn hold(&mut self, rows: Vec<(RowRef, Position)>);
-    /// How many facts met no row and left none.
-    fn no_ops(&self) -> u64;
-    /// How many facts were passed over because the projection does not know their type and ignores it.
-    fn ignored(&self) -> u64;
-    /// How many rows are held.
-    fn rows_held(&self) -> usize;
-    /// The typed table, in which later ones look rows up.
-    fn as_any(&self) -> &dyn Any;
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ran {
-    /// Everything planned is folded.
-    Done,
-    /// Rows of earlier tables were missing: nothing is folded.
-    Missed,
-}
 
 /// A table of a typed projection.
 pub struct TypedTable<M: JoinedProjection> {
@@ -92,6 +29,8 @@ pub struct TypedTable<M: JoinedProjection> {
     cut_short: Vec<Matching>,
     no_ops: u64,
     ignored: u64,
+    /// The row whose projection runs, or was running when it panicked.
+    projecting: Option<usize>,
 }
 
 /// A fact that waits for its rows.
@@ -140,6 +79,7 @@ impl<M: JoinedProjection> TypedTable<M> {
             cut_short: Vec::new(),
             no_ops: 0,
             ignored: 0,
+            projecting: None,
         }
     }
 
@@ -203,6 +143,10 @@ impl<M: JoinedProjection> TypedTable<M> {
                 slots.sort_by_key(|(slot, _)| *slot);
                 slots.dedup_by_key(|(slot, _)| *slot);
                 Touched::Starting(slots)
+            }
+            Route::Matching { column, .. } if M::SCHEMA.upkeep.on_failure == OnFailure::Park => {
+                let column = M::SCHEMA.columns.get(column).map_or("", |column| column.name);
+                return Err(FoldError::at(fact.raw(), FoldErrorKind::ParksByColumn { column }));
             }
             // No value is equal to none, as in a query.
             Route::Matching { value: Value::Null, .. } => return Ok(None),
@@ -303,13 +247,15 @@ impl<M: JoinedProjection> TypedTable<M> {
         // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
         // now.
         let passed = at <= held.guard || (held.row().is_none() && at <= moment.clock);
-        if passed || self.rows.is_held_back(slot, at) {
+        if passed || self.rows.passes_over(slot, at) {
             return Ok(());
         }
         let (before, taken) = self.rows.take(slot);
         let existed = before.is_some();
         let siblings = Siblings::new(moment.earlier, fact.tenant(), at);
+        self.projecting = Some(slot);
         let after = M::project(before.or_else(|| start.cloned()), fact, &siblings);
+        self.projecting = None;
         match &after {
             None if !existed => {
                 self.no_ops += 1;
@@ -318,7 +264,8 @@ impl<M: JoinedProjection> TypedTable<M> {
             Some(row) if !self.rows.slots[slot].fits(row) => {
                 let routed = format!("{:?}", self.rows.slots[slot].key());
                 let answered = format!("{:?}", row.key());
-                return Err(FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered }));
+                let error = FoldError::at(fact.raw(), FoldErrorKind::KeyChanged { routed, answered });
+                return Err(error.in_row(M::SCHEMA.name, self.rows.row_ref(slot)));
             }
             _ => {}
         }
@@ -343,6 +290,7 @@ impl<M: JoinedProjection> TypedTable<M> {
                 }
                 Ok(())
             });
+            result = self.blame(result);
             // A failure over a missing row is folded again. The facts after it only tell what else is
             // missing, so that the store is asked once and not once for each of them.
             if result.is_err() && !moment.earlier.has_missed() {
@@ -351,6 +299,24 @@ impl<M: JoinedProjection> TypedTable<M> {
         }
         self.queue = queue;
         result
+    }
+
+    fn except(&mut self, rows: Vec<(RowRef, Position)>, exception: Exception) {
+        for (row, at) in rows {
+            // A key that does not read back is none of this table's.
+            if let Ok(key) = M::key_from_values(&row.key) {
+                self.rows.except(&row.tenant, key, exception, at);
+            }
+        }
+    }
+
+    /// Says at which row the projection panicked.
+    fn blame(&mut self, result: Result<(), FoldError>) -> Result<(), FoldError> {
+        let projecting = self.projecting.take();
+        match (result, projecting) {
+            (Err(error), Some(slot)) => Err(error.in_row(M::SCHEMA.name, self.rows.row_ref(slot))),
+            (result, _) => result,
+        }
     }
 
     /// Remembers the values of which a store may hold more rows than it handed over.
@@ -391,7 +357,9 @@ impl<M: ReadModel> Slots<M> {
         let values = held.row().map(M::to_row);
         let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
         if values.iter().flatten().any(has_nul) {
-            return Err(row_error(key, |key| FoldErrorKind::RowUnstorable { key }));
+            // The last fact that it took has made it so, or one before it that is found when less is folded.
+            let error = row_error::<M>(&row, |key| FoldErrorKind::RowUnstorable { key });
+            return Err(FoldError { position: guard, ..error });
         }
         let new = values.as_ref().map(|values| row_digest(tenant, values));
         let old = self.exchange_stored(slot, new);
@@ -412,7 +380,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     ) -> Result<(), FoldError> {
         if self.rows.is_fresh() && !decoded.is_shared() {
             // Nobody else reads the facts: each is decoded, folded and let go.
-            return guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
+            let result = guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
                 for (index, raw) in facts.iter().enumerate() {
                     *cursor = index;
                     match decode(raw)? {
@@ -422,9 +390,10 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
                 }
                 Ok(())
             });
+            return self.blame(result);
         }
         let typed = decoded.facts::<M::Event>(facts)?;
-        guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
+        let result = guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
             for index in 0..typed.len() {
                 *cursor = index;
                 match &typed[index] {
@@ -433,7 +402,8 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
                 }
             }
             Ok(())
-        })
+        });
+        self.blame(result)
     }
 
     fn needs(&mut self) -> TableNeeds {
@@ -443,20 +413,22 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError> {
         self.note_cut_short(&rows);
         for stored in rows {
-            let StoredRow { row: RowRef { tenant, key }, values, guard, hash } = stored;
-            let unreadable = |error| row_error(&key, |key| FoldErrorKind::RowUnreadable { key, error });
-            let typed = M::key_from_values(&key).map_err(unreadable)?;
+            let StoredRow { row: named, values, guard, hash } = stored;
+            let unreadable =
+                |error| row_error::<M>(&named, |key| FoldErrorKind::RowUnreadable { key, error });
+            let typed = M::key_from_values(&named.key).map_err(unreadable)?;
+            let tenant = &named.tenant;
             // A row found by a column is often not known by its key yet, and may be another partition's.
-            let slot = match self.rows.known(&tenant, &typed) {
+            let slot = match self.rows.known(tenant, &typed) {
                 Some(slot) => slot,
-                None if !self.rows.owns(&tenant, &typed) => continue,
-                None => self.rows.add(&tenant, typed),
+                None if !self.rows.owns(tenant, &typed) => continue,
+                None => self.rows.add(tenant, typed),
             };
             let (mut row, mut held) = (None, None);
             if let Some(values) = values {
-                let digest = row_digest(&tenant, &values);
+                let digest = row_digest(tenant, &values);
                 if short(digest) != hash {
-                    return Err(row_error(&key, |key| FoldErrorKind::RowEdited { key }));
+                    return Err(row_error::<M>(&named, |key| FoldErrorKind::RowEdited { key }));
                 }
                 row = Some(M::from_row(&values).map_err(unreadable)?);
                 held = Some(digest);
@@ -498,10 +470,18 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     }
 
     fn hold(&mut self, rows: Vec<(RowRef, Position)>) {
-        for (row, from) in rows {
-            // A key that does not read back is none of this table's.
+        self.except(rows, Exception::From);
+    }
+
+    fn skip(&mut self, rows: Vec<(RowRef, Position)>) {
+        self.except(rows, Exception::At);
+    }
+
+    fn only(&mut self, rows: Vec<(RowRef, Position)>) {
+        self.rows.fold_only(None);
+        for (row, since) in rows {
             if let Ok(key) = M::key_from_values(&row.key) {
-                self.rows.hold(&row.tenant, key, from);
+                self.rows.fold_only(Some((&row.tenant, key, since)));
             }
         }
     }
@@ -544,7 +524,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
 }
 
 /// An error about a row that no single fact is to blame for.
-fn row_error(key: &[Value], kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
-    let key = key.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(", ");
-    FoldError::of_no_fact(kind(key))
+fn row_error<M: ReadModel>(row: &RowRef, kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
+    let key = row.key.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(", ");
+    FoldError::of_no_fact(kind(key)).in_row(M::SCHEMA.name, row.clone())
 }

@@ -1,0 +1,1 @@
+//! Builds of a model, switched and removed while others append, fold and read.
