@@ -42,7 +42,7 @@ impl Projector {
     /// or a fault.
     pub async fn rebuild(&self, group: &str, order: RebuildOrder) -> Result<Rebuild, RebuildError> {
         let (registry, records) = (self.steward.registry(), self.steward.records());
-        let group = self.group_named(group)?;
+        let group = self.ordered_group(group)?;
         if let Some(Held { rebuild, .. }) = records.of(group.name()).await? {
             return Err(RebuildError::UnderWay { rebuild: Box::new(rebuild) });
         }
@@ -183,7 +183,7 @@ impl Projector {
         build: BuildId,
         order: Order,
     ) -> Result<Vec<Build>, RebuildError> {
-        let group = self.group_named(group)?;
+        let group = self.ordered_group(group)?;
         let registry = Arc::clone(self.steward.registry());
         if let Some(Held { rebuild, .. }) = self.steward.records().of(group.name()).await? {
             if rebuild.from == Some(build) && rebuild.step == RebuildStep::Switched {
@@ -225,7 +225,7 @@ impl Projector {
         announced: Deprecation,
     ) -> Result<Vec<Build>, RebuildError> {
         let after = self.move_own(group, Stage::Deprecated, &order).await?;
-        let group = self.group_named(group)?;
+        let group = self.ordered_group(group)?;
         let (now, segments) = (self.steward.now(), segments(&group));
         Notice::change(&**self.steward.registry(), group.name(), |notice| {
             notice.deprecated_at = Some(now);
@@ -267,7 +267,7 @@ impl Projector {
 
     /// Moves the build that answers for this code.
     async fn move_own(&self, group: &str, to: Stage, order: &Order) -> Result<Vec<Build>, RebuildError> {
-        let group = self.group_named(group)?;
+        let group = self.ordered_group(group)?;
         let registry = self.steward.registry();
         let builds = registry.builds(group.name()).await?;
         let Some(own) = own_build(&builds, group.revision()) else {
@@ -308,7 +308,7 @@ impl Projector {
         legal: impl Fn(RebuildStep) -> bool,
         instead: &'static str,
     ) -> Result<Rebuild, RebuildError> {
-        let group = self.group_named(group)?;
+        let group = self.ordered_group(group)?;
         let mut written = None;
         for _ in 0..ASK_ATTEMPTS_MAX {
             let none = || RebuildError::None { group: group.name().to_owned() };
@@ -330,7 +330,7 @@ impl Projector {
         self.steward.see_to(&asked).await
     }
 
-    fn group_named(&self, name: &str) -> Result<Arc<Group>, RebuildError> {
+    fn ordered_group(&self, name: &str) -> Result<Arc<Group>, RebuildError> {
         let unknown = || RebuildError::Unknown { name: name.to_owned() };
         self.group(name).ok_or_else(unknown)
     }

@@ -7,6 +7,7 @@ mod answer;
 mod build;
 mod column;
 mod contract;
+mod correction;
 mod declared;
 mod error;
 mod feed;
@@ -44,6 +45,7 @@ pub use build::{
 };
 pub use column::{CanFilter, CanSort, Column};
 pub use contract::{Breach, Contract};
+pub use correction::{CORRECTION, Corrected, Correction, CorrectionError, ROW_CORRECTED};
 pub use declared::as_declared;
 pub use error::QueryError;
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};

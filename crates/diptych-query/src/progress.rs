@@ -19,11 +19,11 @@ pub struct ProgressEntry {
     /// What this process knows of each partition; of a group that is not split there is one.
     parts: Mutex<Vec<Part>>,
     passed: Mutex<BTreeMap<&'static str, Passed>>,
+    troubles: RwLock<Troubles>,
     /// The group's builds, as this process last saw them.
     serving: RwLock<Arc<Serving>>,
     /// What was asked lately.
     samples: Samples,
-    troubles: RwLock<Troubles>,
 }
 
 /// What is wrong with a group although it follows the log.
@@ -91,9 +91,9 @@ impl Default for ProgressEntry {
             position: watch::Sender::new(Position::START),
             parts: Mutex::new(vec![Part::default()]),
             passed: Mutex::default(),
+            troubles: RwLock::default(),
             serving: RwLock::default(),
             samples: Samples::default(),
-            troubles: RwLock::default(),
         }
     }
 }
