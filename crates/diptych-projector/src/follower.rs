@@ -160,11 +160,6 @@ impl Follower {
         &self.group
     }
 
-    /// Which partition.
-    pub(crate) fn partition(&self) -> Partition {
-        self.partition
-    }
-
     /// Under which lease it follows.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {

@@ -20,6 +20,7 @@ pub(crate) mod parked;
 pub(crate) mod partitions;
 pub(crate) mod questions;
 pub(crate) mod queue;
+pub(crate) mod rebuilds;
 pub(crate) mod records;
 pub(crate) mod restore;
 pub(crate) mod states;
