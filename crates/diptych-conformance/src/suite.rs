@@ -51,6 +51,7 @@ macro_rules! suites {
 pub fn cases() -> Vec<Named> {
     let mut all = promises();
     all.extend(sharing());
+    all.extend(hinge());
     all
 }
 
@@ -326,6 +327,18 @@ suites! {
         a_lease_that_is_given_back_is_free,
         workers_see_who_else_could,
         a_partition_goes_on_where_the_one_before_stood,
+    }
+}
+
+suites! {
+    /// Makes one test of every case in which the hinge itself works over the store: `hinge_suite!(MyHarness::new());`.
+    hinge, hinge_suite;
+    poison {
+        a_poisoned_key_waits_and_the_rest_moves_on,
+        a_key_that_fails_later_waits_there,
+        too_many_parked_keys_stop_the_model,
+        answers_say_that_keys_are_parked,
+        code_that_parks_no_more_waits_for_parked_keys,
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod log;
 pub(crate) mod pages;
 pub(crate) mod parked;
 pub(crate) mod partitions;
+pub(crate) mod poison;
 pub(crate) mod questions;
 pub(crate) mod queue;
 pub(crate) mod records;
