@@ -340,6 +340,17 @@ suites! {
         answers_say_that_keys_are_parked,
         code_that_parks_no_more_waits_for_parked_keys,
     }
+    drift {
+        what_was_changed_by_hand_is_found_and_repaired,
+        what_was_changed_in_a_partition_is_found_and_repaired,
+        what_was_changed_is_found_from_its_stream,
+        a_changed_digest_or_hash_is_found_and_repaired,
+        an_edited_row_that_is_loaded_is_an_incident,
+        facts_on_a_deleted_row_are_put_right,
+        a_patrol_goes_on_where_another_was_killed,
+        parked_keys_are_left_out_of_a_patrol,
+        a_suspended_model_follows_and_does_not_answer,
+    }
 }
 
 /// Runs one case.

@@ -11,6 +11,7 @@ mod metrics;
 mod parked;
 mod parking;
 mod patrol;
+mod patrolling;
 mod projector;
 mod recount;
 mod refold;
@@ -31,7 +32,7 @@ pub use incident::{
 };
 pub use metrics::ProjectionMetrics;
 pub use parked::{Keys, Retried, RetryPlan};
-pub use patrol::{Patrol, PatrolState, Patrolled, Stale};
+pub use patrol::{Driver, PATROL, Pass, Patrol, PatrolState, Patrolled, Phase, Stale};
 pub use projector::{DrainError, Drained, Projector, ProjectorParts};
 pub use repair::{DigestCheck, Repair, Repaired};
 pub use row_name::RowName;

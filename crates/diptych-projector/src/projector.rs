@@ -45,7 +45,7 @@ pub struct Projector {
     pub(crate) given_up: GivenUp,
     /// Has the keeper look at once.
     pub(crate) nudge: Arc<Notify>,
-    stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<bool>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -175,6 +175,11 @@ impl Projector {
             nudge: Arc::clone(&self.nudge),
         });
         tasks.push(tokio::spawn(keeper.run(self.stop.subscribe())));
+    }
+
+    /// Has [`Projector::stop`] wait for a task that it has told to stop.
+    pub(crate) fn keep_task(&self, task: JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     /// Lets every worker finish its transaction, gives the leases back, and stops.

@@ -82,6 +82,7 @@ impl Running {
         projector.look().await?;
         if config.roles.contains(Role::Projector) {
             projector.start();
+            projector.start_patrol();
         }
         let outbox = outbox(&service, &config, &store)?;
         let mut taker = None;

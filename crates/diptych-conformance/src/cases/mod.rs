@@ -7,6 +7,7 @@ pub(crate) mod builds;
 pub(crate) mod checkpoint;
 pub(crate) mod columns;
 pub(crate) mod cuts;
+pub(crate) mod drift;
 pub(crate) mod groups;
 pub(crate) mod guard;
 pub(crate) mod identity;

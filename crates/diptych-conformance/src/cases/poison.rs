@@ -217,7 +217,7 @@ pub(crate) async fn code_that_parks_no_more_waits_for_parked_keys(harness: &dyn 
     Ok(())
 }
 
-fn queries(stores: &Stores, group: &Arc<Group>) -> Outcome<Queries> {
+pub(super) fn queries(stores: &Stores, group: &Arc<Group>) -> Outcome<Queries> {
     let page_key = PageKey::new([7; 32], None);
     Ok(Queries::new(QueryParts {
         store: Arc::clone(&stores.models),
