@@ -43,7 +43,7 @@ enum Step {
     Park { build: u8, account: u8, ahead: u8 },
     /// A parked key is folded again in order, and mended.
     Mend { build: u8, account: u8 },
-    /// The process is killed, or stopped.
+    /// Both processes are killed, or stopped.
     Restart { killed: bool },
     /// Another process has its turn from here on.
     Other,
@@ -293,11 +293,14 @@ impl<'a> World<'a> {
         } else {
             self.harness.stop(stores).await?;
         }
-        self.processes[0] = process(self.harness).await?;
-        for expected in &self.groups {
-            let attached = self.processes[0].models.attach(&expected.group).await;
-            let retired = own_build(&expected.builds, expected.group.revision()).is_none();
-            ensure_eq!(attached.is_err(), retired, "attaching {:?}: {attached:?}", expected.group);
+        // A place is stopped and crashes with every process at it.
+        self.processes = [process(self.harness).await?, process(self.harness).await?];
+        for process in &self.processes {
+            for expected in &self.groups {
+                let attached = process.models.attach(&expected.group).await;
+                let retired = own_build(&expected.builds, expected.group.revision()).is_none();
+                ensure_eq!(attached.is_err(), retired, "attaching {:?}: {attached:?}", expected.group);
+            }
         }
         Ok(())
     }

@@ -8,6 +8,9 @@ use tokio_postgres::{Error, Row};
 /// A statement of this name is prepared already.
 pub(crate) const DUPLICATE_STATEMENT: &str = "42P05";
 
+/// Something is made of what was to be removed.
+pub(crate) const DEPENDENT_OBJECTS: &str = "2BP01";
+
 /// Turns what PostgreSQL or the network answers into what ports answer.
 pub(crate) trait OrFault<T> {
     /// The same, with a fault in place of the error.

@@ -2,6 +2,7 @@
 
 use crate::PostgresLimits;
 use crate::log::{LogIdentity, Names};
+use crate::models::Models;
 use crate::options::SCHEMA;
 use crate::pool::{Loan, Pool};
 use diptych_core::{Clock, Fault, Position, Timestamp, Token};
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Pool,
     /// Connections that write rows of read models. Appending has one of its own.
     pub(crate) writers: Pool,
+    /// The builds of read models that are open here.
+    pub(crate) builds: Models,
     /// Names that this process has met.
     pub(crate) names: Names,
     pub(crate) head: watch::Sender<Position>,

@@ -33,8 +33,6 @@ const MAY_WRITE: &str = "SELECT has_table_privilege('diptych.event', 'INSERT') \
 /// A store in a schema of a database. Other processes may have the same one open.
 pub struct PostgresStore {
     pub(crate) shared: Arc<Shared>,
-    /// The groups whose tables are open here.
-    pub(crate) models: Models,
     /// Connections that change the queue of commands.
     pub(crate) queue: Pool,
     pub(crate) signal: QueueSignal,
@@ -82,6 +80,7 @@ impl PostgresStore {
         let shared = Arc::new(Shared {
             readers: Pool::new(ways.readers, limits.readers_max, &limits),
             writers: Pool::new(ways.writers, limits.writers_max, &limits),
+            builds: Models::of(&groups),
             names: Names::new(limits.stream_names_max),
             head: watch::Sender::new(Position::START),
             appended: watch::Sender::new(Position::START),
@@ -93,25 +92,24 @@ impl PostgresStore {
         });
         drop(connection);
         check(&shared, &groups).await?;
-        let models = Models::of(&groups);
         let writer = WriterHandle::start(ways.write, ways.reach, Arc::clone(&shared), groups).await?;
         let writer = Arc::new(writer);
         let listener = Listener::start(Arc::clone(&shared), Arc::downgrade(&writer), ways.listen);
-        Ok(Arc::new(Self { shared, models, queue, signal: QueueSignal::default(), writer, listener }))
+        Ok(Arc::new(Self { shared, queue, signal: QueueSignal::default(), writer, listener }))
     }
 
     /// Accepts no more commands, commits those that wait, and closes every connection.
     pub async fn close(&self) {
         self.listener.stop();
         self.writer.close().await;
-        self.models.clear();
+        self.shared.builds.clear();
         self.shared.readers.close();
         self.shared.writers.close();
         self.queue.close();
     }
 
     /// Has the writer look at the log: inline groups come along.
-    pub(crate) async fn refresh(&self) -> Result<(), Fault> {
+    pub(crate) async fn look(&self) -> Result<(), Fault> {
         self.writer.refresh().await
     }
 

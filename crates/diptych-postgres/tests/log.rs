@@ -70,6 +70,9 @@ const AS_IT_WAS: &str = "DROP TABLE diptych.state; DROP FUNCTION diptych.instant
     DROP TABLE diptych.worker; DROP VIEW diptych.projection_checkpoint; \
     DROP INDEX diptych.command_causation, diptych.command_correlation; \
     DROP TABLE diptych.queued_command; DROP SEQUENCE diptych.queued_command_number; \
+    DROP TABLE diptych.stage_move, diptych.record, diptych.parked; DROP SEQUENCE diptych.lease_fence; \
+    ALTER TABLE diptych.generation DROP COLUMN stage, DROP COLUMN declared, DROP COLUMN moved_at, \
+        ADD COLUMN serving boolean NOT NULL; \
     ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
         DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
         ADD PRIMARY KEY (group_name, revision, generation); \
@@ -97,7 +100,7 @@ async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_
     }
     assert_eq!(
         texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await,
-        "1\n2\n3\n4\n5\n6\n7"
+        "1\n2\n3\n4\n5\n6\n7\n8"
     );
     let shown =
         "SELECT concat_ws(' ', group_name, partition, position, fence, holder) FROM diptych.checkpoint";

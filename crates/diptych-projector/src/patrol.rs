@@ -4,7 +4,7 @@
 use crate::incident::{from_record, to_json};
 use crate::patrolling::Working;
 use crate::projector::Followed;
-use crate::{Incident, Projector, TroubleError};
+use crate::{Driver, Incident, Projector, TroubleError};
 use diptych_core::{Code, Fault, Position, Timestamp};
 use diptych_query::{Contract, Lag};
 use serde::{Deserialize, Serialize};
@@ -92,16 +92,6 @@ pub enum Phase {
     },
     /// Folds the buckets again that are suspect, one after the other.
     Suspects,
-}
-
-/// The process that patrols a group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Driver {
-    /// Its name.
-    pub worker: String,
-    /// When another may take over.
-    pub until: Timestamp,
 }
 
 /// Rows that are older than their contract allows.

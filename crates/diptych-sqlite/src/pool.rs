@@ -78,6 +78,11 @@ impl Pool {
         self.returned.notify_all();
     }
 
+    /// Whether nothing is read through it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     fn take(&self, mut held: MutexGuard<'_, Held>) -> Result<Loan<'_>, Fault> {
         if held.closed {
             return Err(closed());

@@ -10,7 +10,8 @@ use std::collections::HashMap;
 const BLOCK_EVENTS: usize = 1_000;
 
 const SELECT_HELD: &str = "SELECT (SELECT coalesce(max(position), 0) FROM event), \
-    (SELECT count(*) FROM command), (SELECT count(*) FROM generation)";
+    (SELECT count(*) FROM command), \
+    (SELECT count(*) FROM build WHERE mode <> 'inline')";
 const INSERT_TENANT: &str = "INSERT INTO tenant (name) VALUES (?1) ON CONFLICT DO NOTHING";
 const SELECT_TENANT: &str = "SELECT id FROM tenant WHERE name = ?1";
 const INSERT_CATEGORY: &str = "INSERT INTO category (name) VALUES (?1) ON CONFLICT DO NOTHING";

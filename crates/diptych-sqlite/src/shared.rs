@@ -2,6 +2,7 @@
 
 use crate::log::Spares;
 use crate::log::schema::LogIdentity;
+use crate::models::OpenBuilds;
 use crate::pool::Pool;
 use crate::{Durability, SqliteLimits};
 use diptych_core::{Clock, Position, Timestamp, Token};
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) progress: Arc<Progress>,
     pub(crate) identity: LogIdentity,
     pub(crate) readers: Pool,
+    /// Which builds there are, and those that are open.
+    pub(crate) builds: OpenBuilds,
     /// Memory for what readers take out of the log.
     pub(crate) spares: Arc<Spares>,
     pub(crate) head: watch::Sender<Position>,

@@ -4,11 +4,11 @@ use crate::connection::open_log;
 use crate::fault::OrFault;
 use crate::follow::Follower;
 use crate::log::schema::migrate;
-use crate::models::{Attached, Place, existing};
+use crate::models::{OpenBuilds, Place, existing, remove_orphans};
 use crate::pool::Pool;
 use crate::queue::Writes;
 use crate::shared::{Shared, start_of};
-use crate::writer::{WriterHandle, inline_groups, watermark};
+use crate::writer::{InlineGroup, WriterHandle, inline_groups, watermark};
 use crate::{SqliteOptions, audit, ledger, log, restore};
 use diptych_command::{
     Arrival, AuditLog, AuditPage, AuditQuery, CommandRecord, Commit, CommitError, Committed, EventStore,
@@ -19,17 +19,18 @@ use diptych_core::{
     Version,
 };
 use diptych_query::{Block, Categories, Feed, Mark, PageKey, RawBlock, Statistics};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::watch;
 
 /// A store in a directory. Other processes may have the same one open.
 pub struct SqliteStore {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<WriterHandle>,
-    pub(crate) attached: RwLock<HashMap<Place, Arc<Attached>>>,
+    /// The groups that this process folds inside the transaction of a command.
+    pub(crate) inline: HashSet<&'static str>,
     /// Changes of the queue on their way to the writer, and who waits for one.
     pub(crate) queue_writes: Writes,
     pub(crate) signal: QueueSignal,
@@ -51,19 +52,22 @@ impl SqliteStore {
         let mut connection = open_log(&path, durability, &limits)?;
         let identity = migrate(&mut connection, now)?;
         let start = start_of(identity);
+        remove_orphans(&connection, &directory.join("models"))?;
         let groups = inline_groups(&mut connection, &inline, start, now, |name| progress.entry(name))?;
-        let mut attached = HashMap::new();
-        for group in &groups {
-            let place = group.attached.place;
+        let builds = OpenBuilds::default();
+        builds.learn(&connection).or_fault()?;
+        for attached in groups.iter().filter_map(InlineGroup::attached) {
+            let place = attached.place;
             let checkpoint = existing(&connection, place)?;
             fits(&connection, identity, place, checkpoint.mark)?;
-            attached.insert(place, Arc::clone(&group.attached));
+            builds.keep(Arc::clone(attached));
             let entry = progress.entry(place.group);
             entry.advance(checkpoint.mark.position());
             entry.set_followed(true);
         }
         let shared = Arc::new(Shared {
             readers: Pool::new(path, limits.clone()),
+            builds,
             spares: Arc::default(),
             directory,
             durability,
@@ -80,7 +84,7 @@ impl SqliteStore {
         Ok(Arc::new(Self {
             shared,
             writer,
-            attached: RwLock::new(attached),
+            inline: inline.iter().map(|group| group.name()).collect(),
             queue_writes: Writes::default(),
             signal: QueueSignal::default(),
             follower,
@@ -95,9 +99,7 @@ impl SqliteStore {
         let writer = Arc::clone(&self.writer);
         // The thread answers for its own panics; here there is nothing to do about one.
         let _ = tokio::task::spawn_blocking(move || writer.join()).await;
-        let mut attached = self.attached.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        attached.values().for_each(|group| group.close());
-        attached.clear();
+        self.shared.builds.close();
     }
 
     /// The key that signs page tokens, made when the store was first opened.

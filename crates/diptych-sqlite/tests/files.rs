@@ -4,8 +4,7 @@
 mod common;
 
 use common::*;
-use diptych_command::{Shape, StateRow, StateStore};
-use diptych_core::{Code, Version};
+use diptych_core::Code;
 use diptych_query::ModelStore;
 use diptych_sqlite::{SqliteOptions, SqliteStore};
 use rusqlite::Connection;
@@ -27,30 +26,6 @@ async fn the_schema_on_disk_is_what_it_always_was() {
     store.close().await;
     insta::assert_snapshot!("log", schema_of(&directory.0.join("log.db")));
     insta::assert_snapshot!("model", schema_of(&directory.0.join("models/balance-r1-g1.db")));
-}
-
-/// What the first migration made, out of what there is now.
-const AS_IT_WAS: &str = "DROP TABLE state; DROP TABLE event_tag; DROP TABLE source; \
-    DROP TABLE queued_command; DROP INDEX command_causation; DROP INDEX command_correlation; \
-    DELETE FROM migration WHERE number > 1; PRAGMA user_version = 1";
-
-#[tokio::test]
-async fn a_store_of_the_first_schema_is_brought_up_and_keeps_everything() {
-    let (directory, clock) = (Directory::new(), Hands::new());
-    let store = open(&directory.0, &clock, vec![]);
-    deposit(&store, "c1", "a", 0, 5).await.unwrap();
-    store.close().await;
-    let path = directory.0.join("log.db");
-    let log = Connection::open(&path).unwrap();
-    let expected = schema_of(&path);
-    log.execute_batch(AS_IT_WAS).unwrap();
-    drop(log);
-    let store = open(&directory.0, &clock, vec![]);
-    assert!(deposit(&store, "c1", "a", 0, 5).await.unwrap().replayed);
-    let row = StateRow { version: Version(1), shape: Shape(1), state: "{}".to_owned() };
-    assert!(store.write_state(&stream("a"), row).await.unwrap());
-    store.close().await;
-    assert_eq!(schema_of(&path), expected);
 }
 
 #[tokio::test]

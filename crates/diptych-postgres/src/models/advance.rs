@@ -3,25 +3,24 @@
 use super::attach::{Attached, fits};
 use super::checkpoint::Place;
 use super::load::{Driven, drive};
-use super::statements;
 use super::write::{BULK_ROWS_MIN, WriteError, write};
+use super::{parked, statements};
 use crate::PostgresLimits;
 use crate::fault::OrFault;
 use crate::shared::Shared;
 use diptych_core::{Code, Fault, Position, Timestamp};
-use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Group, Mode, Partition, Stopped};
+use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Group, Partition, Stopped};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-const CLEAR_DIGESTS: &str = "DELETE FROM diptych.digest WHERE table_name = ANY($1)";
+pub(crate) const CLEAR_DIGESTS: &str = "DELETE FROM diptych.digest WHERE table_name = ANY($1)";
 
-/// What a transaction that writes rows of read models sets for itself.
-fn settings(limits: &PostgresLimits, mode: Mode) -> String {
-    // Appends wait for the checkpoint of an inline group. The others' may be idle for as long as a large fold
-    // runs.
-    let idle = match mode {
-        Mode::Inline => limits.idle_transaction_timeout,
-        _ => limits.statement_timeout.max(limits.idle_transaction_timeout),
+/// What a transaction that writes rows of read models sets for itself. Appends wait for the checkpoint of an
+/// inline group; that of another may be held for as long as a large fold runs.
+pub(crate) fn settings(limits: &PostgresLimits, waited_for: bool) -> String {
+    let idle = match waited_for {
+        true => limits.idle_transaction_timeout,
+        false => limits.statement_timeout.max(limits.idle_transaction_timeout),
     };
     format!(
         "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
@@ -36,12 +35,13 @@ fn settings(limits: &PostgresLimits, mode: Mode) -> String {
 pub(crate) async fn advance(
     shared: &Shared,
     attached: &Attached,
+    group: &Group,
     fold: Fold,
 ) -> Result<Advanced, AdvanceError> {
     let (now, from, through) = (shared.clock.now(), fold.from(), fold.through());
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
-    let (advanced, swept) = apply(transaction.client(), shared, attached, fold, now).await?;
+    let (advanced, swept) = apply(transaction.client(), shared, (attached, group), fold, now).await?;
     transaction.commit().await.or_fault()?;
     if swept {
         attached.note_sweep(through.position());
@@ -59,19 +59,20 @@ pub(crate) async fn advance(
 async fn apply(
     client: &Client,
     shared: &Shared,
-    attached: &Attached,
-    fold: Fold,
+    (attached, group): (&Attached, &Group),
+    mut fold: Fold,
     now: Timestamp,
 ) -> Result<(Advanced, bool), AdvanceError> {
     let (schema, through) = (&shared.schema, fold.through());
     let (from, fresh) = (fold.from(), fold.is_fresh());
     let place = place_of(attached, &fold)?;
-    let settings = settings(&shared.limits, attached.mode);
-    let (set, before, fit) = tokio::join!(
+    let settings = settings(&shared.limits, shared.is_waited_for(attached));
+    let (set, before, fit, held_back) = tokio::join!(
         biased;
         client.batch_execute(&settings),
         place.lock(client, schema),
         fits(client, shared, place, through),
+        parked::held_back(client, schema, attached, group),
     );
     set.or_fault()?;
     let (before, fence) = before?;
@@ -83,6 +84,7 @@ async fn apply(
         return Err(AdvanceError::Moved { checkpoint: standing });
     }
     fit?;
+    parked::hold(&mut fold, attached, &held_back?);
     let Driven { fold, changes, tombstones } = drive(client, &attached.tables, fold).await?;
     let mut rows = changes.iter().map(|changes| changes.rows.len()).sum();
     for (table, changes) in attached.tables.iter().zip(&changes) {
@@ -133,7 +135,7 @@ pub(crate) async fn set_stopped(
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let client = transaction.client();
-    client.batch_execute(&settings(&shared.limits, attached.mode)).await.or_fault()?;
+    client.batch_execute(&settings(&shared.limits, shared.is_waited_for(attached))).await.or_fault()?;
     attached.place.of(partition).stop(client, &shared.schema, stopped).await?;
     transaction.commit().await.or_fault()
 }
@@ -153,7 +155,8 @@ async fn empty(client: &Client, shared: &Shared, attached: &Attached, now: Times
     let schema = &shared.schema;
     let places: Vec<_> = attached.partitions.iter().map(|partition| attached.place.of(*partition)).collect();
     // Removing many rows takes as long as it takes.
-    let settings = settings(&shared.limits, attached.mode) + "; SET LOCAL statement_timeout = 0";
+    let settings =
+        settings(&shared.limits, shared.is_waited_for(attached)) + "; SET LOCAL statement_timeout = 0";
     client.batch_execute(&settings).await.or_fault()?;
     for place in &places {
         place.lock(client, schema).await?;
@@ -163,6 +166,7 @@ async fn empty(client: &Client, shared: &Shared, attached: &Attached, now: Times
     }
     let names: Vec<&str> = attached.tables.iter().map(|table| table.name.name.as_str()).collect();
     client.execute_typed(&schema.sql(CLEAR_DIGESTS), &[(&names, Type::TEXT_ARRAY)]).await.or_fault()?;
+    parked::clear(client, schema, attached.place).await?;
     for place in places {
         place.forget(client, schema).await?;
         place.stop(client, schema, None).await?;
@@ -177,7 +181,7 @@ pub(crate) async fn attach(shared: &Shared, group: &Group) -> Result<Attached, F
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let client = transaction.client();
-    client.batch_execute(&settings(&shared.limits, group.mode())).await.or_fault()?;
+    client.batch_execute(&settings(&shared.limits, false)).await.or_fault()?;
     let attached = Attached::open(client, &shared.schema, group, start, now).await?;
     transaction.commit().await.or_fault()?;
     Ok(attached)

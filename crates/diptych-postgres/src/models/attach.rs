@@ -8,14 +8,10 @@ use crate::fault::OrFault;
 use crate::log;
 use crate::shared::{Schema, Shared};
 use diptych_core::{Code, Fault, Position, Timestamp};
-use diptych_query::{BuildId, Checkpoint, Group, Mark, Mode, Partition, RowRef};
+use diptych_query::{Build, BuildId, Checkpoint, Group, Mark, Mode, Order, Partition, RowRef};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
-
-/// Only one process at a time makes tables. The lock ends with the transaction.
-const LOCK_REGISTRY: &str =
-    "SELECT pg_advisory_xact_lock(hashtextextended('diptych read models of ' || $1, 0))";
 
 /// A group whose tables are open.
 pub(crate) struct Attached {
@@ -31,7 +27,7 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Opens a group's serving build, or makes it. The caller owns the transaction.
+    /// Opens the own build of a group's revision, or makes its first. The caller owns the transaction.
     pub(crate) async fn open(
         client: &Client,
         schema: &Schema,
@@ -39,39 +35,85 @@ impl Attached {
         start: Mark,
         now: Timestamp,
     ) -> Result<Self, Fault> {
+        registry::lock(client, schema).await?;
+        let builds = registry::builds(client, schema, group.name()).await?;
+        let Some(build) = registry::own(&builds, group)? else {
+            let order = Order::of_the_hinge("its revision was first opened");
+            return Ok(Self::begin(client, schema, group, &builds, &order, (start, now)).await?.1);
+        };
+        let attached = Self::existing(client, schema, group, build).await?;
+        statements::check(client, &attached.tables).await?;
+        registry::note(client, schema, attached.place, group).await?;
+        Ok(attached)
+    }
+
+    /// Makes another build of a group's revision: empty tables at the start of the log. The caller owns the
+    /// transaction and the lock of the registry.
+    pub(crate) async fn begin(
+        client: &Client,
+        schema: &Schema,
+        group: &Group,
+        builds: &[Build],
+        order: &Order,
+        (start, now): (Mark, Timestamp),
+    ) -> Result<(Build, Self), Fault> {
         let shape = shape_of(group);
-        client.query_typed(LOCK_REGISTRY, &[(&schema.name(), Type::TEXT)]).await.or_fault()?;
-        let place = registry::serving(client, schema, group, &shape, now).await?;
-        let name = |model: &str| format!("{model}_r{}_g{}", place.revision, place.generation);
-        let tables = group.models().iter().map(|model| {
-            let name = Named::new(schema, &name(model.schema().name));
-            Table::of(&**model, name)
-        });
-        let tables: Vec<Table> = tables.collect::<Result<_, _>>()?;
-        let partitions: Vec<_> = group.partitions().collect();
-        let is_split = partitions.len() > 1;
-        match place.shape(client, schema).await? {
-            Some(held) if held == shape => {}
-            Some(_) => return Err(reshaped(place)),
-            None => {
-                for table in &tables {
-                    table.create(client).await?;
-                    table.show(client, schema).await?;
-                }
-                for partition in group.partitions() {
-                    place.of(partition).begin(client, schema, &shape, start, now).await?;
-                }
-                // Partitions fill a table at different times, so it has no moment at which it is filled.
-                if is_split {
-                    for table in &tables {
-                        table.create_indexes(client).await?;
-                    }
-                }
+        let build = registry::begin(client, schema, group, (builds, &shape), order, now).await?;
+        let attached = Self::of(schema, group, build.id)?;
+        let shown = !builds.iter().any(|build| build.stage.answers());
+        for table in &attached.tables {
+            table.create(client).await?;
+            if shown {
+                table.show(client, schema).await?;
             }
         }
-        statements::check(client, &tables).await?;
-        registry::note_built(client, schema, place, group.mode(), &shape).await?;
-        Ok(Self { place, partitions, mode: group.mode(), tables, shape, swept: AtomicU64::new(0) })
+        for partition in &attached.partitions {
+            attached.place.of(*partition).begin(client, schema, &shape, start, now).await?;
+        }
+        // Partitions fill a table at different times, so it has no moment at which it is filled.
+        if attached.is_split() {
+            for table in &attached.tables {
+                table.create_indexes(client).await?;
+            }
+        }
+        statements::check(client, &attached.tables).await?;
+        Ok((build, attached))
+    }
+
+    /// Opens a build that is there, also one of another revision, if its tables are what the code declares.
+    /// Only reads.
+    pub(crate) async fn existing(
+        client: &Client,
+        schema: &Schema,
+        group: &Group,
+        build: BuildId,
+    ) -> Result<Self, Fault> {
+        let attached = Self::of(schema, group, build)?;
+        let place = attached.place;
+        match place.shape(client, schema).await? {
+            Some(held) if held == attached.shape => Ok(attached),
+            Some(_) => Err(reshaped(group, build)),
+            None => {
+                let builds = registry::builds(client, schema, group.name()).await?;
+                let held = builds.iter().find(|held| held.id == build);
+                Err(held.map_or_else(|| unknown(group, build), |held| removed(place, held)))
+            }
+        }
+    }
+
+    fn of(schema: &Schema, group: &Group, build: BuildId) -> Result<Self, Fault> {
+        let tables = group.models().iter().map(|model| {
+            let name = table_name(schema, model.schema().name, build);
+            Table::of(&**model, name)
+        });
+        Ok(Self {
+            place: Place::at(group.name(), build),
+            partitions: group.partitions().collect(),
+            mode: group.mode(),
+            tables: tables.collect::<Result<_, _>>()?,
+            shape: shape_of(group),
+            swept: AtomicU64::new(0),
+        })
     }
 
     /// The table of a declaration.
@@ -175,11 +217,35 @@ pub(crate) async fn fits(client: &Client, shared: &Shared, place: Place, mark: M
     Err(Fault::permanent(Code::LogDiffers, message))
 }
 
-fn reshaped(Place { group, revision, .. }: Place) -> Fault {
-    let message = format!(
-        "read model `{group}` has another shape than its revision {revision} was built with: declare \
-         revision {}",
-        revision + 1
-    );
+/// The name of a build's table.
+pub(crate) fn table_name(schema: &Schema, model: &str, BuildId { revision, generation }: BuildId) -> Named {
+    Named::new(schema, &format!("{model}_r{revision}_g{generation}"))
+}
+
+fn reshaped(group: &Group, build: BuildId) -> Fault {
+    let (name, own, revision) = (group.name(), group.revision(), build.revision);
+    let message = if revision == own {
+        let next = revision + 1;
+        format!(
+            "read model `{name}` has another shape than its revision {revision} was built with: declare \
+             revision {next}"
+        )
+    } else {
+        format!("build {build} of read model `{name}` has another shape than revision {own} declares")
+    };
     Fault::permanent(Code::ShapeChanged, message)
+}
+
+fn unknown(group: &Group, build: BuildId) -> Fault {
+    let message = format!("read model `{}` has no build {build}", group.name());
+    Fault::permanent(Code::ServiceInvalid, message)
+}
+
+/// What is said of a build without a checkpoint: its tables were removed, or it has lost it.
+fn removed(place: Place, build: &Build) -> Fault {
+    if build.stage.follows() {
+        return place.lost();
+    }
+    let message = format!("build {} of read model `{}` is retired", build.id, place.group);
+    Fault::permanent(Code::ModelRetired, message)
 }

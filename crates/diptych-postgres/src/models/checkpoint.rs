@@ -5,7 +5,9 @@ use crate::fault::{OrFault, damaged};
 use crate::shared::Schema;
 use crate::time::Stamp;
 use diptych_core::{Epoch, Fault, Fingerprint, Position, Timestamp, Token};
-use diptych_query::{Checkpoint, Fence, Mark, Partition, Stopped};
+use diptych_query::{BuildId, Checkpoint, Fence, Mark, Partition, Stopped};
+use std::fmt;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
@@ -17,11 +19,26 @@ pub(crate) const COLUMNS: &str = "checkpoint.position, checkpoint.epoch, checkpo
 pub(crate) const COLUMNS_COUNT: usize = 7;
 
 const SELECT: &str = "SELECT position, epoch, fingerprint, recorded_at, updated_at, stopped_position, \
-    stopped_reason FROM diptych.checkpoint \
+    stopped_reason, fence FROM diptych.checkpoint \
     WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
 const SELECT_LOCKED: &str = "SELECT position, epoch, fingerprint, recorded_at, updated_at, stopped_position, \
     stopped_reason, fence FROM diptych.checkpoint \
     WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 FOR UPDATE";
+/// Of every partition of a build.
+const SELECT_ALL: &str = "SELECT position, epoch, fingerprint, recorded_at, updated_at, stopped_position, \
+    stopped_reason FROM diptych.checkpoint \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 ORDER BY partition";
+/// Where every partition of some builds of a group stands, held until the transaction ends.
+const SELECT_BUILDS_LOCKED: &str = "SELECT revision, generation, position FROM diptych.checkpoint \
+    WHERE group_name = $1 AND (revision, generation) IN (SELECT * FROM unnest($2, $3)) \
+    ORDER BY revision, generation, partition FOR UPDATE";
+const FENCE_OFF: &str = "UPDATE diptych.checkpoint \
+    SET fence = nextval('diptych.lease_fence'), holder = NULL, held_until = NULL \
+    WHERE group_name = $1 AND (revision, generation) IN (SELECT * FROM unnest($2, $3))";
+const DELETE: &str = "DELETE FROM diptych.checkpoint \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3";
+const DELETE_HISTORY: &str = "DELETE FROM diptych.checkpoint_history \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3";
 /// The lowest mark of a build's partitions, with the first fact that stopped one of them.
 const SELECT_LOWEST: &str = "SELECT lowest.position, lowest.epoch, lowest.fingerprint, lowest.recorded_at, \
     lowest.updated_at, stopped.stopped_position, stopped.stopped_reason FROM ( \
@@ -35,8 +52,8 @@ const SELECT_LOWEST: &str = "SELECT lowest.position, lowest.epoch, lowest.finger
 const SELECT_SHAPE: &str = "SELECT shape FROM diptych.checkpoint \
     WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
 const INSERT: &str = "INSERT INTO diptych.checkpoint (group_name, revision, generation, partition, \
-    position, epoch, fingerprint, recorded_at, updated_at, shape) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    position, epoch, fingerprint, recorded_at, updated_at, shape, fence) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, nextval('diptych.lease_fence'))";
 const MOVE: &str = "UPDATE diptych.checkpoint \
     SET position = $5, epoch = $6, fingerprint = $7, recorded_at = $8, updated_at = $9 \
     WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
@@ -118,7 +135,82 @@ impl MarkCells {
     }
 }
 
+/// The builds of a group as the parameters of a statement.
+struct BuildCells {
+    revisions: Vec<i32>,
+    generations: Vec<i32>,
+}
+
+impl BuildCells {
+    fn of(builds: &[BuildId]) -> Self {
+        let revisions = builds.iter().map(|build| build.revision.cast_signed()).collect();
+        let generations = builds.iter().map(|build| build.generation.cast_signed()).collect();
+        Self { revisions, generations }
+    }
+
+    fn typed<'a>(&'a self, group: &'a &str) -> [Typed<'a>; 3] {
+        let (revisions, generations) = (&self.revisions, &self.generations);
+        [(group, Type::TEXT), (revisions, Type::INT4_ARRAY), (generations, Type::INT4_ARRAY)]
+    }
+}
+
+/// Where every partition of some builds of a group stands, in order. Nobody moves one, or takes or uses a lease
+/// on one, until the transaction ends.
+pub(crate) async fn lock_builds(
+    client: &Client,
+    schema: &Schema,
+    group: &str,
+    builds: &[BuildId],
+) -> Result<Vec<(BuildId, Position)>, Fault> {
+    let cells = BuildCells::of(builds);
+    let asked = cells.typed(&group);
+    let rows = client.query_typed(&schema.sql(SELECT_BUILDS_LOCKED), &asked).await.or_fault()?;
+    let read = |row: &Row| {
+        let (revision, generation): (i32, i32) = (row.try_get(0).or_fault()?, row.try_get(1).or_fault()?);
+        let build = BuildId { revision: revision.cast_unsigned(), generation: generation.cast_unsigned() };
+        Ok((build, position_at(row, 2)?))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Takes the leases on all partitions of some builds from whoever has them.
+pub(crate) async fn fence_off(
+    client: &Client,
+    schema: &Schema,
+    group: &str,
+    builds: &[BuildId],
+) -> Result<(), Fault> {
+    let cells = BuildCells::of(builds);
+    client.execute_typed(&schema.sql(FENCE_OFF), &cells.typed(&group)).await.or_fault()?;
+    Ok(())
+}
+
+/// What is behind a fault that met a build whose tables another process has removed.
+#[derive(Debug)]
+struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the build is not there")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// Whether a statement met a build that is not there any more: it has no checkpoint, or no tables.
+pub(crate) fn is_gone(fault: &Fault) -> bool {
+    let Some(source) = std::error::Error::source(fault) else { return false };
+    let said = source.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+    source.is::<Gone>() || said == Some(&SqlState::UNDEFINED_TABLE)
+}
+
 impl Place {
+    /// The first partition of a build.
+    pub(crate) fn at(group: &'static str, BuildId { revision, generation }: BuildId) -> Self {
+        let (revision, generation) = (revision.cast_signed(), generation.cast_signed());
+        Self { group, revision, generation, partition: 0 }
+    }
+
     /// The parameters that every statement here begins with.
     pub(crate) fn typed(&self) -> [Typed<'_>; 4] {
         let [group, revision, generation] = self.build();
@@ -137,8 +229,39 @@ impl Place {
 
     /// The checkpoint, if the group was ever attached.
     pub(crate) async fn read(self, client: &Client, schema: &Schema) -> Result<Option<Checkpoint>, Fault> {
-        let held = client.query_typed_opt(&schema.sql(SELECT), &self.typed()).await.or_fault()?;
-        held.map(|row| checkpoint_of(&row, 0)).transpose()
+        Ok(self.look(client, schema, false).await?.map(|(checkpoint, _)| checkpoint))
+    }
+
+    /// The checkpoint with the fence of its last lease; held until the transaction ends if it is `locked`.
+    pub(crate) async fn look(
+        self,
+        client: &Client,
+        schema: &Schema,
+        locked: bool,
+    ) -> Result<Option<(Checkpoint, Fence)>, Fault> {
+        let select = if locked { SELECT_LOCKED } else { SELECT };
+        let held = client.query_typed_opt(&schema.sql(select), &self.typed()).await.or_fault()?;
+        let Some(row) = held else { return Ok(None) };
+        let fence = crate::fault::unsigned(&row, COLUMNS_COUNT)?;
+        Ok(Some((checkpoint_of(&row, 0)?, Fence(fence))))
+    }
+
+    /// The checkpoints of all partitions of its build, in order.
+    pub(crate) async fn all(self, client: &Client, schema: &Schema) -> Result<Vec<Checkpoint>, Fault> {
+        let rows = client.query_typed(&schema.sql(SELECT_ALL), &self.build()).await.or_fault()?;
+        if rows.is_empty() {
+            return Err(self.lost());
+        }
+        rows.iter().map(|row| checkpoint_of(row, 0)).collect()
+    }
+
+    /// Removes the checkpoints of all partitions of its build, and their history.
+    pub(crate) async fn remove(self, client: &Client, schema: &Schema) -> Result<(), Fault> {
+        // As folds do: the checkpoints first, then what they cover.
+        for statement in [DELETE, DELETE_HISTORY] {
+            client.execute_typed(&schema.sql(statement), &self.build()).await.or_fault()?;
+        }
+        Ok(())
     }
 
     /// The lowest checkpoint of the build's partitions, with the first fact that stopped one of them.
@@ -150,10 +273,7 @@ impl Place {
     /// The checkpoint of an attached group, held until the transaction ends: nobody else moves it, and no
     /// lease follows the one whose fence comes with it.
     pub(crate) async fn lock(self, client: &Client, schema: &Schema) -> Result<(Checkpoint, Fence), Fault> {
-        let held = client.query_typed_opt(&schema.sql(SELECT_LOCKED), &self.typed()).await.or_fault()?;
-        let held = held.ok_or_else(|| self.lost())?;
-        let fence = crate::fault::unsigned(&held, COLUMNS_COUNT)?;
-        Ok((checkpoint_of(&held, 0)?, Fence(fence)))
+        self.look(client, schema, true).await?.ok_or_else(|| self.lost())
     }
 
     /// The shape its tables were made with.
@@ -281,7 +401,7 @@ impl Place {
 
     /// What is said of an attached group without a checkpoint.
     pub(crate) fn lost(self) -> Fault {
-        damaged(format!("read model `{}` has lost its checkpoint", self.group))
+        damaged(format!("read model `{}` has lost its checkpoint", self.group)).because(Gone)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::fault::{OrFault, damaged, unsigned};
 use crate::shared::Shared;
 use diptych_core::Fault;
 use diptych_query::{Fence, Lease, Partition, PartitionState, Readiness, Shares, WorkerId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::Type;
@@ -18,26 +19,28 @@ use tokio_postgres::{Client, Row};
 
 /// A sign of life that is lost with the server is given again in a moment.
 const SETTINGS: &str = "SET LOCAL synchronous_commit = off";
-const ENTER: &str = "INSERT INTO diptych.worker (name, group_name, revision, until) \
-    SELECT $1, group_name, revision, clock_timestamp() + make_interval(secs => $4) \
-    FROM unnest($2, $3) AS able (group_name, revision) ORDER BY 2, 3 \
-    ON CONFLICT (name, group_name, revision) DO UPDATE SET until = excluded.until";
-/// Those whose time is over, and the groups that this worker can no longer move.
-const CLEAR: &str = "DELETE FROM diptych.worker WHERE (name, group_name, revision) IN ( \
-        SELECT name, group_name, revision FROM diptych.worker \
+const ENTER: &str = "INSERT INTO diptych.worker (name, group_name, revision, generation, until) \
+    SELECT $1, group_name, revision, generation, clock_timestamp() + make_interval(secs => $5) \
+    FROM unnest($2, $3, $4) AS able (group_name, revision, generation) ORDER BY 2, 3, 4 \
+    ON CONFLICT (name, group_name, revision, generation) DO UPDATE SET until = excluded.until";
+/// Those whose time is over, and the builds that this worker can no longer move.
+const CLEAR: &str = "DELETE FROM diptych.worker WHERE (name, group_name, revision, generation) IN ( \
+        SELECT name, group_name, revision, generation FROM diptych.worker \
         WHERE until <= clock_timestamp() OR (name = $1 AND NOT EXISTS ( \
-            SELECT 1 FROM unnest($2, $3) AS able (group_name, revision) \
-            WHERE able.group_name = worker.group_name AND able.revision = worker.revision)) \
+            SELECT 1 FROM unnest($2, $3, $4) AS able (group_name, revision, generation) \
+            WHERE able.group_name = worker.group_name AND able.revision = worker.revision \
+            AND able.generation = worker.generation)) \
         FOR UPDATE SKIP LOCKED)";
 const PROLONG: &str = "UPDATE diptych.checkpoint \
     SET held_until = clock_timestamp() + make_interval(secs => $2) \
     WHERE (group_name, revision, generation, partition) IN ( \
         SELECT group_name, revision, generation, partition FROM diptych.checkpoint WHERE holder = $1 \
         FOR UPDATE SKIP LOCKED)";
-const SELECT_WORKERS: &str = "SELECT group_name, revision, name FROM diptych.worker \
+const SELECT_WORKERS: &str = "SELECT group_name, revision, generation, name FROM diptych.worker \
     WHERE until > clock_timestamp() ORDER BY name";
 const CLAIM: &str = "UPDATE diptych.checkpoint \
-    SET holder = $5, held_until = clock_timestamp() + make_interval(secs => $6), fence = fence + 1 \
+    SET holder = $5, held_until = clock_timestamp() + make_interval(secs => $6), \
+    fence = nextval('diptych.lease_fence') \
     WHERE (group_name, revision, generation, partition) IN ( \
         SELECT group_name, revision, generation, partition FROM diptych.checkpoint \
         WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 \
@@ -51,77 +54,96 @@ const LEAVE: &str = "DELETE FROM diptych.worker WHERE name = $1";
 /// Every partition of some builds, with whoever holds it.
 fn select_states() -> String {
     format!(
-        "SELECT {COLUMNS}, checkpoint.group_name, checkpoint.revision, checkpoint.partition, \
+        "SELECT {COLUMNS}, checkpoint.group_name, checkpoint.revision, checkpoint.generation, \
+         checkpoint.partition, \
          CASE WHEN checkpoint.held_until > clock_timestamp() THEN checkpoint.holder END \
          FROM diptych.checkpoint JOIN unnest($1, $2, $3) AS asked (group_name, revision, generation) \
          USING (group_name, revision, generation) ORDER BY checkpoint.partition"
     )
 }
 
-/// A sign of life, and what it finds.
+/// A sign of life, and what it finds: nothing of a group whose builds are all retired.
 pub(crate) async fn share(
     shared: &Shared,
     worker: &WorkerId,
-    groups: &[(Arc<Attached>, Readiness)],
+    groups: &[(Option<Arc<Attached>>, Readiness)],
     lasting: Duration,
 ) -> Result<Vec<Shares>, Fault> {
     let (name, lasting) = (worker.as_str(), lasting.as_secs_f64());
-    let places = || groups.iter().map(|(attached, readiness)| (attached.place, *readiness));
-    let able = || places().filter(|(_, readiness)| *readiness == Readiness::Able).map(|(place, _)| place);
-    let (able_names, able_revisions) = names(able());
-    let (asked_names, asked_revisions) = names(places().map(|(place, _)| place));
-    let asked_generations: Vec<i32> = places().map(|(place, _)| place.generation).collect();
+    let places = || {
+        let places = groups.iter().map(|(attached, readiness)| Some((attached.as_ref()?.place, *readiness)));
+        places.flatten()
+    };
+    let able = places().filter(|(_, readiness)| *readiness == Readiness::Able).map(|(place, _)| place);
+    let (able, asked) = (BuildsOf::of(able), BuildsOf::of(places().map(|(place, _)| place)));
     let worker: Typed<'_> = (&name, Type::TEXT);
     let seconds: Typed<'_> = (&lasting, Type::FLOAT8);
-    let able_names: Typed<'_> = (&able_names, Type::TEXT_ARRAY);
-    let able_revisions: Typed<'_> = (&able_revisions, Type::INT4_ARRAY);
+    let able = able.typed();
     let mut connection = shared.models().await?;
     let transaction = connection.transaction().await.or_fault()?;
     let client = transaction.client();
     let settings = format!("{SETTINGS}; {}", shared.limits.settings());
     client.batch_execute(&settings).await.or_fault()?;
-    let entering = [worker.clone(), able_names.clone(), able_revisions.clone(), seconds.clone()];
+    let clearing: Vec<_> = std::iter::once(worker.clone()).chain(able).collect();
+    let entering: Vec<_> = clearing.iter().cloned().chain([seconds.clone()]).collect();
     client.execute_typed(&shared.sql(ENTER), &entering).await.or_fault()?;
-    let clearing = [worker.clone(), able_names, able_revisions];
     client.execute_typed(&shared.sql(CLEAR), &clearing).await.or_fault()?;
     client.execute_typed(&shared.sql(PROLONG), &[worker, seconds]).await.or_fault()?;
-    let asked: [Typed<'_>; 3] = [
-        (&asked_names, Type::TEXT_ARRAY),
-        (&asked_revisions, Type::INT4_ARRAY),
-        (&asked_generations, Type::INT4_ARRAY),
-    ];
-    let states = client.query_typed(&shared.sql(&select_states()), &asked).await.or_fault()?;
+    let states = client.query_typed(&shared.sql(&select_states()), &asked.typed()).await.or_fault()?;
     let workers = client.query_typed(&shared.sql(SELECT_WORKERS), &[]).await.or_fault()?;
     transaction.commit().await.or_fault()?;
-    groups.iter().map(|(attached, _)| shares_of(attached, &states, &workers)).collect()
+    let shares = groups.iter().map(|(attached, _)| match attached {
+        Some(attached) => shares_of(attached, &states, &workers),
+        None => Ok(Shares { workers: Vec::new(), partitions: Vec::new() }),
+    });
+    shares.collect()
 }
 
-fn names(places: impl Iterator<Item = Place>) -> (Vec<&'static str>, Vec<i32>) {
-    places.map(|place| (place.group, place.revision)).unzip()
+/// Builds of several groups as the parameters of a statement.
+struct BuildsOf {
+    names: Vec<&'static str>,
+    revisions: Vec<i32>,
+    generations: Vec<i32>,
+}
+
+impl BuildsOf {
+    fn of(places: impl Iterator<Item = Place>) -> Self {
+        let build = |Place { group, revision, generation, .. }: Place| (group, (revision, generation));
+        // Each once: a group may be asked for as its revision's own build and as that build.
+        let builds: BTreeSet<_> = places.map(build).collect();
+        let (names, (revisions, generations)) = builds.into_iter().unzip();
+        Self { names, revisions, generations }
+    }
+
+    fn typed(&self) -> [Typed<'_>; 3] {
+        let Self { names, revisions, generations } = self;
+        [(names, Type::TEXT_ARRAY), (revisions, Type::INT4_ARRAY), (generations, Type::INT4_ARRAY)]
+    }
 }
 
 /// What was found of one group.
 fn shares_of(attached: &Attached, states: &[Row], workers: &[Row]) -> Result<Shares, Fault> {
     let is_of = |row: &Row, from: usize| -> Result<bool, Fault> {
-        let (name, revision): (&str, i32) =
-            (row.try_get(from).or_fault()?, row.try_get(from + 1).or_fault()?);
-        Ok((name, revision) == (attached.place.group, attached.place.revision))
+        let name: &str = row.try_get(from).or_fault()?;
+        let build: (i32, i32) = (row.try_get(from + 1).or_fault()?, row.try_get(from + 2).or_fault()?);
+        let Place { group, revision, generation, .. } = attached.place;
+        Ok((name, build) == (group, (revision, generation)))
     };
     let mut shares = Shares { workers: Vec::new(), partitions: Vec::new() };
     for row in workers {
         if is_of(row, 0)? {
-            shares.workers.push(WorkerId::new(row.try_get::<_, String>(2).or_fault()?));
+            shares.workers.push(WorkerId::new(row.try_get::<_, String>(3).or_fault()?));
         }
     }
     for row in states {
         if !is_of(row, COLUMNS_COUNT)? {
             continue;
         }
-        let number: i16 = row.try_get(COLUMNS_COUNT + 2).or_fault()?;
+        let number: i16 = row.try_get(COLUMNS_COUNT + 3).or_fault()?;
         let partition = usize::try_from(number).ok().and_then(|number| attached.partitions.get(number));
         let partition =
             *partition.ok_or_else(|| damaged("a checkpoint is of a partition that is not there"))?;
-        let holder: Option<String> = row.try_get(COLUMNS_COUNT + 3).or_fault()?;
+        let holder: Option<String> = row.try_get(COLUMNS_COUNT + 4).or_fault()?;
         let (checkpoint, holder) = (checkpoint_of(row, 0)?, holder.map(WorkerId::new));
         shares.partitions.push(PartitionState { partition, checkpoint, holder });
     }

@@ -2,8 +2,8 @@
 
 use super::advance::{advance, attach, reset, set_stopped};
 use super::attach::{Attached, fits, shape_of};
-use super::checkpoint::{Passed, existing};
-use super::{InlineGroup, find, lease};
+use super::checkpoint::{Passed, existing, is_gone};
+use super::{find, lease, mend, parked};
 use crate::PostgresStore;
 use crate::log;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
@@ -12,59 +12,13 @@ use diptych_query::{
     Parked, Partition, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares, Stopped, TableSnapshot,
     WorkerId,
 };
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// The groups whose tables are open in this process, by name and revision.
-#[derive(Default)]
-pub(crate) struct Models {
-    attached: RwLock<HashMap<(&'static str, u32), Arc<Attached>>>,
-}
-
-impl Models {
-    /// With the inline groups, which the writer has opened.
-    pub(crate) fn of(inline: &[InlineGroup]) -> Self {
-        let attached = inline.iter().map(|inline| {
-            let key = (inline.group.name(), inline.group.revision());
-            (key, Arc::clone(&inline.attached))
-        });
-        Self { attached: RwLock::new(attached.collect()) }
-    }
-
-    /// Forgets every group: the store is closing.
-    pub(crate) fn clear(&self) {
-        self.attached.write().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn find(&self, group: &Group) -> Option<Arc<Attached>> {
-        let attached = self.attached.read().unwrap_or_else(PoisonError::into_inner);
-        attached.get(&(group.name(), group.revision())).map(Arc::clone)
-    }
-
-    fn get(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
-        self.find(group).ok_or_else(|| {
-            let message = format!("read model `{}` is not attached", group.name());
-            Fault::permanent(Code::ServiceInvalid, message)
-        })
-    }
-
-    /// Keeps a group. Two callers may have opened it; both use the first.
-    fn keep(&self, group: &Group, opened: Attached) -> Arc<Attached> {
-        let mut attached = self.attached.write().unwrap_or_else(PoisonError::into_inner);
-        let key = (group.name(), group.revision());
-        Arc::clone(attached.entry(key).or_insert_with(|| Arc::new(opened)))
-    }
-}
 
 impl ModelStore for PostgresStore {
     fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
-            let attached = match self.models.find(group) {
-                Some(attached) => attached,
-                None if group.mode() == Mode::Inline => return Err(not_inline(group)),
-                None => self.models.keep(group, attach(&self.shared, group).await?),
-            };
+            let attached = self.opened(group).await?;
             if attached.shape != shape_of(group) {
                 let message = format!("read model `{}` is attached in another shape", group.name());
                 return Err(Fault::permanent(Code::ShapeChanged, message));
@@ -81,8 +35,11 @@ impl ModelStore for PostgresStore {
 
     fn advance<'a>(&'a self, group: &'a Group, fold: Fold) -> BoxFuture<'a, Result<Advanced, AdvanceError>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            let advanced = advance(&self.shared, &attached, fold).await?;
+            let attached = self.shared.meant(group).await?;
+            let advanced = match advance(&self.shared, &attached, group, fold).await {
+                Ok(advanced) => advanced,
+                Err(error) => return Err(self.not_advanced(group, &attached, error).await),
+            };
             self.tell_writer(&attached).await;
             Ok(advanced)
         })
@@ -95,18 +52,22 @@ impl ModelStore for PostgresStore {
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            set_stopped(&self.shared, &attached, partition, stopped.as_ref()).await?;
-            self.tell_writer(&attached).await;
-            Ok(())
+            let stopped = stopped.as_ref();
+            let stop = |attached: Arc<Attached>| async move {
+                set_stopped(&self.shared, &attached, partition, stopped).await?;
+                self.tell_writer(&attached).await;
+                Ok(())
+            };
+            self.shared.with_build(group, stop).await
         })
     }
 
     fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            let reader = self.shared.reader().await?;
-            attached.checkpoint(&reader, &self.shared.schema).await
+            let read = |attached: Arc<Attached>| async move {
+                attached.checkpoint(&*self.shared.reader().await?, &self.shared.schema).await
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -116,9 +77,11 @@ impl ModelStore for PostgresStore {
         partition: Partition,
     ) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            let reader = self.shared.reader().await?;
-            existing(&reader, &self.shared.schema, attached.place.of(partition)).await
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                existing(&reader, &self.shared.schema, attached.place.of(partition)).await
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -133,8 +96,16 @@ impl ModelStore for PostgresStore {
         lasting: Duration,
     ) -> BoxFuture<'a, Result<Vec<Shares>, Fault>> {
         Box::pin(async move {
-            let attached = groups.iter().map(|(group, readiness)| Ok((self.models.get(group)?, *readiness)));
-            let attached = attached.collect::<Result<Vec<_>, Fault>>()?;
+            // Who gives signs of life follows what other processes have switched.
+            self.shared.find_all_own().await?;
+            let mut attached = Vec::with_capacity(groups.len());
+            for (group, readiness) in groups {
+                let meant = match self.shared.meant(group).await {
+                    Err(fault) if fault.code() == Code::ModelRetired => None,
+                    meant => Some(meant?),
+                };
+                attached.push((meant, *readiness));
+            }
             lease::share(&self.shared, worker, &attached, lasting).await
         })
     }
@@ -147,7 +118,10 @@ impl ModelStore for PostgresStore {
         lasting: Duration,
     ) -> BoxFuture<'a, Result<Option<Lease>, Fault>> {
         Box::pin(async move {
-            let place = self.models.get(group)?.place.of(partition);
+            if group.build().is_none() {
+                self.shared.find_own(group).await?;
+            }
+            let place = self.shared.meant(group).await?.place.of(partition);
             let writer = self.shared.models().await?;
             lease::claim(&writer, &self.shared, place, partition, worker, lasting).await
         })
@@ -155,7 +129,7 @@ impl ModelStore for PostgresStore {
 
     fn release<'a>(&'a self, group: &'a Group, lease: Lease) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let place = self.models.get(group)?.place.of(lease.partition);
+            let place = self.shared.meant(group).await?.place.of(lease.partition);
             lease::release(&*self.shared.models().await?, &self.shared, place, lease).await
         })
     }
@@ -173,10 +147,12 @@ impl ModelStore for PostgresStore {
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
             let deadline = Instant::now() + timeout;
-            let attached = self.models.get(group)?;
-            let reader = self.shared.reader_of_snapshots().await?;
-            let table = attached.table(schema)?;
-            find::find(&reader, &self.shared.schema, &attached, table, find, deadline).await
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader_of_snapshots().await?;
+                let table = attached.table(schema)?;
+                find::find(&reader, &self.shared.schema, &attached, table, find, deadline).await
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -187,9 +163,11 @@ impl ModelStore for PostgresStore {
         row: &'a RowRef,
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            let reader = self.shared.reader().await?;
-            find::get(&reader, &self.shared.schema, &attached, attached.table(schema)?, row).await
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                find::get(&reader, &self.shared.schema, &attached, attached.table(schema)?, row).await
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -201,9 +179,11 @@ impl ModelStore for PostgresStore {
         rows_max: usize,
     ) -> BoxFuture<'a, Result<Vec<ScannedRow>, Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            let reader = self.shared.reader().await?;
-            find::scan(&reader, attached.table(schema)?, after, rows_max).await
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                find::scan(&reader, attached.table(schema)?, after, rows_max).await
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -213,9 +193,11 @@ impl ModelStore for PostgresStore {
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<BucketDigest>, Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            let reader = self.shared.reader().await?;
-            find::digest(&reader, &self.shared.schema, attached.table(schema)?).await
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                find::digest(&reader, &self.shared.schema, &attached, attached.table(schema)?).await
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -225,37 +207,69 @@ impl ModelStore for PostgresStore {
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<u64, Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            let reader = self.shared.reader().await?;
-            find::row_count(&reader, &self.shared.schema, attached.table(schema)?).await
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                find::row_count(&reader, &self.shared.schema, &attached, attached.table(schema)?).await
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
     fn snapshot<'a>(
         &'a self,
-        _: &'a Group,
-        _: &'static Schema,
-        _: Option<&'a RowRef>,
-        _: usize,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
     ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
-        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished")) })
+        Box::pin(async move {
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader_of_snapshots().await?;
+                let table = attached.table(schema)?;
+                find::snapshot(&reader, &self.shared, &attached, table, after, rows_max).await
+            };
+            self.shared.with_build(group, read).await
+        })
     }
 
     fn park<'a>(
         &'a self,
-        _: &'a Group,
-        _: Option<Lease>,
-        _: &'a [Parked],
+        group: &'a Group,
+        lease: Option<Lease>,
+        parked: &'a [Parked],
     ) -> BoxFuture<'a, Result<(), AdvanceError>> {
-        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
+        Box::pin(async move {
+            let attached = self.shared.meant(group).await?;
+            match mend::park(&self.shared, &attached, lease, parked).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.not_advanced(group, &attached, error).await),
+            }
+        })
     }
 
-    fn parked<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn parked<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
+        Box::pin(async move {
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                let (there, parked) = tokio::join!(
+                    biased;
+                    existing(&reader, &self.shared.schema, attached.place),
+                    parked::parked(&reader, &self.shared.schema, &attached),
+                );
+                there.and(parked)
+            };
+            self.shared.with_build(group, read).await
+        })
     }
 
-    fn mend<'a>(&'a self, _: &'a Group, _: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
-        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
+    fn mend<'a>(&'a self, group: &'a Group, mend: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async move {
+            let attached = self.shared.meant(group).await?;
+            match mend::mend(&self.shared, &attached, mend).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.not_advanced(group, &attached, error).await),
+            }
+        })
     }
 
     fn passed_at<'a>(
@@ -263,35 +277,79 @@ impl ModelStore for PostgresStore {
         group: &'a Group,
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
-        Box::pin(self.passed(group, position))
+        Box::pin(async move {
+            let read = |attached: Arc<Attached>| self.passed(attached, position);
+            self.shared.with_build(group, read).await
+        })
     }
 
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
-            let attached = self.models.get(group)?;
-            if attached.mode == Mode::Inline {
-                self.shared.progress.entry(group.name()).reset();
-            }
-            let checkpoint = reset(&self.shared, &attached).await?;
-            self.tell_writer(&attached).await;
-            Ok(checkpoint)
+            let reset = |attached: Arc<Attached>| async move {
+                if self.shared.is_waited_for(&attached) {
+                    self.shared.progress.entry(attached.place.group).reset();
+                }
+                let checkpoint = reset(&self.shared, &attached).await?;
+                self.tell_writer(&attached).await;
+                Ok(checkpoint)
+            };
+            self.shared.with_build(group, reset).await
         })
     }
 }
 
 impl PostgresStore {
+    /// The tables that a group is attached to, held against what the code declares when they are first met: its
+    /// revision's first build is begun where there is none.
+    async fn opened(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
+        let known = match group.build() {
+            Some(_) => true,
+            None => {
+                self.shared.find_own(group).await?.is_some_and(|own| self.shared.builds.holds(group, own))
+            }
+        };
+        if known {
+            return self.shared.meant(group).await;
+        }
+        if group.mode() == Mode::Inline {
+            return Err(not_inline(group));
+        }
+        let opened = self.shared.builds.keep(attach(&self.shared, group).await?.into());
+        self.shared.builds.set_own(group.name(), opened.build());
+        Ok(opened)
+    }
+
+    /// What is said of a fold that was not taken. Whoever lost a lease, or meets tables that were removed, goes
+    /// on where the group's code belongs by then.
+    async fn not_advanced(&self, group: &Group, attached: &Attached, error: AdvanceError) -> AdvanceError {
+        let fenced = match &error {
+            AdvanceError::Fenced => true,
+            AdvanceError::Fault(fault) if is_gone(fault) => {
+                self.shared.builds.forget(group.name(), attached.build());
+                group.build().is_none()
+            }
+            _ => false,
+        };
+        if !fenced || group.build().is_some() {
+            return error;
+        }
+        match self.shared.find_own(group).await {
+            Ok(_) => AdvanceError::Fenced,
+            Err(fault) => fault.into(),
+        }
+    }
+
     /// Has the writer look where an inline group stands: at the head now, or no longer.
     async fn tell_writer(&self, attached: &Attached) {
-        if attached.mode != Mode::Inline {
+        if !self.shared.is_waited_for(attached) {
             return;
         }
-        if let Err(error) = self.refresh().await {
+        if let Err(error) = self.look().await {
             tracing::warn!(%error, "could not look where inline read models stand");
         }
     }
 
-    async fn passed(&self, group: &Group, position: Position) -> Result<Option<Timestamp>, Fault> {
-        let attached = self.models.get(group)?;
+    async fn passed(&self, attached: Arc<Attached>, position: Position) -> Result<Option<Timestamp>, Fault> {
         let reader = self.shared.reader().await?;
         let schema = &self.shared.schema;
         let checkpoint = attached.checkpoint(&reader, schema).await?;

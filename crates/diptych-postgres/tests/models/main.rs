@@ -1,6 +1,7 @@
 //! Rows and checkpoints: inline in the append, asynchronous beside it, and never one without the other.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by their functions only")]
 
+mod builds;
 mod kept_by_sql;
 mod plans;
 mod pooled;
@@ -203,6 +204,8 @@ async fn a_large_build_ends_with_its_indexes_in_place() {
     let seen: (String, i64, String) = (seen.get(0), seen.get(1), seen.get(2));
     assert_eq!(seen, ("k1199".to_owned(), 1_199, "1.199".to_owned()));
     let checkpoint = "SELECT projection_name, partition_id, last_position FROM diptych.projection_checkpoint";
+    assert!(person.query_opt(checkpoint, &[]).await.unwrap().is_none(), "a build that does not answer yet");
+    serve(&store, &model).await;
     let checkpoint = person.query_one(checkpoint, &[]).await.unwrap();
     let checkpoint: (String, i32, i64) = (checkpoint.get(0), checkpoint.get(1), checkpoint.get(2));
     assert_eq!(checkpoint, ("balance".to_owned(), 0, 1_200));

@@ -7,8 +7,9 @@ use diptych_command::{
 use diptych_core::*;
 use diptych_postgres::{PostgresOptions, PostgresStore};
 use diptych_query::{
-    AdvanceError, ColumnSpec, Contract, Direction, Feed, Fold, Governance, Group, IndexSpec, Mode,
-    ModelStore, Projection, ReadModel, Route, Schema, Sensitivity, Tenants, Upkeep, erase,
+    AdvanceError, BuildId, BuildMove, ColumnSpec, Contract, Direction, Feed, Fold, Governance, Group,
+    IndexSpec, Mode, ModelStore, Order, Projection, ReadModel, Registry, Route, Schema, Sensitivity, Stage,
+    Tenants, Upkeep, erase, own_build,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -164,6 +165,7 @@ static BALANCE: Schema = schema("balance", COLUMNS, Mode::Asynchronous);
 static INLINE: Schema = schema("balance_inline", COLUMNS, Mode::Inline);
 static RESHAPED: Schema = schema("balance", WIDER, Mode::Asynchronous);
 static NEWER: Schema = Schema { revision: 2, ..schema("balance", WIDER, Mode::Asynchronous) };
+static SAME: Schema = Schema { revision: 2, ..schema("balance", COLUMNS, Mode::Asynchronous) };
 static EVENT: Schema = schema("event", COLUMNS, Mode::Asynchronous);
 
 /// A row of balances.
@@ -261,6 +263,7 @@ model!(Balance, BALANCE);
 model!(InlineBalance, INLINE);
 model!(ReshapedBalance, RESHAPED);
 model!(NewerBalance, NEWER);
+model!(SameBalance, SAME);
 model!(EventBalance, EVENT);
 
 pub(crate) fn group<M: Projection>() -> Arc<Group> {
@@ -357,6 +360,50 @@ pub(crate) async fn drain_among_others(store: &PostgresStore, group: &Group, bat
             Ok(_) | Err(AdvanceError::Moved { .. }) => {}
             Err(error) => panic!("{error:?}"),
         }
+    }
+}
+
+/// Who orders what tests do.
+pub(crate) fn order() -> Order {
+    Order { actor: Actor::new("ann").unwrap(), reason: "because".to_owned() }
+}
+
+/// The own build of a group's revision.
+pub(crate) async fn own(store: &PostgresStore, group: &Group) -> BuildId {
+    let builds = store.builds(group.name()).await.unwrap();
+    own_build(&builds, group.revision()).unwrap().id
+}
+
+/// Has the own build of a group's revision answer for the first time.
+pub(crate) async fn serve(store: &PostgresStore, group: &Group) {
+    let build = own(store, group).await;
+    for (from, to) in [(Stage::Building, Stage::Shadowing), (Stage::Shadowing, Stage::Serving)] {
+        store.transit(group, &[BuildMove { build, from, to }], &order()).await.unwrap();
+    }
+}
+
+/// Another build that stands at the head, as a shadow.
+pub(crate) async fn shadow(store: &PostgresStore, group: &Group) -> BuildId {
+    let build = store.begin_build(group, &order()).await.unwrap().id;
+    drain_among_others(store, &group.at(build), 1_000).await;
+    let up = BuildMove { build, from: Stage::Building, to: Stage::Shadowing };
+    store.transit(group, &[up], &order()).await.unwrap();
+    build
+}
+
+/// The moves by which a build takes the place of another.
+pub(crate) fn switch(from: BuildId, to: BuildId) -> [BuildMove; 2] {
+    let down = BuildMove { build: from, from: Stage::Serving, to: Stage::Shadowing };
+    [down, BuildMove { build: to, from: Stage::Shadowing, to: Stage::Serving }]
+}
+
+/// Takes a shadow away and removes its tables.
+pub(crate) async fn remove(store: &PostgresStore, group: &Group, build: BuildId) {
+    let down = BuildMove { build, from: Stage::Shadowing, to: Stage::Retired };
+    store.transit(group, &[down], &order()).await.unwrap();
+    while let Err(fault) = store.drop_build(group, build).await {
+        // Whoever reads is waited for, and may be for too long.
+        assert!(fault.is_transient(), "{fault}");
     }
 }
 

@@ -39,6 +39,18 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("../schema/source.sql")],
     &[include_str!("../schema/queued_command.sql"), include_str!("../schema/queued_command_open.sql")],
     &[include_str!("../schema/command_causation.sql"), include_str!("../schema/command_correlation.sql")],
+    &[
+        include_str!("../schema/build.sql"),
+        include_str!("../schema/build_of_generation.sql"),
+        include_str!("../schema/log_builds.sql"),
+        include_str!("../schema/stage_move.sql"),
+        include_str!("../schema/stage_move_group.sql"),
+        include_str!("../schema/stage.sql"),
+        include_str!("../schema/record.sql"),
+        include_str!("../schema/checkpoint_of_build.sql"),
+        include_str!("../schema/answering_checkpoint.sql"),
+        include_str!("../schema/parked_key.sql"),
+    ],
 ];
 
 /// Which log this is.

@@ -4,6 +4,7 @@ use super::bulk::{is_bulk, write_all};
 use super::checkpoint::{existing, move_to};
 use super::file::Attached;
 use super::load::{Loaded, drive};
+use super::parked::{forget_parked, hold_parked};
 use super::statements;
 use super::write::{Digests, sweep_tombstones, write};
 use crate::SqliteLimits;
@@ -11,8 +12,6 @@ use crate::fault::OrFault;
 use diptych_core::{Fault, Position, Timestamp};
 use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Mark, Stopped, TableChanges};
 use rusqlite::{Connection, TransactionBehavior};
-
-const CLEAR_DIGEST: &str = "DELETE FROM digest WHERE table_name = ?1";
 
 /// What an advance held in memory and needs no longer.
 pub(crate) type Spent = (Fold, Vec<TableChanges>, Vec<Loaded>);
@@ -31,6 +30,11 @@ pub(crate) fn advance(
     if standing != fold.from() {
         return Err(AdvanceError::Moved { checkpoint: standing });
     }
+    if fold.is_fresh() && attached.place.filling(&transaction).or_fault()? != 0 {
+        // Whoever loaded these rows did not come to the end of it.
+        attached.empty(&transaction).or_fault()?;
+    }
+    hold_parked(&transaction, attached, &mut fold)?;
     let loaded = drive(&transaction, &attached.tables, &mut fold)?;
     let mut digests = Digests::default();
     let changes = if is_bulk(&attached.tables, &fold) {
@@ -100,9 +104,9 @@ pub(crate) fn reset(
 ) -> Result<Checkpoint, Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
     let empty = || -> rusqlite::Result<()> {
+        attached.empty(&transaction)?;
         for table in &attached.tables {
-            table.empty(&transaction)?;
-            transaction.prepare_cached(CLEAR_DIGEST)?.execute([&table.name])?;
+            forget_parked(&transaction, table)?;
         }
         attached.place.forget(&transaction)?;
         attached.place.stop(&transaction, None)?;

@@ -2,8 +2,9 @@
 
 use crate::fault::OrFault;
 use diptych_core::{Epoch, Fault, Fingerprint, Position, Timestamp, Token};
-use diptych_query::{Checkpoint, Mark, Stopped};
+use diptych_query::{BuildId, Checkpoint, Group, Mark, Stopped};
 use rusqlite::{Connection, OptionalExtension, Row};
+use std::path::{Path, PathBuf};
 
 /// The columns that [`checkpoint_of`] reads.
 pub(crate) const COLUMNS: &str = "checkpoint.position, checkpoint.epoch, checkpoint.fingerprint, \
@@ -11,30 +12,39 @@ pub(crate) const COLUMNS: &str = "checkpoint.position, checkpoint.epoch, checkpo
 
 const SELECT: &str = "SELECT checkpoint.position, checkpoint.epoch, checkpoint.fingerprint, \
     checkpoint.recorded_at, checkpoint.updated_at, checkpoint.stopped_position, checkpoint.stopped_reason \
-    FROM checkpoint WHERE group_name = ?1 AND revision = ?2";
-const SELECT_SHAPE: &str = "SELECT shape FROM checkpoint WHERE group_name = ?1 AND revision = ?2";
+    FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+const SELECT_SHAPE: &str =
+    "SELECT shape FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
 const INSERT: &str = "INSERT INTO checkpoint \
-    (position, epoch, fingerprint, recorded_at, updated_at, group_name, revision, shape) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    (position, epoch, fingerprint, recorded_at, updated_at, group_name, revision, generation, shape) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const MOVE: &str = "UPDATE checkpoint \
     SET position = ?1, epoch = ?2, fingerprint = ?3, recorded_at = ?4, updated_at = ?5 \
-    WHERE group_name = ?6 AND revision = ?7";
-const SET_STOPPED: &str = "UPDATE checkpoint SET stopped_position = ?3, stopped_reason = ?4 \
-    WHERE group_name = ?1 AND revision = ?2";
-const INSERT_HISTORY: &str = "INSERT INTO checkpoint_history (group_name, revision, after, position, at) \
-    VALUES (?1, ?2, ?3, ?4, ?5)";
+    WHERE group_name = ?6 AND revision = ?7 AND generation = ?8";
+const SET_STOPPED: &str = "UPDATE checkpoint SET stopped_position = ?4, stopped_reason = ?5 \
+    WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+const SELECT_FILLING: &str =
+    "SELECT filling FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+const SET_FILLING: &str = "UPDATE checkpoint SET filling = ?4 \
+    WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+const DELETE: &str = "DELETE FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+const INSERT_HISTORY: &str = "INSERT INTO checkpoint_history \
+    (group_name, revision, generation, after, position, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const SWEEP_HISTORY: &str = "DELETE FROM checkpoint_history WHERE id <= ?1";
 const SELECT_PASSED: &str = "SELECT at FROM checkpoint_history \
-    WHERE group_name = ?1 AND revision = ?2 AND after < ?3 AND position >= ?3 ORDER BY id LIMIT 1";
+    WHERE group_name = ?1 AND revision = ?2 AND generation = ?3 AND after < ?4 AND position >= ?4 \
+    ORDER BY id LIMIT 1";
 const SELECT_HISTORY_START: &str = "SELECT id, after FROM checkpoint_history \
-    WHERE group_name = ?1 AND revision = ?2 ORDER BY id LIMIT 1";
-const CLEAR_HISTORY: &str = "DELETE FROM checkpoint_history WHERE group_name = ?1 AND revision = ?2";
+    WHERE group_name = ?1 AND revision = ?2 AND generation = ?3 ORDER BY id LIMIT 1";
+const CLEAR_HISTORY: &str =
+    "DELETE FROM checkpoint_history WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
 
-/// Which checkpoint of a file.
+/// A build's place: which checkpoint of a file it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Place {
     pub(crate) group: &'static str,
     pub(crate) revision: u32,
+    pub(crate) generation: u32,
 }
 
 /// When a position was passed, as far as the history tells.
@@ -49,16 +59,37 @@ pub(crate) enum Passed {
 }
 
 impl Place {
+    /// The place of a group's build.
+    pub(crate) fn of(group: &Group, build: BuildId) -> Self {
+        let BuildId { revision, generation } = build;
+        Self { group: group.name(), revision, generation }
+    }
+
+    /// The build that has it.
+    pub(crate) fn build(self) -> BuildId {
+        BuildId { revision: self.revision, generation: self.generation }
+    }
+
+    /// The file of a build that has one of its own.
+    pub(crate) fn file_in(self, models: &Path) -> PathBuf {
+        let Self { group, revision, generation } = self;
+        models.join(format!("{group}-r{revision}-g{generation}.db"))
+    }
+
+    fn key(self) -> (&'static str, u32, u32) {
+        (self.group, self.revision, self.generation)
+    }
+
     /// The checkpoint, if the group was ever attached.
     pub(crate) fn read(self, connection: &Connection) -> rusqlite::Result<Option<Checkpoint>> {
         let mut statement = connection.prepare_cached(SELECT)?;
-        statement.query_row((self.group, self.revision), |row| checkpoint_of(row, 0)).optional()
+        statement.query_row(self.key(), |row| checkpoint_of(row, 0)).optional()
     }
 
     /// The shape its tables were made with.
     pub(crate) fn shape(self, connection: &Connection) -> rusqlite::Result<Option<String>> {
         let mut statement = connection.prepare_cached(SELECT_SHAPE)?;
-        statement.query_row((self.group, self.revision), |row| row.get(0)).optional()
+        statement.query_row(self.key(), |row| row.get(0)).optional()
     }
 
     /// Begins at a mark.
@@ -79,6 +110,7 @@ impl Place {
             now.as_micros(),
             self.group,
             self.revision,
+            self.generation,
             shape,
         ))?;
         Ok(())
@@ -89,7 +121,27 @@ impl Place {
         let position = stopped.map(|stopped| stopped.position.0.cast_signed());
         let reason = stopped.map(|stopped| stopped.reason.as_str());
         let mut statement = connection.prepare_cached(SET_STOPPED)?;
-        statement.execute((self.group, self.revision, position, reason))?;
+        statement.execute((self.group, self.revision, self.generation, position, reason))?;
+        Ok(())
+    }
+
+    /// Which loading is under way, whose rows the checkpoint does not cover yet; 0 for none.
+    pub(crate) fn filling(self, connection: &Connection) -> rusqlite::Result<i64> {
+        let mut statement = connection.prepare_cached(SELECT_FILLING)?;
+        Ok(statement.query_row(self.key(), |row| row.get(0)).optional()?.unwrap_or(0))
+    }
+
+    /// Notes which loading is under way.
+    pub(crate) fn set_filling(self, connection: &Connection, filling: i64) -> rusqlite::Result<()> {
+        let row = (self.group, self.revision, self.generation, filling);
+        connection.prepare_cached(SET_FILLING)?.execute(row)?;
+        Ok(())
+    }
+
+    /// Removes the checkpoint with its history.
+    pub(crate) fn remove(self, connection: &Connection) -> rusqlite::Result<()> {
+        self.forget(connection)?;
+        connection.prepare_cached(DELETE)?.execute(self.key())?;
         Ok(())
     }
 
@@ -101,8 +153,9 @@ impl Place {
         now: Timestamp,
         history_max: u64,
     ) -> rusqlite::Result<()> {
-        let row =
-            (self.group, self.revision, after.0.cast_signed(), position.0.cast_signed(), now.as_micros());
+        let (group, revision, generation) = self.key();
+        let (after, position) = (after.0.cast_signed(), position.0.cast_signed());
+        let row = (group, revision, generation, after, position, now.as_micros());
         let id = connection.prepare_cached(INSERT_HISTORY)?.insert(row)?;
         let oldest = id.saturating_sub(i64::try_from(history_max).unwrap_or(i64::MAX));
         if oldest > 0 {
@@ -113,7 +166,7 @@ impl Place {
 
     /// When a position at or below the checkpoint was passed.
     pub(crate) fn passed(self, connection: &Connection, position: Position) -> rusqlite::Result<Passed> {
-        let asked = (self.group, self.revision, position.0.cast_signed());
+        let asked = (self.group, self.revision, self.generation, position.0.cast_signed());
         let at: Option<i64> =
             connection.prepare_cached(SELECT_PASSED)?.query_row(asked, |row| row.get(0)).optional()?;
         if let Some(at) = at {
@@ -121,7 +174,7 @@ impl Place {
         }
         let start: Option<(i64, i64)> = connection
             .prepare_cached(SELECT_HISTORY_START)?
-            .query_row((self.group, self.revision), |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(self.key(), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         Ok(match start {
             // The first row ever written has id 1: when it is still there, nothing was forgotten.
@@ -132,14 +185,9 @@ impl Place {
 
     /// Forgets every move.
     pub(crate) fn forget(self, connection: &Connection) -> rusqlite::Result<()> {
-        connection.prepare_cached(CLEAR_HISTORY)?.execute((self.group, self.revision))?;
+        connection.prepare_cached(CLEAR_HISTORY)?.execute(self.key())?;
         Ok(())
     }
-}
-
-/// The checkpoint's place of a group.
-pub(crate) fn place_of(group: &diptych_query::Group) -> Place {
-    Place { group: group.name(), revision: group.revision() }
 }
 
 /// Moves a checkpoint. The caller has checked where it stands, in the same transaction.
@@ -159,6 +207,7 @@ pub(crate) fn move_to(
         now.as_micros(),
         place.group,
         place.revision,
+        place.generation,
     ))?;
     Ok(())
 }

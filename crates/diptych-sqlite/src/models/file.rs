@@ -1,7 +1,7 @@
 //! A group's home: its own file, or the log's for inline groups; opened, made, and refused when it does not
 //! fit.
 
-use super::checkpoint::{Place, place_of};
+use super::checkpoint::Place;
 use super::{Table, statements};
 use crate::connection::{open_writer, schema_version};
 use crate::fault::OrFault;
@@ -10,32 +10,41 @@ use crate::{Durability, SqliteLimits};
 use diptych_core::{Code, Fault, Position, Timestamp};
 use diptych_query::{BuildId, Group, Mark, Schema};
 use rusqlite::{Connection, TransactionBehavior};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+const CLEAR_DIGEST: &str = "DELETE FROM digest WHERE table_name = ?1";
 
 /// `DipM`, in the header of a read model's file.
 const APPLICATION: i32 = 0x4469_704d;
 
-/// The schema of a read model's file, apart from the tables of its declarations.
-const VERSION: i32 = 1;
-
-/// What every file of a read model holds.
-const OBJECTS: &[&str] = &[
-    include_str!("../schema/checkpoint.sql"),
-    include_str!("../schema/checkpoint_history.sql"),
-    include_str!("../schema/digest.sql"),
-    include_str!("../schema/projection_checkpoint.sql"),
+/// What made every file of a read model, apart from the tables of its declarations; oldest first. Text once
+/// released never changes.
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        include_str!("../schema/checkpoint.sql"),
+        include_str!("../schema/checkpoint_history.sql"),
+        include_str!("../schema/digest.sql"),
+        include_str!("../schema/projection_checkpoint.sql"),
+    ],
+    &[
+        include_str!("../schema/checkpoint_of_build.sql"),
+        include_str!("../schema/projection_checkpoint.sql"),
+        include_str!("../schema/parked_key.sql"),
+    ],
 ];
 
 /// Names that a read model's file needs for itself.
-const RESERVED: &[&str] = &["checkpoint", "checkpoint_history", "digest", "projection_checkpoint"];
+const RESERVED: &[&str] =
+    &["checkpoint", "checkpoint_history", "digest", "parked_key", "projection_checkpoint"];
 
-/// A group whose tables are open.
+/// A build of a group whose tables are open.
 pub(crate) struct Attached {
     pub(crate) place: Place,
-    pub(crate) generation: u32,
     pub(crate) tables: Vec<Table>,
+    /// Whether keys of any table may be held back.
+    pub(crate) may_park: bool,
     /// What its tables were made from.
     pub(crate) shape: String,
     pub(crate) home: Home,
@@ -57,30 +66,30 @@ pub(crate) struct FileHome {
     pub(crate) writer: Mutex<Connection>,
     /// Those that read.
     pub(crate) readers: Pool,
+    path: PathBuf,
 }
 
 impl Attached {
-    /// A group in `log.db`. Its tables carry revision and generation in their names, and never clash with
+    /// A build in `log.db`. Its tables carry revision and generation in their names, and never clash with
     /// the log's.
-    pub(crate) fn in_log(group: &Group) -> Result<Self, Fault> {
-        let generation = 1;
-        let revision = group.revision();
+    pub(crate) fn in_log(group: &Group, build: BuildId) -> Result<Self, Fault> {
+        let BuildId { revision, generation } = build;
         let name = |schema: &Schema| format!("{}_r{revision}_g{generation}", schema.name);
         Ok(Self {
-            place: place_of(group),
-            generation,
+            place: Place::of(group, build),
             tables: tables(group, name)?,
+            may_park: group.may_park(),
             shape: shape_of(group),
             home: Home::Log,
             swept: AtomicU64::new(0),
         })
     }
 
-    /// A group in a file of its own, made where there is none.
+    /// A build in a file of its own, made where there is none.
     pub(crate) fn in_file(
         group: &Group,
-        generation: u32,
-        path: &Path,
+        place: Place,
+        path: PathBuf,
         start: Mark,
         now: Timestamp,
         limits: &SqliteLimits,
@@ -90,39 +99,34 @@ impl Attached {
             format!("{}{suffix}", schema.name)
         };
         let tables = tables(group, name)?;
-        let place = place_of(group);
-        let mut connection = open_writer(path, Durability::Normal, limits)?;
+        let mut connection = open_file(&path, limits)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
-        if schema_version(&transaction, APPLICATION, VERSION)? == 0 {
-            OBJECTS.iter().try_for_each(|object| transaction.execute_batch(object)).or_fault()?;
-            transaction.pragma_update(None, "application_id", APPLICATION).or_fault()?;
-            transaction.pragma_update(None, "user_version", VERSION).or_fault()?;
-        }
-        open_tables(&transaction, group, &tables, start, now)?;
+        open_tables(&transaction, group, place, &tables, start, now)?;
         transaction.commit().or_fault()?;
         Ok(Self {
             place,
-            generation,
             tables,
+            may_park: group.may_park(),
             shape: shape_of(group),
             home: Home::File(Box::new(FileHome {
                 writer: Mutex::new(connection),
-                readers: Pool::new(path.to_owned(), limits.clone()),
+                readers: Pool::new(path.clone(), limits.clone()),
+                path,
             })),
             swept: AtomicU64::new(0),
         })
     }
 
-    /// The build as answers name it.
-    pub(crate) fn build(&self) -> BuildId {
-        BuildId { revision: self.place.revision, generation: self.generation }
-    }
-
     /// The table of a declaration.
     pub(crate) fn table(&self, schema: &Schema) -> Result<&Table, Fault> {
-        let found = self.tables.iter().find(|table| table.schema.name == schema.name);
+        self.table_named(schema.name)
+    }
+
+    /// The table of a declaration, by its name there.
+    pub(crate) fn table_named(&self, model: &str) -> Result<&Table, Fault> {
+        let found = self.tables.iter().find(|table| table.schema.name == model);
         found.ok_or_else(|| {
-            let message = format!("read model `{}` is not in group `{}`", schema.name, self.place.group);
+            let message = format!("read model `{model}` is not in group `{}`", self.place.group);
             Fault::permanent(Code::ServiceInvalid, message)
         })
     }
@@ -142,6 +146,23 @@ impl Attached {
         }
     }
 
+    /// Whether its file was removed, here or by another process: what is read of it now is history.
+    pub(crate) fn is_gone(&self) -> bool {
+        match &self.home {
+            Home::Log => false,
+            Home::File(file) => file.readers.is_closed() || !file.path.exists(),
+        }
+    }
+
+    /// Empties its tables and all that is kept of their rows. The caller owns the transaction.
+    pub(crate) fn empty(&self, connection: &Connection) -> rusqlite::Result<()> {
+        for table in &self.tables {
+            table.empty(connection)?;
+            connection.prepare_cached(CLEAR_DIGEST)?.execute([&table.name])?;
+        }
+        self.place.set_filling(connection, 0)
+    }
+
     /// Whether tombstones should be swept at a position: now and then, since a sweep reads them all.
     pub(crate) fn sweep_is_due(&self, position: Position, window: u64) -> bool {
         let last = self.swept.load(Ordering::Relaxed);
@@ -154,33 +175,60 @@ impl Attached {
     }
 }
 
-/// Makes a group's tables, or checks that they are of the declared shape. The caller owns the transaction.
+/// Opens a read model's file, made or brought up to this code. Waits for nobody if there is nothing to do.
+pub(crate) fn open_file(path: &Path, limits: &SqliteLimits) -> Result<Connection, Fault> {
+    let mut connection = open_writer(path, Durability::Normal, limits)?;
+    let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    if schema_version(&connection, APPLICATION, known)? == known {
+        return Ok(connection);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
+    // Another process may have been faster.
+    let version = schema_version(&transaction, APPLICATION, known)?;
+    if version < known {
+        let missing = MIGRATIONS.iter().skip(version.unsigned_abs() as usize).copied().flatten();
+        missing.copied().try_for_each(|text| transaction.execute_batch(text)).or_fault()?;
+        transaction.pragma_update(None, "application_id", APPLICATION).or_fault()?;
+        transaction.pragma_update(None, "user_version", known).or_fault()?;
+    }
+    transaction.commit().or_fault()?;
+    Ok(connection)
+}
+
+/// Makes the tables of a build, or checks that they are of the declared shape. The caller owns the transaction.
 pub(crate) fn open_tables(
     connection: &Connection,
     group: &Group,
+    place: Place,
     tables: &[Table],
     start: Mark,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let place = place_of(group);
     let shape = shape_of(group);
     match place.shape(connection).or_fault()? {
         Some(held) if held == shape => {}
-        Some(_) => {
-            let Place { group, revision } = place;
-            let message = format!(
-                "read model `{group}` has another shape than its revision {revision} was built with: declare \
-                 revision {}",
-                revision + 1
-            );
-            return Err(Fault::permanent(Code::ShapeChanged, message));
-        }
+        Some(_) => return Err(other_shape(group, place)),
         None => {
             tables.iter().try_for_each(|table| table.create(connection)).or_fault()?;
             place.begin(connection, &shape, start, now).or_fault()?;
         }
     }
     statements::check(connection, tables)
+}
+
+/// The fault of tables that the code at hand does not read.
+pub(crate) fn other_shape(group: &Group, place: Place) -> Fault {
+    let (build, Place { group: name, revision, .. }) = (place.build(), place);
+    let message = if group.revision() == revision {
+        format!(
+            "read model `{name}` has another shape than its revision {revision} was built with: declare \
+             revision {}",
+            revision + 1
+        )
+    } else {
+        format!("build {build} of read model `{name}` has another shape than revision {}", group.revision())
+    };
+    Fault::permanent(Code::ShapeChanged, message)
 }
 
 /// What decides the shape of a group's tables.

@@ -7,7 +7,7 @@ use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
 use diptych_core::{Fault, Tenant, Value};
-use diptych_query::{Found, RawFind, RowRef, ScannedRow};
+use diptych_query::{Found, RawFind, RowRef, ScannedRow, TableSnapshot};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};
 use std::time::Instant;
@@ -53,7 +53,7 @@ fn find_in_snapshot(
         }
     }
     snapshot.commit().or_fault()?;
-    Ok(Found { rows, checkpoint, build: attached.build() })
+    Ok(Found { rows, checkpoint, build: attached.place.build() })
 }
 
 fn run_part(
@@ -81,6 +81,7 @@ pub(crate) fn get(reader: &Reader, attached: &Attached, table: &Table, row: &Row
         let mut binder = Binder::new(&mut statement);
         binder.text(attached.place.group)?;
         binder.integer(i64::from(attached.place.revision))?;
+        binder.integer(i64::from(attached.place.generation))?;
         binder.row(table.schema, row)?;
         let mut rows = statement.raw_query();
         let Some(held) = rows.next()? else {
@@ -89,7 +90,7 @@ pub(crate) fn get(reader: &Reader, attached: &Attached, table: &Table, row: &Row
         let present = held.get_ref(CHECKPOINT_COLUMNS)? != ValueRef::Null;
         let values =
             if present { vec![values_of(table.schema, held, CHECKPOINT_COLUMNS + 1)?.0] } else { Vec::new() };
-        Ok(Some(Found { rows: values, checkpoint: checkpoint_of(held, 0)?, build: attached.build() }))
+        Ok(Some(Found { rows: values, checkpoint: checkpoint_of(held, 0)?, build: attached.place.build() }))
     };
     let found = read().or_fault()?;
     found.ok_or_else(|| damaged(format!("read model `{}` has lost its checkpoint", attached.place.group)))
@@ -127,6 +128,22 @@ pub(crate) fn digest(reader: &Reader, table: &Table) -> rusqlite::Result<Vec<(u8
         Ok((row.get(0)?, row.get(1)?, u128::from_be_bytes(row.get::<_, [u8; 16]>(2)?)))
     })?;
     rows.collect()
+}
+
+/// Rows of a table with its digest and the checkpoint of its group, all of one moment.
+pub(crate) fn snapshot(
+    reader: &Reader,
+    attached: &Attached,
+    table: &Table,
+    after: Option<&RowRef>,
+    rows_max: usize,
+) -> Result<TableSnapshot, Fault> {
+    let moment = reader.connection.unchecked_transaction().or_fault()?;
+    let checkpoints = vec![existing(&moment, attached.place)?];
+    let digest = digest(reader, table).or_fault()?;
+    let rows = scan(reader, table, after, rows_max).or_fault()?;
+    moment.commit().or_fault()?;
+    Ok(TableSnapshot { checkpoints, digest, rows })
 }
 
 /// How many rows a table has: as its digest says, or counted where SQL keeps them.

@@ -26,6 +26,11 @@ impl Loaded {
         InOrder { rest: &self.indexed, tombstones: &self.tombstones }
     }
 
+    /// Notes that a row is a tombstone.
+    pub(crate) fn note_tombstone(&mut self, row: &RowRef) {
+        self.tombstones.insert(row.clone());
+    }
+
     fn hold(&mut self, table: &Table, row: &RowRef, values: &[Value]) {
         if !table.indexed.is_empty() {
             let indexed = table.indexed.iter().map(|column| values[*column].clone()).collect();

@@ -272,16 +272,16 @@ pub(crate) fn upsert_tombstone(table: &str, schema: &Schema) -> String {
 }
 
 /// Reads the checkpoint and the row of one key in one statement, which is one snapshot. Parameters: group,
-/// revision, tenant, key.
+/// revision, generation, tenant, key.
 pub(crate) fn select_with_checkpoint(table: &str, schema: &Schema, checkpoint: &str) -> String {
     let columns: Vec<_> = all_columns(schema).iter().map(|column| format!("held.{column}")).collect();
     let mut numbered = key_columns(schema);
-    for (column, number) in numbered.iter_mut().zip(3..) {
+    for (column, number) in numbered.iter_mut().zip(4..) {
         *column = format!("held.{column} = ?{number}");
     }
     format!(
         "SELECT {checkpoint}, held.\"tenant_id\", {} FROM checkpoint LEFT JOIN {} AS held ON {} \
-         WHERE checkpoint.group_name = ?1 AND checkpoint.revision = ?2",
+         WHERE checkpoint.group_name = ?1 AND checkpoint.revision = ?2 AND checkpoint.generation = ?3",
         columns.join(", "),
         quoted(table),
         numbered.join(" AND ")

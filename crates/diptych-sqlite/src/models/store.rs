@@ -1,11 +1,13 @@
-//! The port to where rows live: each call finds the group's home and goes there.
+//! The port to where rows live: each call finds the home of the build that is meant and goes there.
 
-use super::checkpoint::{Passed, Place, existing, place_of};
+use super::checkpoint::{Passed, existing};
 use super::file::{Attached, Home, shape_of};
-use super::{advance, find, registry, reset, set_stopped};
+use super::fill::is_filled;
+use super::{advance, find, mend, parked, reset, set_stopped};
 use crate::SqliteStore;
 use crate::fault::OrFault;
 use crate::log;
+use crate::shared::Shared;
 use crate::store::{blocking, fits};
 use crate::writer::Writer;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
@@ -23,30 +25,34 @@ const FREED_APART_ROWS_MIN: usize = 1_000;
 impl ModelStore for SqliteStore {
     fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
-            let place = place_of(group);
-            let attached = match self.find_attached(place) {
-                Some(attached) => attached,
-                None if group.mode() == Mode::Inline => return Err(not_inline(group)),
-                None => self.open_file(group).await?,
-            };
+            if group.build().is_none() {
+                if group.mode() == Mode::Inline && !self.inline.contains(group.name()) {
+                    return Err(not_inline(group));
+                }
+                self.begin_first(group).await?;
+            }
+            let attached = self.attached(group).await?;
             if attached.shape != shape_of(group) {
                 let message = format!("read model `{}` is attached in another shape", group.name());
                 return Err(Fault::permanent(Code::ShapeChanged, message));
             }
             let checkpoint = self.checkpoint(group).await?;
             let reader = self.shared.readers.now()?;
-            fits(&reader.connection, self.shared.identity, place, checkpoint.mark)?;
+            fits(&reader.connection, self.shared.identity, attached.place, checkpoint.mark)?;
             Ok(checkpoint)
         })
     }
 
     fn advance<'a>(&'a self, group: &'a Group, fold: Fold) -> BoxFuture<'a, Result<Advanced, AdvanceError>> {
         Box::pin(async move {
-            let attached = self.attached(group)?;
+            let attached = self.attached(group).await?;
             let through = fold.through();
             {
                 let reader = self.shared.readers.now()?;
                 fits(&reader.connection, self.shared.identity, attached.place, through)?;
+            }
+            if is_filled(&attached, &fold) {
+                return self.fill(&attached, fold).await;
             }
             let (now, limits) = (self.shared.clock.now(), self.shared.limits.clone());
             let at = Arc::clone(&attached);
@@ -67,18 +73,17 @@ impl ModelStore for SqliteStore {
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let attached = self.attached(group)?;
+            let attached = self.attached(group).await?;
             let at = Arc::clone(&attached);
             self.write(&attached, move |connection| set_stopped(connection, &at, stopped.as_ref())).await
         })
     }
 
     fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
-        Box::pin(async move {
-            let attached = self.attached(group)?;
-            let reader = attached.readers(&self.shared.readers).now()?;
+        Box::pin(self.read_here(group, |attached, shared| {
+            let reader = attached.readers(&shared.readers).now()?;
             existing(&reader.connection, attached.place)
-        })
+        }))
     }
 
     fn find<'a>(
@@ -88,16 +93,11 @@ impl ModelStore for SqliteStore {
         find: &'a RawFind,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Found, Fault>> {
-        Box::pin(async move {
-            let deadline = Instant::now() + timeout;
-            let (attached, shared, find) = (self.attached(group)?, Arc::clone(&self.shared), find.clone());
-            blocking(move || {
-                let mut reader = attached.readers(&shared.readers).wait()?;
-                let table = attached.table(schema)?;
-                find::find(&mut reader, &attached, table, &find, deadline)
-            })
-            .await
-        })
+        let (deadline, find) = (Instant::now() + timeout, find.clone());
+        Box::pin(self.read(group, move |attached, shared| {
+            let mut reader = attached.readers(&shared.readers).wait()?;
+            find::find(&mut reader, attached, attached.table(schema)?, &find, deadline)
+        }))
     }
 
     fn get<'a>(
@@ -107,11 +107,10 @@ impl ModelStore for SqliteStore {
         row: &'a RowRef,
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         // In place: two microseconds, and a change of threads would cost more than the read.
-        Box::pin(async move {
-            let attached = self.attached(group)?;
-            let reader = attached.readers(&self.shared.readers).now()?;
-            find::get(&reader, &attached, attached.table(schema)?, row)
-        })
+        Box::pin(self.read_here(group, move |attached, shared| {
+            let reader = attached.readers(&shared.readers).now()?;
+            find::get(&reader, attached, attached.table(schema)?, row)
+        }))
     }
 
     fn scan<'a>(
@@ -121,14 +120,11 @@ impl ModelStore for SqliteStore {
         after: Option<&'a RowRef>,
         rows_max: usize,
     ) -> BoxFuture<'a, Result<Vec<ScannedRow>, Fault>> {
-        Box::pin(async move {
-            let (attached, shared, after) = (self.attached(group)?, Arc::clone(&self.shared), after.cloned());
-            blocking(move || {
-                let reader = attached.readers(&shared.readers).wait()?;
-                find::scan(&reader, attached.table(schema)?, after.as_ref(), rows_max).or_fault()
-            })
-            .await
-        })
+        let after = after.cloned();
+        Box::pin(self.read(group, move |attached, shared| {
+            let reader = attached.readers(&shared.readers).wait()?;
+            find::scan(&reader, attached.table(schema)?, after.as_ref(), rows_max).or_fault()
+        }))
     }
 
     fn digest<'a>(
@@ -136,11 +132,10 @@ impl ModelStore for SqliteStore {
         group: &'a Group,
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<(u8, i64, u128)>, Fault>> {
-        Box::pin(async move {
-            let attached = self.attached(group)?;
-            let reader = attached.readers(&self.shared.readers).now()?;
+        Box::pin(self.read_here(group, move |attached, shared| {
+            let reader = attached.readers(&shared.readers).now()?;
             find::digest(&reader, attached.table(schema)?).or_fault()
-        })
+        }))
     }
 
     fn row_count<'a>(
@@ -148,41 +143,53 @@ impl ModelStore for SqliteStore {
         group: &'a Group,
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<u64, Fault>> {
-        Box::pin(async move {
-            let (attached, shared) = (self.attached(group)?, Arc::clone(&self.shared));
-            blocking(move || {
-                let reader = attached.readers(&shared.readers).wait()?;
-                find::row_count(&reader, attached.table(schema)?).or_fault()
-            })
-            .await
-        })
+        Box::pin(self.read(group, move |attached, shared| {
+            let reader = attached.readers(&shared.readers).wait()?;
+            find::row_count(&reader, attached.table(schema)?).or_fault()
+        }))
     }
 
     fn snapshot<'a>(
         &'a self,
-        _: &'a Group,
-        _: &'static Schema,
-        _: Option<&'a RowRef>,
-        _: usize,
+        group: &'a Group,
+        schema: &'static Schema,
+        after: Option<&'a RowRef>,
+        rows_max: usize,
     ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
-        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished")) })
+        let after = after.cloned();
+        Box::pin(self.read(group, move |attached, shared| {
+            let reader = attached.readers(&shared.readers).wait()?;
+            find::snapshot(&reader, attached, attached.table(schema)?, after.as_ref(), rows_max)
+        }))
     }
 
+    /// No store of this kind hands out leases that another could follow, so none is looked at.
     fn park<'a>(
         &'a self,
-        _: &'a Group,
+        group: &'a Group,
         _: Option<Lease>,
-        _: &'a [Parked],
+        parked: &'a [Parked],
     ) -> BoxFuture<'a, Result<(), AdvanceError>> {
-        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
+        Box::pin(async move {
+            let (attached, parked) = (self.attached(group).await?, parked.to_vec());
+            let at = Arc::clone(&attached);
+            self.write(&attached, move |connection| mend::park_all(connection, &at, &parked)).await
+        })
     }
 
-    fn parked<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn parked<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
+        Box::pin(self.read_here(group, |attached, shared| {
+            let reader = attached.readers(&shared.readers).now()?;
+            parked::parked(&reader.connection, attached)
+        }))
     }
 
-    fn mend<'a>(&'a self, _: &'a Group, _: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
-        Box::pin(async { Err(Fault::permanent(Code::Internal, "unfinished").into()) })
+    fn mend<'a>(&'a self, group: &'a Group, mend: Mend) -> BoxFuture<'a, Result<(), AdvanceError>> {
+        Box::pin(async move {
+            let attached = self.attached(group).await?;
+            let at = Arc::clone(&attached);
+            self.write(&attached, move |connection| mend::mend(connection, &at, mend)).await
+        })
     }
 
     fn passed_at<'a>(
@@ -190,16 +197,16 @@ impl ModelStore for SqliteStore {
         group: &'a Group,
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
-        Box::pin(async move { self.passed(group, position) })
+        Box::pin(self.read_here(group, move |attached, shared| passed(attached, shared, position)))
     }
 
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
-            let attached = self.attached(group)?;
+            let attached = self.attached(group).await?;
             let (start, now) = (self.shared.start(), self.shared.clock.now());
             let at = Arc::clone(&attached);
             if matches!(attached.home, Home::Log) {
-                self.shared.progress.entry(group.name()).reset();
+                self.shared.progress.entry(&group.label()).reset();
             }
             self.write(&attached, move |connection| reset(connection, &at, start, now)).await
         })
@@ -207,45 +214,8 @@ impl ModelStore for SqliteStore {
 }
 
 impl SqliteStore {
-    fn find_attached(&self, place: Place) -> Option<Arc<Attached>> {
-        let attached = self.attached.read().unwrap_or_else(PoisonError::into_inner);
-        attached.get(&place).map(Arc::clone)
-    }
-
-    fn attached(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
-        self.find_attached(place_of(group)).ok_or_else(|| {
-            let message = format!("read model `{}` is not attached", group.name());
-            Fault::permanent(Code::ServiceInvalid, message)
-        })
-    }
-
-    /// Opens the file of a group's serving generation, or makes it.
-    async fn open_file(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
-        let (place, mode, shape) = (place_of(group), group.mode(), shape_of(group));
-        let now = self.shared.clock.now();
-        let asked = shape.clone();
-        let serving =
-            move |writer: &mut Writer| registry::serving(&mut writer.connection, place, mode, &asked, now);
-        let generation = self.writer.run(serving).await??;
-        let name = format!("{}-r{}-g{generation}.db", place.group, place.revision);
-        let path = self.shared.models_path().join(name);
-        let (group, shared) = (group.clone(), Arc::clone(&self.shared));
-        let open = move || {
-            let start = shared.start();
-            Attached::in_file(&group, generation, &path, start, now, &shared.limits).map(Arc::new)
-        };
-        let opened = blocking(open).await?;
-        let built = move |writer: &mut Writer| {
-            registry::note_built(&writer.connection, place, generation, mode, &shape)
-        };
-        self.writer.run(built).await??;
-        let mut attached = self.attached.write().unwrap_or_else(PoisonError::into_inner);
-        // Two callers may have opened it; both use the first.
-        Ok(Arc::clone(attached.entry(place).or_insert(opened)))
-    }
-
     /// Writes to a group's home: through the thread that appends, or through the file's own connection.
-    async fn write<T, E>(
+    pub(crate) async fn write<T, E>(
         &self,
         attached: &Arc<Attached>,
         work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
@@ -272,23 +242,22 @@ impl SqliteStore {
         })
         .await
     }
+}
 
-    fn passed(&self, group: &Group, position: Position) -> Result<Option<Timestamp>, Fault> {
-        let attached = self.attached(group)?;
-        let reader = attached.readers(&self.shared.readers).now()?;
-        let checkpoint = existing(&reader.connection, attached.place)?;
-        if checkpoint.mark.position() < position {
-            return Ok(None);
+fn passed(attached: &Attached, shared: &Shared, position: Position) -> Result<Option<Timestamp>, Fault> {
+    let reader = attached.readers(&shared.readers).now()?;
+    let checkpoint = existing(&reader.connection, attached.place)?;
+    if checkpoint.mark.position() < position {
+        return Ok(None);
+    }
+    match attached.place.passed(&reader.connection, position).or_fault()? {
+        Passed::At(at) => Ok(Some(at)),
+        // An inline group moves with the event itself, and keeps no history of that.
+        Passed::WithTheEvent if matches!(attached.home, Home::Log) => {
+            let mark = log::mark_at(&reader.connection, shared.identity, position)?;
+            Ok(mark.map(|mark| mark.recorded_at))
         }
-        match attached.place.passed(&reader.connection, position).or_fault()? {
-            Passed::At(at) => Ok(Some(at)),
-            // An inline group moves with the event itself, and keeps no history of that.
-            Passed::WithTheEvent if matches!(attached.home, Home::Log) => {
-                let mark = log::mark_at(&reader.connection, self.shared.identity, position)?;
-                Ok(mark.map(|mark| mark.recorded_at))
-            }
-            Passed::WithTheEvent | Passed::Forgotten => Ok(None),
-        }
+        Passed::WithTheEvent | Passed::Forgotten => Ok(None),
     }
 }
 

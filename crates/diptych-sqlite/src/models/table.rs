@@ -149,6 +149,13 @@ impl Table {
         self.indexes.iter().try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
     }
 
+    /// Drops the table with its tombstones and what the planner was told of it.
+    pub(crate) fn drop(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let (rows, tombstones) = (sql::quoted(&self.name), sql::quoted(&sql::tombstones_of(&self.name)));
+        connection.execute(CLEAR_STATISTICS, [&self.name])?;
+        connection.execute_batch(&format!("DROP TABLE {rows}; DROP TABLE {tombstones};"))
+    }
+
     /// Removes every row and tombstone.
     pub(crate) fn empty(&self, connection: &Connection) -> rusqlite::Result<()> {
         let (rows, tombstones) = (sql::quoted(&self.name), sql::quoted(&sql::tombstones_of(&self.name)));

@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 const BEGIN: &str = "BEGIN IMMEDIATE";
 const COMMIT: &str = "COMMIT";
 const SELECT_ENDS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM event), \
-    (SELECT coalesce(max(id), 0) FROM command)";
+    (SELECT coalesce(max(id), 0) FROM command), (SELECT builds_changed FROM log WHERE id = 1)";
 const SELECT_LATEST: &str = "SELECT coalesce(command.recorded_at, event.recorded_at) FROM command \
     LEFT JOIN event ON event.position = command.position ORDER BY command.id DESC LIMIT 1";
 
@@ -106,8 +106,9 @@ impl<'a> GroupTx<'a> {
         inline: &'a mut [InlineGroup],
     ) -> Result<Self, Fault> {
         let mut statement = connection.prepare_cached(SELECT_ENDS).or_fault()?;
-        let ends = statement.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
-        let (position, command) = ends.or_fault()?;
+        let ends = statement
+            .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        let (position, command, builds_changed) = ends.or_fault()?;
         let own = (state.head.position().0.cast_signed(), state.last_command);
         // INVARIANT: what is remembered of streams holds only as long as nobody else has written.
         if state.latest == Timestamp::EPOCH || own != (position, command) {
@@ -118,6 +119,10 @@ impl<'a> GroupTx<'a> {
             let latest: Option<i64> = statement.query_row([], |row| row.get(0)).optional().or_fault()?;
             let latest = latest.map_or(Timestamp::EPOCH, Timestamp::from_stored);
             state.latest = state.latest.max(latest).max(state.head.recorded_at);
+        }
+        if state.builds_changed != Some(builds_changed) {
+            inline.iter_mut().try_for_each(|inline| inline.follow(connection, shared))?;
+            state.builds_changed = Some(builds_changed);
         }
         let now = shared.clock.now().max(state.latest);
         let started_at = state.head.position();

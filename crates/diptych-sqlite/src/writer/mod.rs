@@ -11,6 +11,7 @@ mod intern;
 mod queue;
 mod statements;
 mod streams;
+mod switch;
 
 use crate::connection::open_log;
 use crate::fault::OrFault;
@@ -21,7 +22,6 @@ use command::Prepared;
 use diptych_command::{Commit, CommitError, Committed};
 use diptych_core::{Code, Fault, Timestamp};
 use diptych_query::Mark;
-use inline::InlineGroup;
 use intern::Interned;
 use queue::{Batch, Queue};
 use rusqlite::Connection;
@@ -31,8 +31,9 @@ use std::thread::JoinHandle;
 use streams::Streams;
 use tokio::sync::oneshot;
 
-pub(crate) use inline::inline_groups;
+pub(crate) use inline::{InlineGroup, inline_groups};
 pub(crate) use intake::watermark;
+pub(crate) use switch::{Standstill, Switch};
 
 /// The store's way to its writer.
 pub(crate) struct WriterHandle {
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) latest: Timestamp,
     /// The last row of the audit.
     pub(crate) last_command: i64,
+    /// How often builds had changed when the inline groups last looked for theirs.
+    pub(crate) builds_changed: Option<i64>,
     pub(crate) names: Interned,
     pub(crate) streams: Streams,
     pub(crate) over_budget: budget::OverBudget,
@@ -134,6 +137,7 @@ impl State {
             head: shared.start(),
             latest: Timestamp::EPOCH,
             last_command: 0,
+            builds_changed: None,
             names: Interned::default(),
             streams: Streams::new(shared.limits.stream_names_max),
             over_budget: budget::OverBudget::default(),
