@@ -15,6 +15,7 @@ mod drive;
 mod failure;
 pub mod fixtures;
 mod harness;
+mod hinge;
 pub mod lives;
 #[doc(hidden)]
 pub mod passing;
