@@ -298,6 +298,7 @@ suites! {
         parked_keys_survive,
         builds_park_by_themselves,
         a_mended_key_goes_on,
+        a_key_may_be_parked_anew,
         a_mend_writes_what_it_says,
     }
     partitions {

@@ -14,8 +14,12 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-const SELECT_DIGEST: &str = "SELECT bucket, rows, sum::text FROM diptych.digest \
-    WHERE table_name = $1 AND (rows <> 0 OR sum <> 0) ORDER BY bucket";
+/// At least one row of a build that is there, should it have no row.
+const SELECT_DIGEST: &str = "SELECT digest.bucket, digest.rows, digest.sum::text \
+    FROM diptych.checkpoint LEFT JOIN diptych.digest \
+        ON digest.table_name = $4 AND (digest.rows <> 0 OR digest.sum <> 0) \
+    WHERE checkpoint.group_name = $1 AND checkpoint.revision = $2 AND checkpoint.generation = $3 \
+    AND checkpoint.partition = 0 ORDER BY digest.bucket";
 
 /// Rows of one tenant, filtered and in order; ended at the deadline.
 ///
@@ -137,7 +141,7 @@ pub(crate) async fn snapshot(
         biased;
         client.batch_execute(&begin),
         attached.place.all(client, schema),
-        digest(client, schema, table),
+        digest(client, schema, attached, table),
         scan(client, table, after, rows_max),
         client.batch_execute("COMMIT"),
     );
@@ -151,30 +155,40 @@ pub(crate) async fn snapshot(
 pub(crate) async fn digest(
     client: &Client,
     schema: &Schema,
+    attached: &Attached,
     table: &Table,
 ) -> Result<Vec<BucketDigest>, Fault> {
-    let sql = schema.sql(SELECT_DIGEST);
-    let rows = client.query_typed(&sql, &[(&table.name.name, Type::TEXT)]).await.or_fault()?;
+    let [group, revision, generation] = attached.place.build();
+    let asked = [group, revision, generation, (&table.name.name as _, Type::TEXT)];
+    let rows = client.query_typed(&schema.sql(SELECT_DIGEST), &asked).await.or_fault()?;
+    if rows.is_empty() {
+        return Err(attached.place.lost());
+    }
     let read = |row: &Row| {
-        let bucket: i16 = row.try_get(0).or_fault()?;
+        let Some(bucket) = row.try_get::<_, Option<i16>>(0).or_fault()? else { return Ok(None) };
         let sum: &str = row.try_get(2).or_fault()?;
         let (Ok(bucket), Ok(sum)) = (u8::try_from(bucket), sum.parse()) else {
             let message = format!("the digest of read model `{}` cannot be read", table.schema.name);
             return Err(damaged(message));
         };
-        Ok((bucket, row.try_get(1).or_fault()?, sum))
+        Ok(Some((bucket, row.try_get(1).or_fault()?, sum)))
     };
-    rows.iter().map(read).collect()
+    rows.iter().filter_map(|row| read(row).transpose()).collect()
 }
 
 /// How many rows a table has: as its digest counts them, or counted one by one where SQL of the author's
 /// keeps them, which has no digest.
-pub(crate) async fn row_count(client: &Client, schema: &Schema, table: &Table) -> Result<u64, Fault> {
+pub(crate) async fn row_count(
+    client: &Client,
+    schema: &Schema,
+    attached: &Attached,
+    table: &Table,
+) -> Result<u64, Fault> {
     let rows: i64 = if table.statements.is_some() {
         let sql = format!("SELECT count(*) FROM {}", table.name.sql());
         client.query_typed_one(&sql, &[]).await.and_then(|row| row.try_get(0)).or_fault()?
     } else {
-        digest(client, schema, table).await?.iter().map(|(_, rows, _)| rows).sum()
+        digest(client, schema, attached, table).await?.iter().map(|(_, rows, _)| rows).sum()
     };
     Ok(u64::try_from(rows).unwrap_or(0))
 }

@@ -34,7 +34,7 @@ pub(crate) async fn park(
 
 /// Puts rows right, and heals keys with them.
 pub(crate) async fn mend(shared: &Shared, attached: &Attached, mend: Mend) -> Result<(), AdvanceError> {
-    let Mend { partition, lease, at, changes, healed, parked: keys } = mend;
+    let Mend { partition, lease, at, changes, healed, parked } = mend;
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let client = transaction.client();
@@ -51,9 +51,7 @@ pub(crate) async fn mend(shared: &Shared, attached: &Attached, mend: Mend) -> Re
     if !healed.is_empty() {
         parked::heal(client, &shared.schema, attached, &healed).await?;
     }
-    if !keys.is_empty() {
-        parked::insert(client, &shared.schema, attached.place, &keys).await?;
-    }
+    parked::insert(client, &shared.schema, attached.place, &parked).await?;
     transaction.commit().await.or_fault()?;
     Ok(())
 }

@@ -11,6 +11,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
+/// How many builds in a row may be removed under one question, each found to be the own one before.
+const REMOVED_MAX: usize = 3;
+
 /// What this process knows of builds. It may be old: another process may have switched or removed some since.
 #[derive(Default)]
 pub(crate) struct Models {
@@ -81,6 +84,11 @@ impl Models {
         group.build().or_else(|| known.own.get(&(group.name(), group.revision())).copied())
     }
 
+    /// Whether a build is open here.
+    pub(crate) fn holds(&self, group: &Group, build: BuildId) -> bool {
+        self.attached(group, build).is_some()
+    }
+
     fn attached(&self, group: &Group, build: BuildId) -> Option<Arc<Attached>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.attached.get(&(group.name(), build)).map(Arc::clone)
@@ -103,10 +111,22 @@ impl Models {
 impl Shared {
     /// The build that a group means, opened where it is not yet.
     pub(crate) async fn meant(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
-        let build = match self.builds.build(group) {
+        match self.builds.build(group) {
+            Some(build) => self.open_build(group, build).await,
+            None => self.meant_now(group).await,
+        }
+    }
+
+    /// The same, whatever this process knew.
+    async fn meant_now(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
+        let build = match group.build() {
             Some(build) => build,
             None => self.find_own(group).await?.ok_or_else(|| not_attached(group))?,
         };
+        self.open_build(group, build).await
+    }
+
+    async fn open_build(&self, group: &Group, build: BuildId) -> Result<Arc<Attached>, Fault> {
         if let Some(attached) = self.builds.attached(group, build) {
             return Ok(attached);
         }
@@ -148,22 +168,23 @@ impl Shared {
         attached.mode == Mode::Inline && self.builds.is_own(attached)
     }
 
-    /// Reads from the build that a group means; once more, from the one that it means by then, where another
-    /// process has removed it meanwhile.
-    pub(crate) async fn reading<T, Reading: Future<Output = Result<T, Fault>>>(
+    /// Acts on the build that a group means; again, on the one that it means by then, where other processes
+    /// have removed it meanwhile.
+    pub(crate) async fn with_build<T, Acting: Future<Output = Result<T, Fault>>>(
         &self,
         group: &Group,
-        read: impl Fn(Arc<Attached>) -> Reading,
+        act: impl Fn(Arc<Attached>) -> Acting,
     ) -> Result<T, Fault> {
-        let attached = self.meant(group).await?;
-        let build = attached.build();
-        match read(attached).await {
-            Err(fault) if is_gone(&fault) => {
-                self.builds.forget(group.name(), build);
-                read(self.meant(group).await?).await
+        let mut attached = self.meant(group).await?;
+        for _ in 0..REMOVED_MAX {
+            let build = attached.build();
+            match act(attached).await {
+                Err(fault) if is_gone(&fault) => self.builds.forget(group.name(), build),
+                done => return done,
             }
-            done => done,
+            attached = self.meant_now(group).await?;
         }
+        act(attached).await
     }
 }
 

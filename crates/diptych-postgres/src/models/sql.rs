@@ -155,7 +155,7 @@ pub(crate) fn create_tombstones(table: &Named, schema: &Schema) -> String {
     format!("CREATE TABLE {} (\n  {}\n)", table.tombstones().sql(), lines.join(",\n  "))
 }
 
-/// The view of a table for people: without what only a fold needs, and money as a decimal number.
+/// The view of a table for people, or of the one that follows it: without what only a fold needs, and money as a decimal number.
 pub(crate) fn create_view(view: &Named, table: &Named, schema: &Schema) -> String {
     let shown = schema.columns.iter().flat_map(|column| {
         let mut columns = columns_of(column);
@@ -165,7 +165,7 @@ pub(crate) fn create_view(view: &Named, table: &Named, schema: &Schema) -> Strin
         columns
     });
     let columns: Vec<_> = std::iter::once(quoted("tenant_id")).chain(shown).collect();
-    format!("CREATE VIEW {} AS SELECT {} FROM {}", view.sql(), columns.join(", "), table.sql())
+    format!("CREATE OR REPLACE VIEW {} AS SELECT {} FROM {}", view.sql(), columns.join(", "), table.sql())
 }
 
 /// The secondary indexes, each made unless it is there. Each ends with the key, which breaks ties.

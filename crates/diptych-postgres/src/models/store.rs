@@ -52,10 +52,13 @@ impl ModelStore for PostgresStore {
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let attached = self.shared.meant(group).await?;
-            set_stopped(&self.shared, &attached, partition, stopped.as_ref()).await?;
-            self.tell_writer(&attached).await;
-            Ok(())
+            let stopped = stopped.as_ref();
+            let stop = |attached: Arc<Attached>| async move {
+                set_stopped(&self.shared, &attached, partition, stopped).await?;
+                self.tell_writer(&attached).await;
+                Ok(())
+            };
+            self.shared.with_build(group, stop).await
         })
     }
 
@@ -64,7 +67,7 @@ impl ModelStore for PostgresStore {
             let read = |attached: Arc<Attached>| async move {
                 attached.checkpoint(&*self.shared.reader().await?, &self.shared.schema).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -78,7 +81,7 @@ impl ModelStore for PostgresStore {
                 let reader = self.shared.reader().await?;
                 existing(&reader, &self.shared.schema, attached.place.of(partition)).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -149,7 +152,7 @@ impl ModelStore for PostgresStore {
                 let table = attached.table(schema)?;
                 find::find(&reader, &self.shared.schema, &attached, table, find, deadline).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -164,7 +167,7 @@ impl ModelStore for PostgresStore {
                 let reader = self.shared.reader().await?;
                 find::get(&reader, &self.shared.schema, &attached, attached.table(schema)?, row).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -180,7 +183,7 @@ impl ModelStore for PostgresStore {
                 let reader = self.shared.reader().await?;
                 find::scan(&reader, attached.table(schema)?, after, rows_max).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -192,9 +195,9 @@ impl ModelStore for PostgresStore {
         Box::pin(async move {
             let read = |attached: Arc<Attached>| async move {
                 let reader = self.shared.reader().await?;
-                find::digest(&reader, &self.shared.schema, attached.table(schema)?).await
+                find::digest(&reader, &self.shared.schema, &attached, attached.table(schema)?).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -206,9 +209,9 @@ impl ModelStore for PostgresStore {
         Box::pin(async move {
             let read = |attached: Arc<Attached>| async move {
                 let reader = self.shared.reader().await?;
-                find::row_count(&reader, &self.shared.schema, attached.table(schema)?).await
+                find::row_count(&reader, &self.shared.schema, &attached, attached.table(schema)?).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -225,7 +228,7 @@ impl ModelStore for PostgresStore {
                 let table = attached.table(schema)?;
                 find::snapshot(&reader, &self.shared, &attached, table, after, rows_max).await
             };
-            self.shared.reading(group, read).await
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -246,8 +249,16 @@ impl ModelStore for PostgresStore {
 
     fn parked<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Vec<Parked>, Fault>> {
         Box::pin(async move {
-            let attached = self.shared.meant(group).await?;
-            parked::parked(&*self.shared.reader().await?, &self.shared.schema, &attached).await
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                let (there, parked) = tokio::join!(
+                    biased;
+                    existing(&reader, &self.shared.schema, attached.place),
+                    parked::parked(&reader, &self.shared.schema, &attached),
+                );
+                there.and(parked)
+            };
+            self.shared.with_build(group, read).await
         })
     }
 
@@ -266,26 +277,38 @@ impl ModelStore for PostgresStore {
         group: &'a Group,
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
-        Box::pin(self.passed(group, position))
+        Box::pin(async move {
+            let read = |attached: Arc<Attached>| self.passed(attached, position);
+            self.shared.with_build(group, read).await
+        })
     }
 
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
-            let attached = self.shared.meant(group).await?;
-            if self.shared.is_waited_for(&attached) {
-                self.shared.progress.entry(group.name()).reset();
-            }
-            let checkpoint = reset(&self.shared, &attached).await?;
-            self.tell_writer(&attached).await;
-            Ok(checkpoint)
+            let reset = |attached: Arc<Attached>| async move {
+                if self.shared.is_waited_for(&attached) {
+                    self.shared.progress.entry(attached.place.group).reset();
+                }
+                let checkpoint = reset(&self.shared, &attached).await?;
+                self.tell_writer(&attached).await;
+                Ok(checkpoint)
+            };
+            self.shared.with_build(group, reset).await
         })
     }
 }
 
 impl PostgresStore {
-    /// The tables that a group is attached to: its revision's first build is begun where there is none.
+    /// The tables that a group is attached to, held against what the code declares when they are first met: its
+    /// revision's first build is begun where there is none.
     async fn opened(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
-        if group.build().is_some() || self.shared.find_own(group).await?.is_some() {
+        let known = match group.build() {
+            Some(_) => true,
+            None => {
+                self.shared.find_own(group).await?.is_some_and(|own| self.shared.builds.holds(group, own))
+            }
+        };
+        if known {
             return self.shared.meant(group).await;
         }
         if group.mode() == Mode::Inline {
@@ -326,8 +349,7 @@ impl PostgresStore {
         }
     }
 
-    async fn passed(&self, group: &Group, position: Position) -> Result<Option<Timestamp>, Fault> {
-        let attached = self.shared.meant(group).await?;
+    async fn passed(&self, attached: Arc<Attached>, position: Position) -> Result<Option<Timestamp>, Fault> {
         let reader = self.shared.reader().await?;
         let schema = &self.shared.schema;
         let checkpoint = attached.checkpoint(&reader, schema).await?;

@@ -118,22 +118,24 @@ impl Table {
         client.batch_execute(&format!("DELETE FROM {rows}; DELETE FROM {tombstones}")).await.or_fault()
     }
 
-    /// Makes the view that shows the rows that answer under the model's plain name. One that cannot be replaced,
+    /// Makes the view that shows the rows that answer under the model's plain name, or has it show these: a view
+    /// of the same columns keeps its privileges, and what others have made of it. One that cannot be replaced,
     /// because something of somebody else's depends on it, is left as it is.
     pub(crate) async fn show(&self, client: &Client, schema: &shared::Schema) -> Result<(), Fault> {
-        const KEEP: &str = "ROLLBACK TO SAVEPOINT diptych_view; RELEASE SAVEPOINT diptych_view";
+        const KEEP: &str = "ROLLBACK TO SAVEPOINT diptych_view";
         let view = Named::of_view(schema, self.schema.name);
         let create = sql::create_view(&view, &self.name, self.schema);
-        let statements = format!("DROP VIEW IF EXISTS {}; {create}", view.sql());
+        let made_anew = format!("DROP VIEW IF EXISTS {}; {create}", view.sql());
         client.batch_execute("SAVEPOINT diptych_view").await.or_fault()?;
-        let Err(error) = client.batch_execute(&statements).await else {
-            return client.batch_execute("RELEASE SAVEPOINT diptych_view").await.or_fault();
-        };
-        if crate::fault::is_lost(&error) {
-            return Err(crate::fault::storage(error));
+        for statements in [create, made_anew] {
+            let Err(error) = client.batch_execute(&statements).await else { break };
+            if crate::fault::is_lost(&error) {
+                return Err(crate::fault::storage(error));
+            }
+            tracing::info!(model = self.schema.name, %error, "the view for people could not be replaced");
+            client.batch_execute(KEEP).await.or_fault()?;
         }
-        tracing::warn!(model = self.schema.name, %error, "the view for people was left as it is");
-        client.batch_execute(KEEP).await.or_fault()
+        client.batch_execute("RELEASE SAVEPOINT diptych_view").await.or_fault()
     }
 }
 

@@ -165,6 +165,7 @@ static BALANCE: Schema = schema("balance", COLUMNS, Mode::Asynchronous);
 static INLINE: Schema = schema("balance_inline", COLUMNS, Mode::Inline);
 static RESHAPED: Schema = schema("balance", WIDER, Mode::Asynchronous);
 static NEWER: Schema = Schema { revision: 2, ..schema("balance", WIDER, Mode::Asynchronous) };
+static SAME: Schema = Schema { revision: 2, ..schema("balance", COLUMNS, Mode::Asynchronous) };
 static EVENT: Schema = schema("event", COLUMNS, Mode::Asynchronous);
 
 /// A row of balances.
@@ -262,6 +263,7 @@ model!(Balance, BALANCE);
 model!(InlineBalance, INLINE);
 model!(ReshapedBalance, RESHAPED);
 model!(NewerBalance, NEWER);
+model!(SameBalance, SAME);
 model!(EventBalance, EVENT);
 
 pub(crate) fn group<M: Projection>() -> Arc<Group> {
@@ -377,6 +379,31 @@ pub(crate) async fn serve(store: &PostgresStore, group: &Group) {
     let build = own(store, group).await;
     for (from, to) in [(Stage::Building, Stage::Shadowing), (Stage::Shadowing, Stage::Serving)] {
         store.transit(group, &[BuildMove { build, from, to }], &order()).await.unwrap();
+    }
+}
+
+/// Another build that stands at the head, as a shadow.
+pub(crate) async fn shadow(store: &PostgresStore, group: &Group) -> BuildId {
+    let build = store.begin_build(group, &order()).await.unwrap().id;
+    drain_among_others(store, &group.at(build), 1_000).await;
+    let up = BuildMove { build, from: Stage::Building, to: Stage::Shadowing };
+    store.transit(group, &[up], &order()).await.unwrap();
+    build
+}
+
+/// The moves by which a build takes the place of another.
+pub(crate) fn switch(from: BuildId, to: BuildId) -> [BuildMove; 2] {
+    let down = BuildMove { build: from, from: Stage::Serving, to: Stage::Shadowing };
+    [down, BuildMove { build: to, from: Stage::Shadowing, to: Stage::Serving }]
+}
+
+/// Takes a shadow away and removes its tables.
+pub(crate) async fn remove(store: &PostgresStore, group: &Group, build: BuildId) {
+    let down = BuildMove { build, from: Stage::Shadowing, to: Stage::Retired };
+    store.transit(group, &[down], &order()).await.unwrap();
+    while let Err(fault) = store.drop_build(group, build).await {
+        // Whoever reads is waited for, and may be for too long.
+        assert!(fault.is_transient(), "{fault}");
     }
 }
 

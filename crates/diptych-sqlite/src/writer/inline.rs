@@ -97,7 +97,7 @@ impl InlineGroup {
 
     /// Looks which build is the group's own by now: any process may have moved the pointer.
     pub(super) fn follow(&mut self, connection: &Connection, shared: &Shared) -> Result<(), Fault> {
-        let builds = registry::of_group(connection, self.group.name()).or_fault()?;
+        let builds = shared.builds.learn_of(connection, self.group.name()).or_fault()?;
         let own = registry::own_place(&builds, &self.group);
         if let Some(place) = own.filter(|place| *place != self.attached.place) {
             let attached = match shared.builds.find(place) {
@@ -107,7 +107,6 @@ impl InlineGroup {
             self.attached = attached;
         }
         self.retired = own.is_none();
-        shared.builds.learn_of(self.group.name(), builds);
         Ok(())
     }
 
@@ -230,7 +229,9 @@ impl InlineGroup {
         if self.is_live() {
             self.entry.advance(position);
         }
-        self.entry.tell(&mut self.told, &self.standing);
+        if !self.retired {
+            self.entry.tell(&mut self.told, &self.standing);
+        }
     }
 }
 

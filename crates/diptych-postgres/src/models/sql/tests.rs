@@ -107,7 +107,7 @@ fn indexes_end_with_the_key_and_hold_ranks_as_ranks() {
 fn people_see_money_as_a_decimal_number_and_nothing_that_only_a_fold_needs() {
     let view = Named::new(&shared::Schema::new("diptych"), "order_summary");
     let expected = concat!(
-        r#"CREATE VIEW "diptych"."order_summary" AS SELECT "tenant_id", "order_id", "customer", "#,
+        r#"CREATE OR REPLACE VIEW "diptych"."order_summary" AS SELECT "tenant_id", "order_id", "customer", "#,
         r#"round("total" / 1000.0, 3) AS "total", "total_currency", "placed_at", "due_at", "risk", "open" "#,
         r#"FROM "diptych"."order_summary_r1_g1""#
     );
