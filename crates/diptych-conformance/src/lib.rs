@@ -14,6 +14,7 @@ mod drive;
 mod failure;
 pub mod fixtures;
 mod harness;
+mod hinge;
 pub mod lives;
 #[doc(hidden)]
 pub mod passing;
