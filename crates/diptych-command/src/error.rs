@@ -111,7 +111,7 @@ impl Refusal {
         match self {
             Self::Forbidden(_) => Code::Forbidden,
             Self::Shape(shape) if shape.malformed => Code::Malformed,
-            Self::Shape(_) => Code::Invalid,
+            Self::Shape(shape) => shape.code.unwrap_or(Code::Invalid),
             Self::Text(_) => Code::BadKey,
             Self::Boundary(_) => Code::BadQuery,
             Self::Unknown { .. } => Code::NotFound,

@@ -1,6 +1,6 @@
 //! Reading a command's body field by field, so that every bad field is named, not only the first.
 
-use diptych_core::INDEXED_TEXT_BYTES_MAX;
+use diptych_core::{Code, INDEXED_TEXT_BYTES_MAX};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ pub struct ShapeError {
     pub problems: Vec<FieldProblem>,
     /// Whether the body is no JSON object at all.
     pub malformed: bool,
+    /// The code, where it is a closer one than that of any body without its shape.
+    pub code: Option<Code>,
 }
 
 impl ShapeError {
@@ -29,7 +31,13 @@ impl ShapeError {
     #[must_use]
     pub fn field(field: &str, reason: impl ToString) -> Self {
         let problem = FieldProblem { field: field.to_owned(), reason: reason.to_string() };
-        Self { problems: vec![problem], malformed: false }
+        Self { problems: vec![problem], malformed: false, code: None }
+    }
+
+    /// The same under a code of its own.
+    #[must_use]
+    pub fn under(self, code: Code) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// A body that is no JSON object.
@@ -165,7 +173,7 @@ impl Fields {
         if self.problems.is_empty() {
             Ok(())
         } else {
-            Err(ShapeError { problems: self.problems, malformed: false })
+            Err(ShapeError { problems: self.problems, malformed: false, code: None })
         }
     }
 

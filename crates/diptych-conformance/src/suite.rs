@@ -51,6 +51,7 @@ macro_rules! suites {
 pub fn cases() -> Vec<Named> {
     let mut all = promises();
     all.extend(sharing());
+    all.extend(hinge());
     all
 }
 
@@ -298,6 +299,7 @@ suites! {
         parked_keys_survive,
         builds_park_by_themselves,
         a_mended_key_goes_on,
+        a_key_may_be_parked_anew,
         a_mend_writes_what_it_says,
     }
     partitions {
@@ -326,6 +328,46 @@ suites! {
         a_lease_that_is_given_back_is_free,
         workers_see_who_else_could,
         a_partition_goes_on_where_the_one_before_stood,
+    }
+}
+
+suites! {
+    /// Makes one test of every case in which the hinge itself works over the store:
+    /// `hinge_suite!(MyHarness::new());`.
+    hinge, hinge_suite;
+    rebuilds {
+        a_first_build_serves_once_it_is_filled,
+        the_whole_chain_runs_while_commands_come,
+        a_rebuild_goes_on_after_its_driver_died,
+        full_memory_is_written_and_the_rest_comes_in_batches,
+        undeclared_differences_block_the_switch,
+        declared_differences_do_not,
+        a_rebuild_waits_and_goes_on_as_told,
+        a_cancelled_rebuild_leaves_nothing,
+        an_old_build_answers_again_at_once,
+        a_new_revision_is_read_from_the_old_one_until_it_is_ready,
+        questions_catch_another_order,
+        a_split_model_is_rebuilt_part_by_part,
+        an_inline_model_is_rebuilt_under_commands,
+        one_rebuild_at_a_time,
+    }
+    poison {
+        a_poisoned_key_waits_and_the_rest_moves_on,
+        a_key_that_fails_later_waits_there,
+        too_many_parked_keys_stop_the_model,
+        answers_say_that_keys_are_parked,
+        code_that_parks_no_more_waits_for_parked_keys,
+    }
+    drift {
+        what_was_changed_by_hand_is_found_and_repaired,
+        what_was_changed_in_a_partition_is_found_and_repaired,
+        what_was_changed_is_found_from_its_stream,
+        a_changed_digest_or_hash_is_found_and_repaired,
+        an_edited_row_that_is_loaded_is_an_incident,
+        facts_on_a_deleted_row_are_put_right,
+        a_patrol_goes_on_where_another_was_killed,
+        parked_keys_are_left_out_of_a_patrol,
+        a_suspended_model_follows_and_does_not_answer,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every handler shares: the service and its names.
 
+use crate::announced::Announced;
 use crate::names::Names;
 use crate::wire::Wire;
 use axum::extract::Request;
@@ -12,15 +13,15 @@ use tokio::time::Instant;
 pub(crate) struct App {
     pub(crate) wire: Wire,
     pub(crate) names: Names,
-    pub(crate) openapi: String,
+    pub(crate) announced: Announced,
     /// One permit for each event stream that may be open.
     pub(crate) streams: Arc<Semaphore>,
 }
 
 impl App {
-    pub(crate) fn new(wire: Wire, names: Names, openapi: String) -> Self {
+    pub(crate) fn new(wire: Wire, names: Names) -> Self {
         let streams = Arc::new(Semaphore::new(wire.limits.sse_streams_max));
-        Self { wire, names, openapi, streams }
+        Self { wire, names, announced: Announced::default(), streams }
     }
 }
 

@@ -8,12 +8,15 @@ use diptych_command::{
     AnyDecider, Conflict, ConflictCause, HandleError, RawError, RawRejection, Refusal, RejectionKind,
     ShapeError,
 };
-use diptych_core::{Code, Fault};
+use diptych_core::{Code, Fault, Timestamp};
 use diptych_query::QueryError;
 use std::time::Duration;
 
 /// When trying again makes sense after a failure that says no time itself.
 pub(crate) const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// When trying again makes sense where an operator has to do something first.
+pub(crate) const RETRY_AFTER_OPERATOR: Duration = Duration::from_secs(30);
 
 /// A command's failure. `decider` knows its rejections; `named_version` whether If-Match was sent.
 pub(crate) fn of_command(error: RawError, decider: &dyn AnyDecider, named_version: bool) -> Problem {
@@ -62,13 +65,32 @@ pub(crate) fn of_query(error: QueryError) -> Problem {
             plain(StatusCode::SERVICE_UNAVAILABLE).with("health", Node::of(health))
         }
         QueryError::TimedOut => plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_DEFAULT),
+        // Both end by what an operator does, so that trying again now and then is right.
+        _ if matches!(code, Code::ModelSuspended | Code::ModelDegraded) => {
+            plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_OPERATOR)
+        }
+        _ if code == Code::ModelRetired => gone(None, None),
         _ => plain(StatusCode::INTERNAL_SERVER_ERROR).logged(error.to_string()),
     }
+}
+
+/// A read model that is gone for good.
+pub(crate) fn gone(successor: Option<&str>, since: Option<Timestamp>) -> Problem {
+    let detail = match successor {
+        Some(successor) => format!("the read model is retired; ask `{successor}` instead"),
+        None => "the read model is retired, and nothing takes its place".to_owned(),
+    };
+    Problem::new(StatusCode::GONE, Code::ModelRetired, detail)
+        .with("successor", successor)
+        .with("retiredAt", since.map(|since| since.to_string()))
 }
 
 /// A failure of infrastructure: the caller learns its code and whether to try again, the log learns the rest.
 pub(crate) fn of_fault(fault: &Fault) -> Problem {
     let code = fault.code();
+    if code == Code::ModelRetired {
+        return gone(None, None);
+    }
     let passes = fault.is_transient() || matches!(code, Code::OlderCode | Code::TimedOut);
     let problem = if passes {
         let detail = format!("{}; try again", code.title());

@@ -9,7 +9,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use diptych_command::AnyDecider;
-use diptych_query::{Freshness, Health, Mode, Schema};
+use diptych_core::Timestamp;
+use diptych_query::{Freshness, Health, Mode, Schema, Stage};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ use std::sync::Arc;
 pub(crate) struct Standing {
     pub(crate) schema: &'static Schema,
     pub(crate) mode: Mode,
+    /// Where its build stands; none when the store could not tell.
+    pub(crate) stage: Option<Stage>,
+    /// From when on it may be gone, if it is deprecated.
+    pub(crate) sunset: Option<Timestamp>,
     /// How fresh it is; none when the store could not tell, which the log explains.
     pub(crate) now: Option<(Freshness, Health)>,
 }
@@ -33,6 +38,15 @@ impl Standing {
         self.now.as_ref().map_or("unknown", |(_, health)| health.as_str())
     }
 
+    /// The stage in a word or two.
+    fn stage(&self) -> String {
+        let stage = self.stage.map_or("unknown", Stage::as_str);
+        match self.sunset {
+            Some(sunset) => format!("{stage} until {}", sunset.date()),
+            None => stage.to_owned(),
+        }
+    }
+
     /// The model as JSON.
     pub(crate) fn object(&self, prefix: &str) -> Object {
         let schema = self.schema;
@@ -41,6 +55,8 @@ impl Standing {
             .with("address", format!("{prefix}/{}", schema.segment()))
             .with("meaning", schema.meaning)
             .with("owner", schema.governance.owner)
+            .with("stage", self.stage.map(Stage::as_str))
+            .with_some("sunset", self.sunset.map(|sunset| sunset.to_string()))
             .with("mode", self.mode.as_str())
             .with("contract", schema.contract.to_string())
             .with("lag", self.lag())
@@ -51,6 +67,7 @@ impl Standing {
 
 /// Every read model as it is now.
 pub(crate) async fn standings(app: &App) -> Vec<Standing> {
+    let known = app.announced.now(app).await;
     let mut all = Vec::new();
     for (model, group) in app.wire.queries.models() {
         let schema = model.schema();
@@ -61,7 +78,8 @@ pub(crate) async fn standings(app: &App) -> Vec<Standing> {
                 None
             }
         };
-        all.push(Standing { schema, mode: group.mode(), now });
+        let sunset = known.of(group.name()).and_then(|notice| notice.sunset);
+        all.push(Standing { schema, mode: group.mode(), stage: known.stage(group.name()), sunset, now });
     }
     all
 }
@@ -162,7 +180,7 @@ fn model_table(out: &mut String, prefix: &str, standings: &[Standing]) {
         "<section aria-labelledby=\"models\">\n<h2 id=\"models\">Read models</h2>\n\
          <div class=\"scroll\"><table>\n\
          <thead><tr><th scope=\"col\">Ask</th><th scope=\"col\">What it tells</th>\
-         <th scope=\"col\">Freshness</th>\
+         <th scope=\"col\">Stage</th><th scope=\"col\">Freshness</th>\
          <th scope=\"col\">Kept</th><th scope=\"col\">Contract</th>\
          <th scope=\"col\">Health</th></tr></thead>\n<tbody>\n",
     );
@@ -170,14 +188,15 @@ fn model_table(out: &mut String, prefix: &str, standings: &[Standing]) {
         let schema = standing.schema;
         let address = escape(&format!("{prefix}/{}", schema.segment()));
         let health = standing.health();
-        let tone = if health == "live" { "good" } else { "bad" };
+        let tone = if matches!(health, "live" | "rebuilding") { "good" } else { "bad" };
         write_to(
             out,
             format_args!(
                 "<tr><th scope=\"row\"><a href=\"{address}\"><code>{address}</code></a></th>\
-                 <td>{}</td><td>{}</td>\
+                 <td>{}</td><td>{}</td><td>{}</td>\
                  <td>{}</td><td>{}</td><td class=\"{tone}\">{}</td></tr>\n",
                 escape(schema.meaning),
+                escape(&standing.stage()),
                 escape(&standing.lag()),
                 standing.mode.as_str().replace('_', " "),
                 escape(&schema.contract.to_string()),

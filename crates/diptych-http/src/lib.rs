@@ -5,6 +5,7 @@
 //! and any decision of the domain.
 
 mod aggregate;
+mod announced;
 mod app;
 mod audit;
 mod body;

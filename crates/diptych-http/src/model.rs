@@ -1,10 +1,10 @@
 //! `GET /{model}` and `GET /{model}/{key...}`: rows that say how fresh they are.
 
-use crate::app::{App, private};
+use crate::app::{App, framed, private};
 use crate::json::{Node, Object, typed};
 use crate::problem::Problem;
 use crate::rows::{HealthMember, Item, PageBody, PageMember, RowBody, text};
-use crate::{error, headers};
+use crate::{announced, error, headers};
 use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
@@ -22,13 +22,27 @@ const PROJECTION_TOKEN: HeaderName = HeaderName::from_static("projection-token")
 pub(crate) struct Endpoint {
     pub(crate) app: Arc<App>,
     pub(crate) schema: &'static Schema,
+    pub(crate) group: &'static str,
     pub(crate) latency: Latency,
 }
 
 /// A page of rows.
-pub(crate) async fn page(endpoint: Arc<Endpoint>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn page(endpoint: Arc<Endpoint>, request: Request) -> Response {
+    let Endpoint { app, group, .. } = &*endpoint;
+    let prefix = framed(&request).prefix;
+    announced::told(app, group, &prefix, answer_page(&endpoint, request)).await
+}
+
+/// One row by its key.
+pub(crate) async fn row(endpoint: Arc<Endpoint>, request: Request) -> Response {
+    let Endpoint { app, group, .. } = &*endpoint;
+    let prefix = framed(&request).prefix;
+    announced::told(app, group, &prefix, answer_row(&endpoint, request)).await
+}
+
+async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
-    let Endpoint { app, schema, latency } = &*endpoint;
+    let Endpoint { app, schema, latency, .. } = endpoint;
     let ask = read_ask(app, schema, request.uri(), request.headers())?;
     let answer = app.wire.queries.ask(&app.wire.principal, schema.name, &ask).await;
     latency.observe(started.elapsed());
@@ -42,10 +56,9 @@ pub(crate) async fn page(endpoint: Arc<Endpoint>, request: Request) -> Result<Re
     Ok(answered(text(&body, schema, value.rows.len()), &freshness, ask.wait))
 }
 
-/// One row by its key.
-pub(crate) async fn row(endpoint: Arc<Endpoint>, request: Request) -> Result<Response, Problem> {
+async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
-    let Endpoint { app, schema, latency } = &*endpoint;
+    let Endpoint { app, schema, latency, .. } = endpoint;
     let (mut parts, _) = request.into_parts();
     let Path(key) = Path::<Vec<String>>::from_request_parts(&mut parts, &()).await.map_err(|_| {
         Problem::new(

@@ -4,8 +4,8 @@ mod commands;
 mod models;
 mod parts;
 
-use crate::names::Names;
-use crate::wire::Wire;
+use crate::announced::Announcements;
+use crate::app::App;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -51,14 +51,16 @@ impl Draft {
     }
 }
 
-/// The document's text.
-pub(crate) fn document(wire: &Wire, names: &Names) -> String {
+/// The document's text, with the stage of every read model.
+pub(crate) fn document(app: &App, known: &Announcements) -> String {
+    let App { wire, names, .. } = app;
     let mut draft = Draft::new();
     for decider in wire.commands.deciders().filter(|_| wire.panels.takes_commands()) {
         commands::describe(&mut draft, decider.as_ref(), names.collection(decider.category()));
     }
-    for (model, _) in wire.queries.models().filter(|_| wire.panels.answers_questions()) {
+    for (model, group) in wire.queries.models().filter(|_| wire.panels.answers_questions()) {
         models::describe(&mut draft, model.as_ref(), wire.queries.limits());
+        models::mark_stage(&mut draft, model.schema(), known, group.name());
     }
     parts::describe_own(&mut draft, wire.panels);
     let service = &wire.service;

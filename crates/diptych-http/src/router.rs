@@ -7,7 +7,8 @@ use crate::names::Names;
 use crate::problem::Problem;
 use crate::wire::{Panels, Wire};
 use crate::{
-    aggregate, audit, command, commands, envelope, following, health, home, json, model, openapi, pages,
+    aggregate, announced, audit, command, commands, envelope, following, health, home, json, model, openapi,
+    pages,
 };
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -30,14 +31,13 @@ mod tests;
 pub fn router(wire: Wire) -> Result<Router, Fault> {
     let names = Names::check(&wire)?;
     let panels = wire.panels;
-    let openapi = openapi::document(&wire, &names);
-    let app = Arc::new(App::new(wire, names, openapi));
+    let app = Arc::new(App::new(wire, names));
     let mut router = Router::new();
     for decider in app.wire.commands.deciders() {
         router = add_decider(router, &app, decider);
     }
-    for (model, _) in app.wire.queries.models() {
-        router = add_model(router, &app, model.schema());
+    for (model, group) in app.wire.queries.models() {
+        router = add_model(router, &app, model.schema(), group.name());
     }
     let described = Arc::clone(&app);
     let [envelopes, status, events, tree, audited] = command_routes(&app, panels);
@@ -56,7 +56,7 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
         .route("/metrics", get(health::metrics))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
-        .fallback(unknown)
+        .fallback(announced::unknown)
         .method_not_allowed_fallback(not_allowed)
         .layer(FrameLayer(Arc::clone(&app)));
     Ok(router.with_state(app))
@@ -102,7 +102,7 @@ fn command_routes(app: &Arc<App>, panels: Panels) -> [MethodRouter<Arc<App>>; 5]
 }
 
 /// A model answers under its name with `-` and, for whoever knows the table, with `_`.
-fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema) -> Routes {
+fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema, group: &'static str) -> Routes {
     let mut segments = vec![schema.segment()];
     if schema.segment() != schema.name {
         segments.push(schema.name.to_owned());
@@ -114,21 +114,21 @@ fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema) -> Rou
             router = router.route(&format!("/{segment}{key}"), elsewhere());
             continue;
         }
-        router = router.route(&format!("/{segment}"), page_route(app, schema));
-        router = router.route(&format!("/{segment}{key}"), row_route(app, schema));
+        router = router.route(&format!("/{segment}"), page_route(app, schema, group));
+        router = router.route(&format!("/{segment}{key}"), row_route(app, schema, group));
     }
     router
 }
 
-fn page_route(app: &Arc<App>, schema: &'static Schema) -> MethodRouter<Arc<App>> {
+fn page_route(app: &Arc<App>, schema: &'static Schema, group: &'static str) -> MethodRouter<Arc<App>> {
     let latency = app.wire.queries.metrics().latency(schema.name);
-    let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, latency });
+    let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, group, latency });
     get(move |request: Request| model::page(Arc::clone(&endpoint), request))
 }
 
-fn row_route(app: &Arc<App>, schema: &'static Schema) -> MethodRouter<Arc<App>> {
+fn row_route(app: &Arc<App>, schema: &'static Schema, group: &'static str) -> MethodRouter<Arc<App>> {
     let latency = app.wire.queries.metrics().latency(format!("{}/{{key}}", schema.name));
-    let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, latency });
+    let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, group, latency });
     get(move |request: Request| model::row(Arc::clone(&endpoint), request))
 }
 
@@ -141,12 +141,8 @@ fn elsewhere() -> MethodRouter<Arc<App>> {
 }
 
 async fn openapi_json(app: Arc<App>) -> Response {
-    json::typed(StatusCode::OK, "application/json", app.openapi.clone())
-}
-
-async fn unknown() -> Response {
-    let detail = "nothing lives at this address; `/` lists what does";
-    Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail).into_response()
+    let known = app.announced.now(&app).await;
+    json::typed(StatusCode::OK, "application/json", openapi::document(&app, &known))
 }
 
 async fn not_allowed(method: Method) -> Response {

@@ -2,7 +2,6 @@
 
 use crate::app::App;
 use crate::names::Names;
-use crate::openapi;
 use crate::wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};
 use diptych_command::{AuditFilter, AuditLog, AuditPage, AuditPlace, AuditQuery};
 use diptych_command::{
@@ -21,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod models;
+mod registry;
 mod states;
 pub(crate) use models::{schema, schema_at};
 
@@ -182,6 +182,10 @@ impl Rejection for NoteClosed {
 pub(crate) struct Store {
     pub(crate) facts: Mutex<Vec<Arc<RawFact>>>,
     records: Mutex<Vec<CommandRecord>>,
+    /// What was announced of groups.
+    notices: Mutex<Vec<diptych_query::Record>>,
+    /// Where the only build stands; it serves where nothing is said.
+    stage: Mutex<Option<diptych_query::Stage>>,
     /// Answers every commit with this many seconds of overload, when set.
     pub(crate) overloaded: Mutex<Option<u64>>,
     /// Loses every race, when set.
@@ -362,6 +366,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
         },
         commands: Arc::new(commands),
         queries: Arc::new(models::queries(&store, Arc::new(Fixed))),
+        registry: Arc::<Store>::clone(&store),
         principal: Principal::new("main", "ann").unwrap(),
         metrics: Arc::new(|| "# EOF\n".to_owned()),
         ready: Arc::new(Readiness::default),
@@ -379,6 +384,5 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
 pub(crate) fn app() -> App {
     let (wire, _) = wire();
     let names = Names::check(&wire).unwrap();
-    let openapi = openapi::document(&wire, &names);
-    App::new(wire, names, openapi)
+    App::new(wire, names)
 }

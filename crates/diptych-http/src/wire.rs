@@ -2,7 +2,7 @@
 
 use diptych_command::Commands;
 use diptych_core::Principal;
-use diptych_query::Queries;
+use diptych_query::{Queries, Registry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct Wire {
     pub commands: Arc<Commands>,
     /// The right panel.
     pub queries: Arc<Queries>,
+    /// What is known of read models beside their rows: their builds, and what operators announced.
+    pub registry: Arc<dyn Registry>,
     /// On whose behalf every request acts: the tenant is configuration, never a request's own claim.
     pub principal: Principal,
     /// Writes the metrics of the whole service as OpenMetrics text.

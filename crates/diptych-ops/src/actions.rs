@@ -1,12 +1,15 @@
 //! What an operator can do and look at. Every action answers with a report.
 
+use crate::builds_report::builds_of;
 use crate::report::{
     ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
 };
 use diptych_command::{CommandQueue, Commands, OutboxWorker, QueueStatus, RawError};
 use diptych_core::{Fault, Principal, UnknownTypes, Value};
-use diptych_projector::{DrainError, Projector, VerifyError};
-use diptych_query::{AnyModel, Ask, Feed, Group, Mark, PartitionState, Queries, QueryError};
+use diptych_projector::{DrainError, Projector, RebuildError, TroubleError, VerifyError};
+use diptych_query::{
+    AnyModel, Ask, Feed, Group, Mark, ModelStore, PartitionState, Queries, QueryError, Registry, own_build,
+};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -31,6 +34,10 @@ pub struct Operator<'a> {
     pub outbox: Option<&'a OutboxWorker>,
     /// The log as readers see it.
     pub feed: &'a dyn Feed,
+    /// Where rows live.
+    pub models: &'a dyn ModelStore,
+    /// What is known of read models beside their rows.
+    pub registry: &'a dyn Registry,
     /// How the log stands.
     pub log: LogStatus,
 }
@@ -86,6 +93,20 @@ pub enum ActionError {
         /// Where it stands.
         status: QueueStatus,
     },
+    /// It may not be done as things stand.
+    #[error("{reason}{}", instead_in_words(instead))]
+    Refused {
+        /// Why.
+        reason: String,
+        /// What may be done instead.
+        instead: Vec<String>,
+    },
+    /// An order about builds was not carried out.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// Rows could not be looked after.
+    #[error(transparent)]
+    Trouble(#[from] TroubleError),
     /// A question without an answer.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -185,6 +206,7 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
     let ignoring = model.languages().iter().filter(|language| language.unknown == UnknownTypes::Ignore);
     Ok(Report::Model(Box::new(ModelReport {
         status: one_status(operator, model, group).await?,
+        builds: builds_of(operator, group).await?,
         meaning: schema.meaning,
         shape: schema.shape(),
         group: group.name(),
@@ -274,10 +296,14 @@ async fn one_status(
 ) -> Result<ModelStatus, ActionError> {
     let schema = model.schema();
     let (freshness, health) = operator.queries.freshness(schema.name).await?;
+    let builds = operator.projector.builds(group.name()).await?;
+    let own = own_build(&builds, group.revision());
     let rows = operator.projector.row_count(group, schema).await?;
     Ok(ModelStatus {
         model: schema.name,
         revision: schema.revision,
+        stage: own.map(|own| own.stage.as_str()),
+        build: own.map(|own| own.id.to_string()),
         mode: schema.mode.as_str(),
         contract: schema.contract.to_string(),
         owner: schema.governance.owner,
@@ -287,7 +313,7 @@ async fn one_status(
     })
 }
 
-fn find_model<'a>(
+pub(crate) fn find_model<'a>(
     operator: &'a Operator<'_>,
     name: &str,
 ) -> Result<(&'a Arc<dyn AnyModel>, &'a Arc<Group>), ActionError> {
@@ -295,4 +321,17 @@ fn find_model<'a>(
     let mut models = operator.queries.models();
     let found = models.find(|(model, _)| model.schema().name == wanted || model.schema().segment() == name);
     found.ok_or_else(|| ActionError::UnknownModel { name: name.to_owned() })
+}
+
+/// The group that a name means: its own, or that of one of its read models.
+pub(crate) fn group_of<'a>(operator: &'a Operator<'_>, name: &str) -> Result<&'a Arc<Group>, ActionError> {
+    let wanted = name.replace('-', "_");
+    match operator.queries.models().find(|(_, group)| group.name() == wanted) {
+        Some((_, group)) => Ok(group),
+        None => find_model(operator, name).map(|(_, group)| group),
+    }
+}
+
+fn instead_in_words(instead: &[String]) -> String {
+    if instead.is_empty() { String::new() } else { format!("; what may be done: {}", instead.join(", ")) }
 }

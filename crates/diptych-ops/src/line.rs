@@ -1,11 +1,11 @@
 //! The command line of the actions.
 
-use crate::actions::{drain, list_models, query, show_model, status, verify_models};
+use crate::actions::{query, status};
 use crate::catalog::{self, CATALOG_FILE, Catalog, Replacing};
 use crate::outbox::{drain_outbox, show_outbox};
 use crate::queue::{list_commands, retry_command, show_command};
 use crate::states::{drop_states, list_states, verify_states, write_states};
-use crate::{ActionError, Operator, Report, line_history};
+use crate::{ActionError, Operator, RebuildWatcher, Report, line_history, line_models};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::QueueStatus;
 use std::path::PathBuf;
@@ -14,22 +14,6 @@ use std::path::PathBuf;
 #[must_use]
 pub fn verbs() -> Vec<Command> {
     let name = || Arg::new("model").value_name("MODEL").help("The read model's name");
-    let models = Command::new("models")
-        .about("Look at read models, verify them, drain them")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(Command::new("list").about("How every read model is doing"))
-        .subcommand(Command::new("show").about("Everything a read model declares").arg(name().required(true)))
-        .subcommand(
-            Command::new("verify")
-                .about(
-                    "Count and compare every row with a fresh fold of the log; exit code 1 on a difference",
-                )
-                .arg(name().help("The read model's name; all of them without")),
-        )
-        .subcommand(
-            Command::new("drain").about("Fold everything the log holds by now").arg(name().required(true)),
-        );
     let outbox = Command::new("outbox")
         .about("Look at the outbox of an application that keeps its own tables, drain it")
         .subcommand_required(true)
@@ -44,10 +28,14 @@ pub fn verbs() -> Vec<Command> {
         .num_args(0..)
         .help("Filters and options as over HTTP: status=PLACED sort=-placedAt pageSize=20");
     let [streams, audit, export] = line_history::verbs();
+    let [models, parked, drift, operations] = line_models::verbs();
     vec![
         commands(),
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,
+        parked,
+        drift,
+        operations,
         outbox,
         streams,
         audit,
@@ -147,19 +135,21 @@ fn commands() -> Command {
         .subcommand(Command::new("retry").about("Run a failed command again").arg(id()))
 }
 
-/// Does what one of the verbs says.
+/// Does what one of the verbs says; `watcher` is told how far a rebuild has come.
 ///
 /// # Errors
 /// See [`ActionError`].
-pub async fn run(operator: &Operator<'_>, verb: &str, arguments: &ArgMatches) -> Result<Report, ActionError> {
+pub async fn run(
+    operator: &Operator<'_>,
+    verb: &str,
+    arguments: &ArgMatches,
+    watcher: &mut dyn RebuildWatcher,
+) -> Result<Report, ActionError> {
     match (verb, arguments.subcommand()) {
         ("status", _) => status(operator).await,
-        ("models", Some(("list", _))) => list_models(operator).await,
-        ("models", Some(("show", own))) => show_model(operator, text(own, "model")).await,
-        ("models", Some(("verify", own))) => {
-            verify_models(operator, own.get_one::<String>("model").map(String::as_str)).await
+        ("models" | "parked" | "drift" | "operations", _) => {
+            line_models::run(operator, verb, arguments, watcher).await
         }
-        ("models", Some(("drain", own))) => drain(operator, text(own, "model")).await,
         ("outbox", Some(("drain", _))) => drain_outbox(operator).await,
         ("outbox", _) => show_outbox(operator).await,
         ("states", Some(("list", _))) => list_states(operator).await,

@@ -1,16 +1,23 @@
 //! What actions answer: the same values as tables for people and as JSON for machines.
 
+use crate::action::{ActionPlan, Applied};
+use crate::builds_report::{BuildsReport, MoveReport, builds_text, moves_table};
 use crate::catalog::CatalogReport;
 use crate::export::ExportReport;
 use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
+use crate::operation::{Operation, operations_table};
 use crate::outbox::OutboxReport;
 use crate::queue::{CommandReport, command_text, commands_table};
+use crate::rows_report::{
+    DriftReport, ParkedListReport, RowHistoryReport, drift_text, incident_text, parked_text, row_history_text,
+};
 use crate::states_report::{StatesReport, VerifiedStates, states_table, verified_states_text};
+use crate::watch::rebuild_text;
 use crate::words::{bytes_in_words, lag_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use diptych_core::{Position, Timestamp, Token};
-use diptych_projector::VerifyReport;
+use diptych_projector::{Incident, Rebuild, RebuildStep, VerifyReport};
 use diptych_query::{Freshness, Health};
 use serde::Serialize;
 use std::fmt::Write;
@@ -92,6 +99,24 @@ pub enum Report {
     Commands(Vec<CommandReport>),
     /// One command of the queue.
     Command(Box<CommandReport>),
+    /// Moves of builds.
+    Moves(Vec<MoveReport>),
+    /// What an action would do.
+    Planned(Box<ActionPlan>),
+    /// What came of an action.
+    Applied(Box<Applied>),
+    /// What operators have done.
+    Operations(Vec<Operation>),
+    /// Parked keys.
+    Parked(ParkedListReport),
+    /// Incidents and patrols.
+    Drift(DriftReport),
+    /// One incident.
+    Incident(Box<Incident>),
+    /// Which facts touched a row.
+    RowHistory(RowHistoryReport),
+    /// A rebuild, as far as it was watched.
+    Rebuild(Box<Rebuild>),
     /// A failed command waits again.
     #[serde(rename_all = "camelCase")]
     Revived {
@@ -132,6 +157,10 @@ pub struct ModelStatus {
     pub model: &'static str,
     /// The code's version of it.
     pub revision: u32,
+    /// Where its build stands; none where there is none.
+    pub stage: Option<&'static str>,
+    /// The build of its group that this code moves and reads, such as `r2g1`.
+    pub build: Option<String>,
     /// When its facts are folded.
     pub mode: &'static str,
     /// What its answers promise.
@@ -153,6 +182,9 @@ pub struct ModelReport {
     /// How it is doing.
     #[serde(flatten)]
     pub status: ModelStatus,
+    /// The builds of its group.
+    #[serde(flatten)]
+    pub builds: BuildsReport,
     /// What it means.
     pub meaning: &'static str,
     /// The fingerprint of its shape.
@@ -242,6 +274,10 @@ impl Report {
     #[must_use]
     pub fn render(&self, output: Output) -> String {
         match output {
+            // The last line of those that told how far it had come.
+            Output::Json if matches!(self, Self::Rebuild(_)) => {
+                serde_json::to_string(self).unwrap_or_else(|error| error.to_string())
+            }
             Output::Json => serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string()),
             Output::Human => self.to_text(),
         }
@@ -255,6 +291,11 @@ impl Report {
             Self::Outbox(report) => report.is_clean(),
             Self::Catalog(report) => report.is_clean(),
             Self::StatesVerified(verified) => verified.differences.is_empty(),
+            Self::Planned(plan) => plan.is_allowed(),
+            Self::Applied(applied) => !applied.blocked,
+            Self::Parked(parked) => parked.parked.is_empty(),
+            Self::Drift(drift) => drift.is_clean(),
+            Self::Rebuild(rebuild) => !matches!(rebuild.step, RebuildStep::Blocked | RebuildStep::Failed),
             _ => true,
         }
     }
@@ -284,6 +325,15 @@ impl Report {
             Self::StatesDropped { category, rows } => format!("{category}: {rows} states dropped"),
             Self::Commands(commands) => commands_table(commands),
             Self::Command(command) => command_text(command),
+            Self::Moves(moves) => moves_table(moves),
+            Self::Planned(plan) => plan.to_text(),
+            Self::Applied(applied) => applied.to_text(),
+            Self::Operations(operations) => operations_table(operations),
+            Self::Parked(report) => parked_text(report),
+            Self::Drift(report) => drift_text(report),
+            Self::Incident(incident) => incident_text(incident),
+            Self::RowHistory(report) => row_history_text(report),
+            Self::Rebuild(rebuild) => rebuild_text(rebuild),
             Self::Revived { command_id } => format!("{command_id}: accepted to be run again"),
         }
     }
@@ -311,11 +361,14 @@ fn status_text(status: &StatusReport) -> String {
 }
 
 fn models_table(models: &[ModelStatus]) -> String {
-    let mut table = table(&["model", "mode", "contract", "rows", "position", "lag", "health"]);
+    let mut table =
+        table(&["model", "stage", "build", "mode", "contract", "rows", "position", "lag", "health"]);
     for model in models {
         let projection_position = model.freshness.projection_position;
         table.add_row(vec![
             model.model.to_owned(),
+            model.stage.unwrap_or_default().to_owned(),
+            model.build.clone().unwrap_or_default(),
             model.mode.to_owned(),
             model.contract.clone(),
             model.rows.to_string(),
@@ -333,6 +386,10 @@ fn health_text(health: &Health) -> String {
             format!("{} at {position}: {reason}", health.as_str())
         }
         Health::Retrying { reason } => format!("retrying: {reason}"),
+        Health::Degraded { parked, incidents } => {
+            format!("degraded: {parked} keys parked, {incidents} incidents open")
+        }
+        Health::Suspended { reason } => format!("suspended: {reason}"),
         other => other.as_str().to_owned(),
     }
 }
@@ -341,6 +398,7 @@ fn model_text(model: &ModelReport) -> String {
     let mut text =
         format!("{} (revision {}): {}\n", model.status.model, model.status.revision, model.meaning);
     text.push_str(&models_table(std::slice::from_ref(&model.status)));
+    let _ = write!(text, "\n\n{}", builds_text(&model.builds));
     let mut columns = table(&["column", "on the wire", "type", "use", "sensitivity", "meaning"]);
     for column in &model.columns {
         let uses = [("key", column.key), ("filter", column.filter), ("sort", column.sort)];
@@ -436,7 +494,7 @@ fn rows_text(rows: &RowsReport) -> String {
 }
 
 /// A JSON value as a cell: texts bare, money as people write it, long values cut.
-fn cell_text(value: &serde_json::Value) -> String {
+pub(crate) fn cell_text(value: &serde_json::Value) -> String {
     let text = match value {
         serde_json::Value::Null => String::new(),
         serde_json::Value::String(text) => text.clone(),

@@ -29,3 +29,14 @@ pub(crate) fn bytes_in_words(bytes: u64) -> String {
         _ => format!("{:.1} GiB", size / 1_073_741_824.0),
     }
 }
+
+/// A duration as people say it.
+pub(crate) fn seconds_in_words(seconds: f64) -> String {
+    match seconds {
+        under if under < 1.0 => "less than a second".to_owned(),
+        under if under < 90.0 => format!("{under:.0} s"),
+        under if under < 5_400.0 => format!("{:.0} min", under / 60.0),
+        under if under < 172_800.0 => format!("{:.1} h", under / 3_600.0),
+        more => format!("{:.0} days", more / 86_400.0),
+    }
+}

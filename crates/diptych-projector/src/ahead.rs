@@ -147,6 +147,26 @@ fn fold_block(
     Ok(())
 }
 
+/// Folds a block into the partitions of one build.
+pub(crate) fn fold_shared(mut folds: Vec<Fold>, mut block: RawBlock) -> Result<Vec<Fold>, AdvanceError> {
+    let mut facts = Vec::with_capacity(FACTS_AT_ONCE);
+    loop {
+        block.facts.take(FACTS_AT_ONCE, &mut facts);
+        if facts.is_empty() {
+            break;
+        }
+        for fold in &mut folds {
+            fold.plan_facts(&facts, fold.through())?;
+        }
+        facts.clear();
+    }
+    for fold in &mut folds {
+        fold.plan_facts(&[], block.through)?;
+        fold.run()?;
+    }
+    Ok(folds)
+}
+
 fn gone(error: tokio::task::JoinError) -> Fault {
     Fault::transient(diptych_core::Code::Internal, "the folding thread ended").because(error)
 }

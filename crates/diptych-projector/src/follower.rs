@@ -35,8 +35,24 @@ pub struct ProjectorLimits {
     pub lease_duration: Duration,
     /// How often a process gives a sign of life and looks whether partitions should change hands.
     pub lease_beat: Duration,
+    /// How long the patrol rests between two passes over a group, and before the first.
+    pub patrol_interval: Duration,
+    /// The most positions of the log that the patrol folds in a second.
+    pub patrol_events_per_second: usize,
+    /// The most rows that the patrol holds in memory to compare them with the log, as far as a 64th part of a
+    /// table is not more; those of a group that looks rows up in others are held all at once.
+    pub patrol_rows_max: usize,
     /// How often a drain looks whether another process has brought a partition to where it should be.
     pub foreign_poll: Duration,
+    /// The share of one processor's time that rebuilds take while commands come or questions are asked, above 0
+    /// to 1; while nobody asks anything they take all of it.
+    pub rebuild_share: f64,
+    /// About how many bytes of rows a rebuild holds in memory before it writes them and goes on in batches.
+    pub rebuild_memory_bytes_max: u64,
+    /// How long an old build follows after a switch, so that it can answer again at once.
+    pub rollback_window: Duration,
+    /// How many differing rows, columns and answers a comparison names at most.
+    pub differences_max: usize,
 }
 
 impl Default for ProjectorLimits {
@@ -51,7 +67,14 @@ impl Default for ProjectorLimits {
             retry_pause_max: Duration::from_secs(5),
             lease_duration: Duration::from_secs(5),
             lease_beat: Duration::from_secs(1),
+            patrol_interval: Duration::from_secs(900),
+            patrol_events_per_second: 20_000,
+            patrol_rows_max: 100_000,
             foreign_poll: Duration::from_millis(50),
+            rebuild_share: 0.5,
+            rebuild_memory_bytes_max: 512 * 1024 * 1024,
+            rollback_window: Duration::from_secs(24 * 60 * 60),
+            differences_max: 20,
         }
     }
 }
@@ -84,6 +107,8 @@ pub struct Follower {
     pub(crate) entry: Arc<ProgressEntry>,
     metrics: ProjectionMetrics,
     pub(crate) limits: ProjectorLimits,
+    /// Where it must not go beyond; none is the head.
+    until: Option<Position>,
     /// Facts recorded before this were never awaited by anybody in this process.
     started_at: Timestamp,
     checkpoint: Option<Checkpoint>,
@@ -116,7 +141,7 @@ impl Follower {
         parts: FollowerParts,
     ) -> Self {
         let FollowerParts { feed, store, registry, clock, metrics, limits } = parts;
-        let entry = progress.entry(group.name());
+        let entry = progress.entry(&group.label());
         let started_at = clock.now();
         Self {
             group,
@@ -129,6 +154,7 @@ impl Follower {
             entry,
             metrics,
             limits,
+            until: None,
             started_at,
             checkpoint: None,
             exceptions: Exceptions::default(),
@@ -154,6 +180,17 @@ impl Follower {
     pub fn set_lease(&mut self, lease: Option<Lease>) {
         self.lease = lease;
         self.forget();
+    }
+
+    /// Goes no further than a position from now on; none is the head.
+    pub(crate) fn set_until(&mut self, until: Option<Position>) {
+        self.until = until;
+    }
+
+    /// How many positions a batch after one may have.
+    fn room(&self, after: Position) -> usize {
+        let left = self.until.map_or(u64::MAX, |until| after.lag_to(until));
+        usize::try_from(left).unwrap_or(usize::MAX).min(self.limits.batch_positions_max)
     }
 
     /// Where the partition stands, as far as this follower knows.
@@ -197,16 +234,24 @@ impl Follower {
     async fn advance(&mut self) -> Result<Step, AdvanceError> {
         let checkpoint = self.known_checkpoint().await?;
         // INVARIANT: what was planned ahead has seen no row, so it holds for whoever stands at its start.
-        if let Some(planned) = self.planned.take().filter(|planned| planned.from == checkpoint.mark) {
+        let near = |planned: &Planned| {
+            self.until.is_none_or(|until| planned.block.through.position() <= until)
+                && planned.from == checkpoint.mark
+        };
+        if let Some(planned) = self.planned.take().filter(near) {
             return self.apply(&checkpoint, planned).await;
         }
-        let block = self.read(checkpoint.mark.position(), self.limits.batch_positions_max).await?;
+        let room = self.room(checkpoint.mark.position());
+        if room == 0 {
+            return Ok(Step::CaughtUp);
+        }
+        let block = self.read(checkpoint.mark.position(), room).await?;
         if block.through.position() == checkpoint.mark.position() {
             return Ok(Step::CaughtUp);
         }
         let fresh = checkpoint.mark.position() == Position::START;
         let more = block.through.position() < block.head;
-        if fresh && more && !self.group.has_statements() {
+        if fresh && more && self.until.is_none() && !self.group.has_statements() {
             return self.build(&checkpoint, block).await;
         }
         let planned = ahead::plan(self.fold(checkpoint.mark), checkpoint.mark, block).await?;
@@ -218,8 +263,9 @@ impl Follower {
         let Planned { block, mut fold, .. } = planned;
         self.exceptions.tell_skips(&mut fold);
         let (feed, group) = (Arc::clone(&self.feed), Arc::clone(&self.group));
-        let (positions_max, through) = (self.limits.batch_positions_max, block.through);
-        let more = through.position() < block.head;
+        let through = block.through;
+        let positions_max = self.room(through.position());
+        let more = through.position() < block.head && positions_max > 0;
         let lease = self.lease;
         let next = async {
             if !more {

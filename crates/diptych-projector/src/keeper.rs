@@ -22,6 +22,13 @@ pub(crate) struct Kept {
     pub(crate) parts: Vec<Part>,
 }
 
+impl Kept {
+    /// Whether the group's build moves only as far as it can be compared, which the steward sees to.
+    fn waits(&self) -> bool {
+        self.parts.first().is_some_and(|part| part.entry.serving().waits_for_comparison())
+    }
+}
+
 /// Where a worker of this process stopped at a fact, by group: it does not try again before something has
 /// changed. A process with other code may.
 #[derive(Clone, Default)]
@@ -116,7 +123,8 @@ impl Keeper {
         let ready = |group: &Arc<Group>| {
             let (name, given_up) = (group.name(), &self.parts.given_up);
             let unable = given_up.with(|given_up| given_up.keys().any(|(given_up, _)| *given_up == name));
-            if unable { Readiness::Unable } else { Readiness::Able }
+            let compared = self.parts.kept.iter().any(|kept| kept.group.name() == name && kept.waits());
+            if unable || compared { Readiness::Unable } else { Readiness::Able }
         };
         let groups = self.parts.kept.iter().map(|kept| &kept.group);
         groups.map(|group| (Arc::clone(group), ready(group))).collect()
@@ -177,6 +185,10 @@ impl Keeper {
                 self.look_at((index, state.partition), state);
             }
         }
+        let waiting = self.held.keys().copied().filter(|share| self.parts.kept[share.0].waits());
+        for share in waiting.collect::<Vec<_>>() {
+            self.tell_to_end(share);
+        }
         let lasting = self.parts.limits.lease_duration;
         let own = |share: Share| self.own(share, lasting);
         let Moves { claim, release } = moves(&self.parts.worker, shares, own);
@@ -228,9 +240,10 @@ impl Keeper {
 
     fn own(&self, share: Share, lasting: Duration) -> Own {
         let key = (self.group(share).name(), share.1);
+        let waits = self.parts.kept[share.0].waits();
         if let Some(held) = self.held.get(&share) {
             if held.leaving { Own::Leaves } else { Own::Moves }
-        } else if self.parts.given_up.with(|given_up| given_up.contains_key(&key)) {
+        } else if waits || self.parts.given_up.with(|given_up| given_up.contains_key(&key)) {
             Own::Cannot
         } else if self.free_since.get(&share).is_some_and(|since| since.elapsed() > lasting) {
             Own::Overdue

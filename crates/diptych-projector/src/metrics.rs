@@ -1,7 +1,7 @@
 //! What the hinge counts, under Prometheus names.
 
 use diptych_core::Position;
-use diptych_query::{Lag, Passed};
+use diptych_query::{Group, Lag, Passed};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,6 +21,7 @@ pub struct ProjectionMetrics {
     no_ops: Family<ProjectionLabels, Counter>,
     ignored: Family<ProjectionLabels, Counter>,
     rebuild: Family<ProjectionLabels, Histogram, fn() -> Histogram>,
+    rebuilt: Family<ProjectionLabels, Gauge<f64, AtomicU64>>,
     visible: Family<EventLabels, Histogram, fn() -> Histogram>,
 }
 
@@ -46,6 +47,7 @@ impl Default for ProjectionMetrics {
             no_ops: Family::default(),
             ignored: Family::default(),
             rebuild: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 4.0, 12))),
+            rebuilt: Family::default(),
             visible: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
         }
     }
@@ -86,6 +88,11 @@ impl ProjectionMetrics {
             self.rebuild.clone(),
         );
         registry.register(
+            "projection_rebuild_progress_ratio",
+            "How far a rebuild that this process drives has come, 0 to 1",
+            self.rebuilt.clone(),
+        );
+        registry.register(
             "projection_time_to_visible_seconds",
             "Time from an event's recording to its row being visible",
             self.visible.clone(),
@@ -114,6 +121,17 @@ impl ProjectionMetrics {
 
     pub(crate) fn built(&self, projection: &str, took: Duration) {
         self.rebuild.get_or_create(&projection_labels(projection)).observe(took.as_secs_f64());
+    }
+
+    /// Notes how far a rebuild has come, 0 to 1; none when it is over.
+    pub(crate) fn rebuilding(&self, group: &Group, share: Option<f64>) {
+        for model in group.models() {
+            let labels = projection_labels(model.schema().name);
+            match share {
+                Some(share) => drop(self.rebuilt.get_or_create(&labels).set(share)),
+                None => drop(self.rebuilt.remove(&labels)),
+            }
+        }
     }
 
     /// Observes facts by their type; a histogram is looked up once for each type, not for each fact.

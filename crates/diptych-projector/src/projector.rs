@@ -3,8 +3,9 @@
 
 use crate::follower::{Follower, FollowerParts, ProjectorLimits, Step};
 use crate::keeper::{GivenUp, Keeper, KeeperParts, Kept};
+use crate::steward::StewardParts;
 use crate::worker::{Part, work_inline};
-use crate::{ProjectionMetrics, VerifyError, VerifyReport, verify};
+use crate::{ProjectionMetrics, Steward, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
 use diptych_query::{
     Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, Partition, PartitionState, Progress,
@@ -24,7 +25,7 @@ pub struct ProjectorParts {
     pub feed: Arc<dyn Feed>,
     /// Where rows live.
     pub store: Arc<dyn ModelStore>,
-    /// What is known of read models beside their rows.
+    /// What is known beside the rows; of the same store.
     pub registry: Arc<dyn Registry>,
     /// The present time.
     pub clock: Arc<dyn Clock>,
@@ -45,7 +46,8 @@ pub struct Projector {
     pub(crate) given_up: GivenUp,
     /// Has the keeper look at once.
     pub(crate) nudge: Arc<Notify>,
-    stop: watch::Sender<bool>,
+    pub(crate) steward: Steward,
+    pub(crate) stop: watch::Sender<bool>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -111,6 +113,16 @@ impl Projector {
         let ProjectorParts { worker, feed, store, registry, clock, progress, groups, limits } = parts;
         let metrics = ProjectionMetrics::default();
         let parts = FollowerParts { feed, store, registry, clock, metrics, limits };
+        let nudge: Arc<Notify> = Arc::default();
+        let steward = Steward::new(StewardParts {
+            worker: WorkerId::new(format!("{worker}:steward")),
+            registry: Arc::clone(&parts.registry),
+            follower: parts.clone(),
+            progress: Arc::clone(&progress),
+            groups: groups.clone(),
+            keeper: Arc::clone(&nudge),
+            nudge: Notify::new(),
+        });
         let followed = groups.into_iter().map(|group| {
             let entry = progress.entry(group.name());
             let own = parts.store.partitions_of(&group).into_iter().map(|partition| {
@@ -128,7 +140,8 @@ impl Projector {
             parts,
             progress,
             given_up: GivenUp::default(),
-            nudge: Arc::default(),
+            nudge,
+            steward,
             stop: watch::Sender::new(false),
             tasks: std::sync::Mutex::default(),
         }
@@ -174,7 +187,26 @@ impl Projector {
             given_up: self.given_up.clone(),
             nudge: Arc::clone(&self.nudge),
         });
-        tasks.push(tokio::spawn(keeper.run(self.stop.subscribe())));
+        let (steward, stop) = (self.steward.clone(), self.stop.subscribe());
+        tasks.push(tokio::spawn(async move {
+            // A build that is to be compared must not be moved before it is known to be.
+            if let Err(fault) = steward.learn().await {
+                tracing::warn!(%fault, "the builds of read models could not be looked at");
+            }
+            keeper.run(stop).await;
+        }));
+        tasks.push(tokio::spawn(self.steward.clone().run(self.stop.subscribe())));
+    }
+
+    /// Follows what other processes switch, where this one moves nothing itself.
+    pub fn start_looking(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(tokio::spawn(self.steward.clone().keep_learning(self.stop.subscribe())));
+    }
+
+    /// Has [`Projector::stop`] wait for a task that it has told to stop.
+    pub(crate) fn keep_task(&self, task: JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     /// Lets every worker finish its transaction, gives the leases back, and stops.
@@ -368,6 +400,10 @@ impl Projector {
     /// A fault of the store.
     pub async fn row_count(&self, group: &Group, schema: &'static Schema) -> Result<u64, Fault> {
         self.parts.store.row_count(group, schema).await
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<Arc<Group>> {
+        self.followed.get(name).map(|followed| Arc::clone(&followed.group))
     }
 
     fn followed(&self, name: &str) -> Result<&Followed, DrainError> {

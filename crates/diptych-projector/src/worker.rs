@@ -67,6 +67,17 @@ async fn work(
 ) -> Ended {
     while !*stop.borrow() {
         head.borrow_and_update();
+        if at_stop == AtStop::Wait && part.entry.serving().waits_for_comparison() {
+            // The steward moves it, as far as it can be compared with the build that answers.
+            let mut moved = part.entry.watch();
+            let still = part.entry.serving().waits_for_comparison();
+            tokio::select! {
+                _ = moved.changed(), if still => {}
+                () = std::future::ready(()), if !still => {}
+                _ = stop.changed() => {}
+            }
+            continue;
+        }
         let (step, position) = {
             let mut follower = part.follower.lock().await;
             (follower.step().await, follower.position())

@@ -80,6 +80,10 @@ pub enum Health {
         /// What is unknown.
         reason: String,
     },
+    /// It is filled for the first time, and the rows are those that are in it by now.
+    Building,
+    /// It answers, and a successor is under way.
+    Rebuilding,
     /// It follows the log, and some of its rows are not what the log says: their keys are parked, or incidents
     /// are open.
     Degraded {
@@ -105,6 +109,8 @@ impl Health {
             Self::Stopped { .. } => "stopped",
             Self::Retrying { .. } => "retrying",
             Self::OlderCode { .. } => "older_code",
+            Self::Building => "building",
+            Self::Rebuilding => "rebuilding",
             Self::Degraded { .. } => "degraded",
             Self::Suspended { .. } => "suspended",
         }

@@ -3,10 +3,11 @@
 
 use crate::{IllegalMove, Stage};
 use diptych_core::{Actor, Fault, Position, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One build of a group: the code's revision, and which of its builds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct BuildId {
     /// The code's version of the group.
     pub revision: u32,
@@ -38,7 +39,7 @@ pub struct Build {
 }
 
 /// Who orders something and why. Kept with everything that an operator does.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Order {
     /// Who.
     pub actor: Actor,

@@ -2,14 +2,15 @@
 
 use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable};
 use crate::{
-    BuildId, Categories, Dialect, FoldError, JoinedProjection, Mode, OnFailure, PARTITIONS_MAX, Partition,
-    ReadModel, Schema, SqlProjection, Statements, Touch,
+    Build, BuildId, CORRECTION, Categories, Correction, Corrections, Dialect, FoldError, JoinedProjection,
+    Mode, OnFailure, PARTITIONS_MAX, Partition, ReadModel, Schema, SqlProjection, Statements, Touch,
+    own_build,
 };
 use diptych_core::{DecodeError, EventSet, EventType, Fact, Language, RawFact, Timestamp, Value};
 use schemars::SchemaGenerator;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A read model with its projection, without its types.
 pub trait AnyModel: Send + Sync + 'static {
@@ -78,6 +79,9 @@ impl<M: JoinedProjection> AnyModel for Erased<M> {
     }
 
     fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError> {
+        if corrected::<M>(raw)?.is_some() {
+            return Ok(true);
+        }
         if !self.categories().contains(&raw.stream.stream.category.as_str()) {
             return Ok(false);
         }
@@ -87,7 +91,7 @@ impl<M: JoinedProjection> AnyModel for Erased<M> {
     }
 
     fn routed(&self, raw: &Arc<RawFact>) -> Result<Vec<Touch>, FoldError> {
-        let mut touches = Vec::new();
+        let mut touches: Vec<Touch> = corrected::<M>(raw)?.map(Touch::Row).into_iter().collect();
         if self.categories().contains(&raw.stream.stream.category.as_str()) {
             let event = raw.decode::<M::Event>().map_err(|error| FoldError::undecodable(raw, error))?;
             if let Some(event) = event {
@@ -104,6 +108,17 @@ impl<M: JoinedProjection> AnyModel for Erased<M> {
     fn json_schema(&self, column: usize, generator: &mut SchemaGenerator) -> Option<schemars::Schema> {
         M::json_schema(column, generator)
     }
+}
+
+/// The key of the row that a fact corrects, if it is a correction of this model.
+fn corrected<M: ReadModel>(raw: &Arc<RawFact>) -> Result<Option<Vec<Value>>, FoldError> {
+    if M::SCHEMA.upkeep.corrections == Corrections::Refused {
+        return Ok(None);
+    }
+    let correction = Correction::of(raw).map_err(|error| FoldError::undecodable(raw, error))?;
+    let own = correction.filter(|correction| correction.model == M::SCHEMA.name);
+    // A key of another shape names no row.
+    Ok(own.and_then(|correction| correction.key_of(M::SCHEMA).ok()))
 }
 
 /// Takes the types off a read model that SQL keeps.
@@ -204,6 +219,8 @@ pub struct Group {
     categories: Categories,
     /// Which build is meant; none is the own build of the revision.
     build: Option<BuildId>,
+    /// What was last heard of the builds, by all that are this group.
+    known: Arc<RwLock<Vec<Build>>>,
 }
 
 /// Why read models do not form a group.
@@ -231,6 +248,11 @@ pub enum GroupError {
     },
     /// SQL of the author's would run in the transaction of the command.
     InlineBySql {
+        /// The table.
+        model: &'static str,
+    },
+    /// A table kept by SQL declares that a person may correct its rows, which no fold sees.
+    CorrectedBySql {
         /// The table.
         model: &'static str,
     },
@@ -286,6 +308,9 @@ impl fmt::Display for GroupError {
             Self::InlineBySql { model } => {
                 write!(out, "read model `{model}` cannot be inline: its rows are kept by SQL")
             }
+            Self::CorrectedBySql { model } => {
+                write!(out, "read model `{model}` cannot take corrections: its rows are kept by SQL")
+            }
             Self::CannotSplit { model, reason } => {
                 write!(out, "read model `{model}` cannot have more than one partition: {reason}")
             }
@@ -336,10 +361,13 @@ impl Group {
             if let Some(reason) = unsplittable(&**model) {
                 return Err(GroupError::CannotSplit { model: model.schema().name, reason });
             }
-            let Schema { name: model, mode, reads, partitions: own, .. } = model.schema();
+            let Schema { name: model, mode, reads, upkeep, partitions: own, .. } = model.schema();
             if *own != partitions {
                 let (partitions, first) = (*own, partitions);
                 return Err(GroupError::PartitionsDiffer { group: name, model, partitions, first });
+            }
+            if kept_by_sql && upkeep.corrections != Corrections::Refused {
+                return Err(GroupError::CorrectedBySql { model });
             }
             if kept_by_sql && *mode == Mode::Inline {
                 return Err(GroupError::InlineBySql { model });
@@ -364,6 +392,9 @@ impl Group {
         // A revision that is raised anywhere raises the sum, so the tables are built again together.
         let revision = models.iter().map(|model| model.schema().revision).sum();
         let mut categories: Vec<_> = models.iter().flat_map(|model| model.categories()).copied().collect();
+        if models.iter().any(|model| model.schema().upkeep.corrections != Corrections::Refused) {
+            categories.push(CORRECTION);
+        }
         categories.sort_unstable();
         categories.dedup();
         let categories = Categories::Only(categories);
@@ -375,6 +406,7 @@ impl Group {
             models,
             categories,
             build: None,
+            known: Arc::default(),
         }
     }
 
@@ -382,10 +414,12 @@ impl Group {
     /// none of them.
     #[must_use]
     pub fn tables(&self, partition: Partition, fresh: bool) -> Vec<Box<dyn TableFold>> {
+        let begun_at = self.begun_at();
         let tables = self.models.iter().enumerate().map(|(index, model)| {
             let name = model.schema().name;
             let mut later = self.models[index + 1..].iter().flat_map(|model| model.schema().reads);
-            model.table(TableUse { partition, fresh, read: later.any(|schema| schema.name == name) })
+            let read = later.any(|schema| schema.name == name);
+            model.table(TableUse { partition, fresh, read, begun_at })
         });
         tables.collect()
     }
@@ -412,6 +446,30 @@ impl Group {
     #[must_use]
     pub fn build(&self) -> Option<BuildId> {
         self.build
+    }
+
+    /// Notes which builds there are, for this group and all its copies: a build leaves out what a person has
+    /// corrected before it was begun, where that holds until then only.
+    pub fn know(&self, builds: &[Build]) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.as_slice() != builds {
+            *known = builds.to_vec();
+        }
+    }
+
+    /// When the build that is meant was begun; none where nobody said, or where nothing depends on it.
+    fn begun_at(&self) -> Option<Timestamp> {
+        let until =
+            |model: &Arc<dyn AnyModel>| model.schema().upkeep.corrections == Corrections::UntilRebuild;
+        if !self.models.iter().any(until) {
+            return None;
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let meant = match self.build {
+            Some(id) => known.iter().find(|build| build.id == id),
+            None => own_build(&known, self.revision),
+        };
+        meant.map(|build| build.created_at)
     }
 
     /// A name for people and for this process's bookkeeping, which tells builds that are meant apart.

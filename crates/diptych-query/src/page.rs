@@ -87,7 +87,6 @@ impl Question<'_> {
             hasher.update(bytes);
         };
         part(self.schema.name.as_bytes());
-        part(&self.schema.revision.to_le_bytes());
         part(self.principal.tenant.as_str().as_bytes());
         part(self.principal.actor.as_str().as_bytes());
         part(format!("{:?}", self.ask.sort).as_bytes());

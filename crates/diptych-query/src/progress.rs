@@ -1,6 +1,6 @@
 //! How far each group has come and how it is doing, inside this process: what waiting answers listen to.
 
-use crate::{Group, Health, Partition, Passed, Stopped};
+use crate::{Group, Health, Partition, Passed, Samples, Serving, Stopped};
 use diptych_core::Position;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -20,6 +20,10 @@ pub struct ProgressEntry {
     parts: Mutex<Vec<Part>>,
     passed: Mutex<BTreeMap<&'static str, Passed>>,
     troubles: RwLock<Troubles>,
+    /// The group's builds, as this process last saw them.
+    serving: RwLock<Arc<Serving>>,
+    /// What was asked lately.
+    samples: Samples,
 }
 
 /// What is wrong with a group although it follows the log.
@@ -88,6 +92,8 @@ impl Default for ProgressEntry {
             parts: Mutex::new(vec![Part::default()]),
             passed: Mutex::default(),
             troubles: RwLock::default(),
+            serving: RwLock::default(),
+            samples: Samples::default(),
         }
     }
 }
@@ -211,6 +217,26 @@ impl ProgressEntry {
         if was != followed {
             self.position.send_modify(|_| ());
         }
+    }
+
+    /// The group's builds, as this process last saw them.
+    #[must_use]
+    pub fn serving(&self) -> Arc<Serving> {
+        Arc::clone(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes which builds there are, and wakes whoever waits when another one answers now.
+    pub fn set_serving(&self, serving: Serving) {
+        if *self.serving() != serving {
+            *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
+            self.position.send_modify(|_| ());
+        }
+    }
+
+    /// What was asked lately in this process.
+    #[must_use]
+    pub fn samples(&self) -> &Samples {
+        &self.samples
     }
 
     /// The facts that changed nothing in a model, in this process.

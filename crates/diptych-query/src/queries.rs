@@ -1,11 +1,12 @@
 //! The running right panel: asks the model store, measures freshness, keeps contracts.
 
+use crate::held_back::held_back;
 use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
-    Answer, AnyModel, Breach, Checkpoint, Condition, Contract, Cursor, Degraded, Direction, Feed, Find,
-    Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry, QueryError,
-    QueryMetrics, RawFind, ReadModel, RowRef, Schema, Touched,
+    Answer, AnyModel, Breach, BuildId, Checkpoint, Condition, Contract, Cursor, Degraded, Direction, Feed,
+    Find, Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Parked, Progress, ProgressEntry,
+    QueryError, QueryMetrics, RawFind, ReadModel, RowRef, Schema, Stage, Touched,
 };
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
@@ -90,6 +91,13 @@ pub struct Visibility {
 pub enum VisibleSince {
     /// It is visible, at the latest since then; none when that is not kept any more.
     Visible(Option<Timestamp>),
+    /// Not before its row's key is parked no longer.
+    Parked {
+        /// The fact that the row could not take.
+        position: Position,
+        /// Why, in a sentence with a code.
+        reason: String,
+    },
     /// Not yet.
     Pending {
         /// How many events lie before it.
@@ -227,7 +235,8 @@ impl Queries {
         let question = Question { schema, principal, ask: &ask };
         let place =
             ask.page_token.as_deref().map(|token| self.page_key.read(&question, token)).transpose()?;
-        let target = self.prepare(served, &ask).await?;
+        let reading = served.reading(place.as_ref().map(|(build, _)| *build));
+        let target = self.prepare(served, &reading, &ask).await?;
         let find = RawFind {
             tenant: principal.tenant.clone(),
             conditions: ask.conditions.clone(),
@@ -235,7 +244,8 @@ impl Queries {
             after: place.as_ref().map(|(_, cursor)| cursor.clone()),
             rows_max: rows + 1,
         };
-        let mut found = self.store.find(&served.group, schema, &find, self.limits.query_max).await?;
+        served.entry.samples().asked(schema, &find);
+        let mut found = self.store.find(&reading.group, schema, &find, self.limits.query_max).await?;
         if place.is_some_and(|(build, _)| build != found.build) {
             return Err(QueryError::PageTokenExpired);
         }
@@ -244,7 +254,7 @@ impl Queries {
         let last = found.rows.last().filter(|_| more);
         let next_page_token =
             last.map(|row| self.page_key.issue(&question, found.build, &cursor(schema, &ask, row)));
-        let (rows, freshness, health) = self.finish(served, found, target, &ask).await?;
+        let (rows, freshness, health) = self.finish(served, &reading, found, target, &ask).await?;
         Ok(Answer { value: RawPage { schema, rows, next_page_token }, freshness, health })
     }
 
@@ -271,10 +281,11 @@ impl Queries {
         key: Vec<Value>,
         ask: &Ask,
     ) -> Result<Answer<Option<Vec<Value>>>, QueryError> {
-        let target = self.prepare(served, ask).await?;
+        let reading = served.reading(None);
+        let target = self.prepare(served, &reading, ask).await?;
         let row = RowRef { tenant: principal.tenant.clone(), key };
-        let found = self.store.get(&served.group, served.model.schema(), &row).await?;
-        let (rows, freshness, health) = self.finish(served, found, target, ask).await?;
+        let found = self.store.get(&reading.group, served.model.schema(), &row).await?;
+        let (rows, freshness, health) = self.finish(served, &reading, found, target, ask).await?;
         Ok(Answer { value: rows.into_iter().next(), freshness, health })
     }
 
@@ -285,8 +296,9 @@ impl Queries {
     pub async fn freshness(&self, model: &str) -> Result<(Freshness, Health), QueryError> {
         let served =
             self.models.get(model).ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
-        let checkpoint = self.store.checkpoint(&served.group).await?;
-        let health = health(served, &checkpoint);
+        let reading = served.reading(None);
+        let checkpoint = self.store.checkpoint(&reading.group).await?;
+        let health = health(served, &reading, &checkpoint);
         Ok((self.measure(&checkpoint, None).await?, health))
     }
 
@@ -311,12 +323,17 @@ impl Queries {
             let Some(position) = touching.map(|raw| raw.position) else {
                 continue;
             };
-            let checkpoint = self.store.checkpoint(&served.group).await?;
+            let reading = served.reading(None);
+            let checkpoint = self.store.checkpoint(&reading.group).await?;
             let reached = checkpoint.mark.position();
-            let state = if reached >= position {
-                VisibleSince::Visible(self.store.passed_at(&served.group, position).await?)
+            let suspended = served.entry.troubles().suspended.is_some();
+            let parked = held_back(&*self.store, &reading.group, &*served.model, events).await?;
+            let state = if let Some(Parked { position, reason, .. }) = parked {
+                VisibleSince::Parked { position, reason }
+            } else if reached >= position && !suspended {
+                VisibleSince::Visible(self.store.passed_at(&reading.group, position).await?)
             } else {
-                let health = health(served, &checkpoint);
+                let health = health(served, &reading, &checkpoint);
                 VisibleSince::Pending { lag_events: reached.lag_to(position), health }
             };
             all.push(Visibility { model: served.model.schema().name, position, state });
@@ -350,7 +367,12 @@ impl Queries {
     }
 
     /// Checks the position that an answer must hold, and waits for it as long as was asked.
-    async fn prepare(&self, served: &Served, ask: &Ask) -> Result<Option<Position>, QueryError> {
+    async fn prepare(
+        &self,
+        served: &Served,
+        reading: &Reading,
+        ask: &Ask,
+    ) -> Result<Option<Position>, QueryError> {
         let strong = served.model.schema().contract == Contract::Strong;
         let mut target = None;
         if let Some(token) = ask.at_least {
@@ -369,7 +391,7 @@ impl Queries {
         if let Some(target) = target
             && !wait.is_zero()
         {
-            self.wait(served, target, wait).await?;
+            self.wait(served, reading, target, wait).await?;
         }
         Ok(ask.at_least.map(|token| token.position).or(target.filter(|_| strong)))
     }
@@ -383,21 +405,30 @@ impl Queries {
     }
 
     /// Waits until a group stands at a position, stops moving, or time is up.
-    async fn wait(&self, served: &Served, target: Position, at_most: Duration) -> Result<(), QueryError> {
-        let Served { group, entry, .. } = served;
+    async fn wait(
+        &self,
+        served: &Served,
+        reading: &Reading,
+        target: Position,
+        at_most: Duration,
+    ) -> Result<(), QueryError> {
+        let Served { entry, .. } = served;
         let mut watch = entry.watch();
         let reached = async {
             loop {
-                if *watch.borrow_and_update() >= target || entry.health().is_stalled() {
+                let reached = *watch.borrow_and_update() >= target || entry.health().is_stalled();
+                if reached && reading.is_own {
                     return Ok(());
                 }
-                if entry.is_followed() {
+                if entry.is_followed() && reading.is_own {
                     // The sender lives as long as the entry does.
                     let _ = watch.changed().await;
                     continue;
                 }
-                let checkpoint = self.store.checkpoint(group).await?;
-                entry.advance(checkpoint.mark.position());
+                let checkpoint = self.store.checkpoint(&reading.group).await?;
+                if reading.is_own {
+                    entry.advance(checkpoint.mark.position());
+                }
                 if checkpoint.mark.position() >= target || checkpoint.stopped.is_some() {
                     return Ok(());
                 }
@@ -414,12 +445,13 @@ impl Queries {
     async fn finish(
         &self,
         served: &Served,
+        reading: &Reading,
         found: Found,
         target: Option<Position>,
         ask: &Ask,
     ) -> Result<(Vec<Vec<Value>>, Freshness, Health), QueryError> {
         let mut freshness = self.measure(&found.checkpoint, target).await?;
-        let health = health(served, &found.checkpoint);
+        let health = health(served, reading, &found.checkpoint);
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
         }
@@ -479,8 +511,33 @@ impl Queries {
     }
 }
 
-/// How a model is doing, by what its worker says and what stands beside its rows.
-fn health(served: &Served, checkpoint: &Checkpoint) -> Health {
+/// The build that a question is answered from.
+struct Reading {
+    group: Arc<Group>,
+    /// Whether it is the build that the code moves.
+    is_own: bool,
+}
+
+impl Served {
+    /// The build to answer from: that of a page that was begun, if it still follows; or else the own one; or
+    /// else, while that is not ready, the one that stands in for it.
+    fn reading(&self, begun_on: Option<BuildId>) -> Reading {
+        let serving = self.entry.serving();
+        let own = serving.own.map(|(own, _)| own);
+        let meant = begun_on.filter(|begun| serving.readable.contains(begun)).or(serving.stand_in);
+        match meant.filter(|meant| Some(*meant) != own) {
+            Some(build) => Reading { group: Arc::new(self.group.at(build)), is_own: false },
+            None => Reading { group: Arc::clone(&self.group), is_own: true },
+        }
+    }
+}
+
+/// How a model is doing, by what its worker says, what stands beside its rows, and where its builds stand.
+fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health {
+    let serving = served.entry.serving();
+    if !reading.is_own {
+        return served.entry.troubles().health().unwrap_or(Health::Rebuilding);
+    }
     let live = served.entry.health();
     // What was written down about a fact that is in the rows by now no longer holds.
     let reached = checkpoint.mark.position();
@@ -489,7 +546,14 @@ fn health(served: &Served, checkpoint: &Checkpoint) -> Health {
         (Some(stopped), Health::Live) => {
             Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
         }
-        (_, live @ (Health::Live | Health::CatchingUp)) => served.entry.troubles().health().unwrap_or(live),
+        (_, live @ (Health::Live | Health::CatchingUp)) => {
+            let troubled = served.entry.troubles().health();
+            troubled.unwrap_or_else(|| match serving.stage() {
+                Some(Stage::Building | Stage::Shadowing) => Health::Building,
+                Some(Stage::Rebuilding) => Health::Rebuilding,
+                _ => live,
+            })
+        }
         (_, health) => health,
     }
 }

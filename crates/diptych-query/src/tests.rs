@@ -1,5 +1,6 @@
 //! Pure promises of the right panel: questions in text, page tokens, shapes.
 
+mod correction;
 mod fold;
 mod reference;
 mod world;

@@ -4,7 +4,7 @@ use crate::connection::open_log;
 use crate::fault::OrFault;
 use crate::follow::Follower;
 use crate::log::schema::migrate;
-use crate::models::{OpenBuilds, Place, existing, registry, remove_orphans};
+use crate::models::{OpenBuilds, Place, existing, remove_orphans};
 use crate::pool::Pool;
 use crate::queue::Writes;
 use crate::shared::{Shared, start_of};
@@ -55,7 +55,7 @@ impl SqliteStore {
         remove_orphans(&connection, &directory.join("models"))?;
         let groups = inline_groups(&mut connection, &inline, start, now, |name| progress.entry(name))?;
         let builds = OpenBuilds::default();
-        builds.learn(registry::all(&connection).or_fault()?);
+        builds.learn(&connection).or_fault()?;
         for attached in groups.iter().filter_map(InlineGroup::attached) {
             let place = attached.place;
             let checkpoint = existing(&connection, place)?;

@@ -1,6 +1,7 @@
 //! The command line of a service: `serve`, the operator's verbs, and the service's own.
 #![allow(clippy::print_stderr, reason = "this is the command line")]
 
+use crate::progress_line::ProgressLine;
 use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -221,7 +222,22 @@ async fn operate(
     let roles = Roles::ALL.without(Role::Projector).without(Role::Command);
     let running = service.open(Config { roles, ..config }).await?;
     let operator = running.operator().await?;
-    let report = diptych_ops::run(&operator, name, arguments).await?;
+    let mut progress = ProgressLine::new(output(arguments));
+    let report = tokio::select! {
+        report = diptych_ops::run(&operator, name, arguments, &mut progress) => Some(report),
+        () = stop_signal() => None,
+    };
+    progress.leave();
+    let Some(report) = report else {
+        if let Some(group) = progress.watched() {
+            eprintln!(
+                "left; the rebuild of {group} goes on in a process that serves, or by `models watch {group}`"
+            );
+        }
+        running.stop().await?;
+        return Ok(ExitCode::from(130));
+    };
+    let report = report?;
     say(&report.render(output(arguments)))?;
     let clean = report.is_clean();
     running.stop().await?;

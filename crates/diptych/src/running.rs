@@ -10,7 +10,7 @@ use diptych_core::{Clock, Code, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
 use diptych_projector::{Projector, ProjectorParts};
-use diptych_query::{Feed, Progress, Queries, QueryParts, Statistics, WorkerId};
+use diptych_query::{Feed, Group, Progress, Queries, QueryParts, Statistics, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -51,10 +51,7 @@ impl Running {
             Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
         })?;
         let store = store::open(&config, &service.clock, &groups, &progress).await?;
-        for group in &groups {
-            let checkpoint = store.attach(group).await?;
-            progress.entry(group.name()).advance(checkpoint.mark.position());
-        }
+        let groups = attach(&store, groups, &progress).await?;
         let commands = left_panel(&service, &config, &store).await?;
         let queries = Arc::new(Queries::new(QueryParts {
             store: Arc::clone(&store) as _,
@@ -81,7 +78,13 @@ impl Running {
         // Before the first answer: what is parked or suspended was so in another life.
         projector.look().await?;
         if config.roles.contains(Role::Projector) {
+            // A build that holds everything already serves from the first question on.
+            projector.steward().step().await?;
             projector.start();
+            projector.start_patrol();
+        } else {
+            projector.steward().learn().await?;
+            projector.start_looking();
         }
         let outbox = outbox(&service, &config, &store)?;
         let mut taker = None;
@@ -173,6 +176,8 @@ impl Running {
             projector: &self.projector,
             outbox: self.outbox.as_deref(),
             feed: &*self.store,
+            models: &*self.store,
+            registry: &*self.store,
             log: LogStatus {
                 location: self.config.store.to_string(),
                 head: self.store.head().await?,
@@ -210,6 +215,7 @@ impl Running {
             },
             commands: Arc::clone(&self.commands),
             queries: Arc::clone(&self.queries),
+            registry: Arc::clone(&self.store) as _,
             principal: self.config.principal.clone(),
             metrics: Arc::new(move || metrics.exposition()),
             ready: Arc::new(move || Readiness { reasons: watched.failure().into_iter().collect() }),
@@ -239,6 +245,33 @@ impl Running {
         self.store.close().await;
         Ok(())
     }
+}
+
+/// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that it
+/// is gone, and everything else goes on.
+async fn attach(
+    store: &Arc<dyn Store>,
+    groups: Vec<Arc<Group>>,
+    progress: &Progress,
+) -> Result<Vec<Arc<Group>>, Fault> {
+    let mut attached = Vec::with_capacity(groups.len());
+    for group in groups {
+        match store.attach(&group).await {
+            Ok(checkpoint) => {
+                progress.entry(group.name()).advance(checkpoint.mark.position());
+                group.know(&store.builds(group.name()).await?);
+                attached.push(group);
+            }
+            Err(fault) if fault.code() == Code::ModelRetired => {
+                tracing::warn!(
+                    group = group.name(),
+                    "is retired and answers no more; remove its declaration"
+                );
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(attached)
 }
 
 /// The service's outbox, where facts come by one.

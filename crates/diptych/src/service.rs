@@ -1,5 +1,6 @@
 //! Putting a service together: its deciders, its read models, what it is called.
 
+use crate::correction::{self, CorrectionEvent};
 use crate::problems::problems;
 use crate::{Place, Roles, Running, Store, SystemClock, Verb};
 use diptych_command::{
@@ -11,7 +12,10 @@ use diptych_http::HttpLimits;
 use diptych_ops::catalog::Catalog;
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
-use diptych_query::{AnyModel, Group, GroupError, JoinedProjection, QueryLimits, SqlProjection, Tables};
+use diptych_query::{
+    AnyModel, CORRECTION, Corrections, Group, GroupError, JoinedProjection, QueryLimits, SqlProjection,
+    Tables,
+};
 use diptych_sqlite::{Durability, SqliteLimits};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -308,6 +312,20 @@ impl Service {
     pub fn group(mut self, name: &'static str, fill: impl FnOnce(GroupTables) -> GroupTables) -> Self {
         let GroupTables(tables) = fill(GroupTables(Tables::default()));
         self.groups.push(GroupDraft { name, models: tables.into_models() });
+        self.corrections()
+    }
+
+    /// Has the decider of corrections take those of every read model that declares any.
+    fn corrections(mut self) -> Self {
+        let schemas = self.models().map(|model| model.schema());
+        let taking = schemas.filter(|schema| schema.upkeep.corrections != Corrections::Refused);
+        let taking: Vec<_> = taking.collect();
+        self.deciders.retain(|decider| decider.category() != CORRECTION);
+        if !taking.is_empty() {
+            self.languages.add::<CorrectionEvent>();
+            self.deciders.push(correction::decider(taking));
+            self.collections.insert(CORRECTION.to_owned(), correction::COLLECTION.to_owned());
+        }
         self
     }
 

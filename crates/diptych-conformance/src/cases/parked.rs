@@ -172,6 +172,25 @@ pub(crate) async fn a_mended_key_goes_on(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
+/// A key that is mended up to another fact that it cannot take is held back from that one on, in the same
+/// transaction.
+pub(crate) async fn a_key_may_be_parked_anew(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    let model = lenient(&stores, harness).await?;
+    stores.models.park(&model, None, &[parked(&stores, &model, "a", 4)?]).await?;
+    on(&stores, "a", &[deposited(1)?, deposited(1)?]).await?;
+    let at = advance_to_head(&stores, &model, 2).await?.mark.position();
+    let anew = parked(&stores, &model, "a", 5)?;
+    let (partition, healed) = (Partition::WHOLE, vec![(0, row("a")?)]);
+    let mend = Mend { partition, lease: None, at, changes: Vec::new(), healed, parked: vec![anew.clone()] };
+    stores.models.mend(&model, mend).await?;
+    ensure_eq!(stores.models.parked(&model).await?, vec![anew], "what is parked");
+    on(&stores, "a", &[deposited(1)?]).await?;
+    advance_to_head(&stores, &model, 2).await?;
+    ensure_eq!(facts(&stores, &model).await?, counted(&[("a", 2), ("b", 1)]), "the facts taken");
+    Ok(())
+}
+
 /// A mend writes, makes and deletes rows, and leaves the digest to whoever knows it.
 pub(crate) async fn a_mend_writes_what_it_says(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;

@@ -1,8 +1,9 @@
 //! Read models as OpenAPI operations: rows, filters, sorts, pages.
 
 use super::{Draft, answers, path_parameter, reference};
+use crate::announced::Announcements;
 use diptych_core::ValueType;
-use diptych_query::{AnyModel, ColumnSpec, QueryLimits, Schema};
+use diptych_query::{AnyModel, ColumnSpec, QueryLimits, Schema, Stage};
 use serde_json::{Value, json};
 
 /// Describes one read model's addresses.
@@ -42,6 +43,22 @@ pub(super) fn describe(draft: &mut Draft, model: &dyn AnyModel, limits: &QueryLi
     });
     draft.operation(&format!("/{}", schema.segment()), "get", ask);
     describe_row(draft, schema, &row);
+}
+
+/// Says of a model's operations where it stands, and which are not to be built upon any more.
+pub(super) fn mark_stage(draft: &mut Draft, schema: &Schema, known: &Announcements, group: &str) {
+    let Some(stage) = known.stage(group) else { return };
+    let deprecated = known.of(group).is_some_and(|notice| notice.deprecated_at.is_some());
+    let below = format!("/{}", schema.segment());
+    for (path, methods) in &mut draft.paths {
+        if *path != below && !path.strip_prefix(&below).is_some_and(|rest| rest.starts_with('/')) {
+            continue;
+        }
+        methods["get"]["x-stage"] = json!(stage.as_str());
+        if deprecated || matches!(stage, Stage::Deprecated | Stage::Retired) {
+            methods["get"]["deprecated"] = json!(true);
+        }
+    }
 }
 
 fn describe_row(draft: &mut Draft, schema: &'static Schema, row: &Value) {

@@ -1,11 +1,12 @@
 //! The document is whole: every reference leads somewhere, and every operation has a name of its own.
 
+use crate::announced::Announcements;
 use crate::tests as testing;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 fn document() -> Value {
-    serde_json::from_str(&testing::app().openapi).unwrap()
+    serde_json::from_str(&super::document(&testing::app(), &Announcements::default())).unwrap()
 }
 
 fn walk(node: &Value, visit: &mut impl FnMut(&str, &Value)) {

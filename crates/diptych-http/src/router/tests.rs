@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tower::ServiceExt;
 
+mod stages;
+
 struct Client {
     router: Router,
     store: Arc<Store>,

@@ -10,7 +10,7 @@ pub use compare::{Finding, FindingKind, compare, warnings};
 
 use diptych_command::{AnyDecider, RejectionKind};
 use diptych_core::{Language, UnknownTypes};
-use diptych_query::Group;
+use diptych_query::{CORRECTION, Corrections, Group};
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -237,7 +237,10 @@ fn consumers(groups: &[Group], category: &str, name: &str) -> Vec<Consumer> {
             let reads = |language: &&Language| {
                 language.category == category && language.types.iter().any(|kind| kind.name == name)
             };
-            if model.languages().iter().any(|language| reads(&language)) {
+            // What a person corrects is folded by every model that takes corrections, in no language of its own.
+            let corrected =
+                category == CORRECTION && model.schema().upkeep.corrections != Corrections::Refused;
+            if corrected || model.languages().iter().any(|language| reads(&language)) {
                 consumers.push(Consumer {
                     model: model.schema().name.to_owned(),
                     owner: model.schema().governance.owner.to_owned(),

@@ -4,7 +4,7 @@ use super::earlier::Looked;
 use super::excepted::{Excepted, Exception};
 use super::index::KeyIndex;
 use crate::{Partition, ReadModel, RowRef, sort_in_table_order};
-use diptych_core::{Position, Tenant, Value};
+use diptych_core::{Position, Tenant, Timestamp, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
@@ -19,6 +19,9 @@ pub struct TableUse {
     pub fresh: bool,
     /// Later tables look rows up in it, as they stood at each fact.
     pub read: bool,
+    /// When the build at hand was begun, as far as that is known: corrections that hold until then are left
+    /// out.
+    pub begun_at: Option<Timestamp>,
 }
 
 /// A row in memory. Small, and nothing in it twice: rows are met at random, and the fewer bytes each has, the
@@ -192,6 +195,10 @@ impl<M: ReadModel> Slots<M> {
 
     pub(super) fn is_fresh(&self) -> bool {
         self.purpose.fresh
+    }
+
+    pub(super) fn begun_at(&self) -> Option<Timestamp> {
+        self.purpose.begun_at
     }
 
     /// The slot of a key that is in memory.

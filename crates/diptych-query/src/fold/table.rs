@@ -1,5 +1,6 @@
 //! The fold over one typed table: facts waiting for their rows, and what became of them.
 
+use super::correction::Correcting;
 use super::decoded::{Decoded, Facts, decode};
 use super::digest::{bucket_of, row_digest, short};
 use super::earlier::{Earlier, Looked};
@@ -18,8 +19,8 @@ use std::sync::Arc;
 
 /// A table of a typed projection.
 pub struct TypedTable<M: JoinedProjection> {
-    rows: Slots<M>,
-    queue: Vec<Waiting<M>>,
+    pub(super) rows: Slots<M>,
+    pub(super) queue: Vec<Waiting<M>>,
     /// The facts of the last run, to be freed when the fold is: nobody waits for it then.
     spent: Vec<Waiting<M>>,
     matching: HashSet<Matching>,
@@ -27,18 +28,18 @@ pub struct TypedTable<M: JoinedProjection> {
     /// The values of which a store has handed over one row more than a fact may touch: there may be others
     /// that nobody has seen, also when some of those have left.
     cut_short: Vec<Matching>,
-    no_ops: u64,
+    pub(super) no_ops: u64,
     ignored: u64,
     /// The row whose projection runs, or was running when it panicked.
     projecting: Option<usize>,
 }
 
 /// A fact that waits for its rows.
-struct Waiting<M: JoinedProjection> {
-    facts: Facts<M::Event>,
+pub(super) struct Waiting<M: JoinedProjection> {
+    pub(super) facts: Facts<M::Event>,
     /// Which of the facts, which is one that the table can read.
-    index: usize,
-    touched: Touched<M>,
+    pub(super) index: usize,
+    pub(super) touched: Touched<M>,
 }
 
 impl<M: JoinedProjection> Waiting<M> {
@@ -48,7 +49,7 @@ impl<M: JoinedProjection> Waiting<M> {
 }
 
 /// The rows a fact touches.
-enum Touched<M> {
+pub(super) enum Touched<M> {
     One(usize),
     Many(Vec<usize>),
     /// With the row that each starts from where there is none.
@@ -56,6 +57,8 @@ enum Touched<M> {
     /// Those that hold the value in the column when the fact comes.
     Matching(usize, Value),
     All(Vec<Self>),
+    /// The one that a person corrects; the projection does not see the fact.
+    Corrected(Box<Correcting>),
 }
 
 /// What a fact is folded under.
@@ -85,7 +88,7 @@ impl<M: JoinedProjection> TypedTable<M> {
 
     /// Counts a fact that says nothing to the table if that is because its type is ignored. Every partition
     /// is handed the fact, so that one of them counts.
-    fn passed_over(&mut self, raw: &RawFact) {
+    pub(super) fn passed_over(&mut self, raw: &RawFact) {
         let category = raw.stream.stream.category.as_str();
         if self.rows.is_first_partition() && M::Event::ignores(category, &raw.event.name) {
             self.ignored += 1;
@@ -192,6 +195,7 @@ impl<M: JoinedProjection> TypedTable<M> {
                 let slots = self.found(fact, *column, value)?;
                 slots.into_iter().try_for_each(|slot| self.fold_one(slot, None, fact, moment))
             }
+            Touched::Corrected(correcting) => self.correct(correcting, moment.clock),
             Touched::All(_) => {
                 let mut slots = Vec::new();
                 self.all_slots(fact, touched, &mut slots)?;
@@ -231,8 +235,20 @@ impl<M: JoinedProjection> TypedTable<M> {
                 into.extend(self.found(fact, *column, value)?.into_iter().map(|slot| (slot, None)));
             }
             Touched::All(all) => all.iter().try_for_each(|one| self.all_slots(fact, one, into))?,
+            // No route names one.
+            Touched::Corrected(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether a row takes nothing from a position: it has, or it is held back.
+    pub(super) fn has_passed(&self, slot: usize, at: Position, clock: Position) -> bool {
+        let held = &self.rows.slots[slot];
+        // Where there is no row, what came before the group's clock has left none, whether one was deleted
+        // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
+        // now.
+        let passed = at <= held.guard || (held.row().is_none() && at <= clock);
+        passed || self.rows.passes_over(slot, at)
     }
 
     fn fold_one(
@@ -242,12 +258,8 @@ impl<M: JoinedProjection> TypedTable<M> {
         fact: &Fact<M::Event>,
         moment: Moment<'_>,
     ) -> Result<(), FoldError> {
-        let (at, held) = (fact.position(), &self.rows.slots[slot]);
-        // Where there is no row, what came before the group's clock has left none, whether one was deleted
-        // there or never was: a fact that met nothing has moved no guard, and its siblings may say more by
-        // now.
-        let passed = at <= held.guard || (held.row().is_none() && at <= moment.clock);
-        if passed || self.rows.passes_over(slot, at) {
+        let at = fact.position();
+        if self.has_passed(slot, at, moment.clock) {
             return Ok(());
         }
         let (before, taken) = self.rows.take(slot);
@@ -284,8 +296,10 @@ impl<M: JoinedProjection> TypedTable<M> {
             result = guarded(&raw, &mut |cursor| {
                 for (index, waiting) in queue.iter().enumerate().skip(next) {
                     (*cursor, next) = (index, index + 1);
-                    if let Some(fact) = waiting.fact() {
-                        self.fold_touched(fact, &waiting.touched, moment)?;
+                    match (&waiting.touched, waiting.fact()) {
+                        (Touched::Corrected(correcting), _) => self.correct(correcting, moment.clock)?,
+                        (touched, Some(fact)) => self.fold_touched(fact, touched, moment)?,
+                        (_, None) => {}
                     }
                 }
                 Ok(())
@@ -385,7 +399,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
                     *cursor = index;
                     match decode(raw)? {
                         Some(fact) => self.fold_at_once(&fact, earlier)?,
-                        None => self.passed_over(raw),
+                        None => self.plan_other(raw, None)?,
                     }
                 }
                 Ok(())
@@ -398,7 +412,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
                 *cursor = index;
                 match &typed[index] {
                     Some(_) => self.plan_one(&typed, index, earlier)?,
-                    None => self.passed_over(&facts[index]),
+                    None => self.plan_other(&facts[index], Some((&typed, index)))?,
                 }
             }
             Ok(())

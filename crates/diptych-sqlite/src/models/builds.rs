@@ -5,7 +5,6 @@ use super::checkpoint::{Place, existing};
 use super::file::{Attached, open_file};
 use super::{beside, parked, records, registry, remove_file, sql};
 use crate::SqliteStore;
-use crate::connection::open_reader;
 use crate::fault::OrFault;
 use crate::shared::Shared;
 use crate::store::blocking;
@@ -21,6 +20,9 @@ use std::sync::Arc;
 
 const BYTES_OF: &str = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN \
     (SELECT name FROM sqlite_schema WHERE tbl_name IN (?1, ?2))";
+
+/// Has SQLite bring to the disk what it has written to the WAL.
+const SYNC: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 impl Registry for SqliteStore {
     fn builds<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Vec<Build>, Fault>> {
@@ -40,12 +42,9 @@ impl Registry for SqliteStore {
         Box::pin(async move {
             let (asked, order, start) = (group.clone(), order.clone(), self.shared.start());
             let now = self.shared.clock.now();
-            let begin = move |transaction: &Connection| {
-                let build = registry::begin(transaction, &asked, &order, start, now)?;
-                Ok((build, registry::of_group(transaction, asked.name()).or_fault()?))
-            };
-            let (build, builds) = self.change_builds(begin).await?;
-            self.shared.builds.learn_of(group.name(), builds);
+            let begin =
+                move |transaction: &Connection| registry::begin(transaction, &asked, &order, start, now);
+            let build = self.change_builds(group, begin).await?;
             // A crash before this leaves a build without a file, which is made when it is first needed.
             self.attached(&group.at(build.id)).await?;
             Ok(build)
@@ -64,19 +63,9 @@ impl Registry for SqliteStore {
             let after = judge(&before, moves)?;
             let standstill = match taken_over(&before, &after) {
                 Some((new, Some(gone))) if group.mode() != Mode::Inline => {
-                    let places = (Place::of(group, new.id), Place::of(group, gone.id));
+                    let (new, gone) = (Place::of(group, new.id), Place::of(group, gone.id));
                     let shared = Arc::clone(&self.shared);
-                    let stop = move || {
-                        let models = shared.models_path();
-                        stand_still(
-                            places.0,
-                            &places.0.file_in(&models),
-                            places.1,
-                            &places.1.file_in(&models),
-                            &shared,
-                        )
-                    };
-                    Some(blocking(stop).await?)
+                    Some(blocking(move || stand_still(new, gone, &shared)).await?)
                 }
                 _ => None,
             };
@@ -100,7 +89,8 @@ impl Registry for SqliteStore {
             self.shared.builds.forget(place);
             if group.mode() == Mode::Inline {
                 let asked = group.clone();
-                self.change_builds(move |transaction| drop_tables(transaction, &asked, build)).await?;
+                let drop_all = move |transaction: &Connection| drop_tables(transaction, &asked, build);
+                self.change_builds(group, drop_all).await?;
             }
             // A group may have been asynchronous once, and have left a file.
             let path = place.file_in(&self.shared.models_path());
@@ -184,16 +174,19 @@ impl Registry for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Changes the registry in one transaction of the thread that appends.
+    /// Changes what is kept of a group's builds, in one transaction of the thread that appends.
     pub(crate) async fn change_builds<T: Send + 'static>(
         &self,
+        group: &Group,
         change: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
+        let name = group.name();
         let job = move |writer: &mut Writer| {
             let immediate = TransactionBehavior::Immediate;
             let transaction = writer.connection.transaction_with_behavior(immediate).or_fault()?;
             let changed = change(&transaction)?;
             transaction.commit().or_fault()?;
+            writer.shared.builds.learn_of(&writer.connection, name).or_fault()?;
             Ok(changed)
         };
         self.writer.run(job).await?
@@ -202,26 +195,24 @@ impl SqliteStore {
 
 /// Keeps the build that answers from moving, and looks where both stand: two files, whose order is settled
 /// while the pointer moves in a third.
-fn stand_still(
-    new: Place,
-    new_path: &Path,
-    gone: Place,
-    gone_path: &Path,
-    shared: &Shared,
-) -> Result<Standstill, TransitError> {
+fn stand_still(new: Place, gone: Place, shared: &Shared) -> Result<Standstill, TransitError> {
+    let models = shared.models_path();
+    let (new_path, gone_path) = (new.file_in(&models), gone.file_in(&models));
+    if !new_path.exists() {
+        return Err(TransitError::Elsewhere { build: new.build(), stage: None });
+    }
+    let taking_over = open_file(&new_path, &shared.limits)?;
+    // A loss of power takes the last rows of a file, and must not take those that are answered from now on.
+    taking_over.query_row(SYNC, [], |_| Ok(())).or_fault()?;
     let mut held = None;
     if gone_path.exists() {
-        let connection = open_file(gone_path, &shared.limits)?;
+        let connection = open_file(&gone_path, &shared.limits)?;
         connection.execute_batch("BEGIN IMMEDIATE").or_fault()?;
         let other = gone.read(&connection).or_fault()?.map(|checkpoint| checkpoint.mark.position());
         held = other.map(|other| (connection, other));
     }
-    if !new_path.exists() {
-        return Err(TransitError::Elsewhere { build: new.build(), stage: None });
-    }
     // The build that takes over only moves on: where it stands now, it stands later.
-    drop(open_file(new_path, &shared.limits)?);
-    let position = existing(&open_reader(new_path, &shared.limits)?, new)?.mark.position();
+    let position = existing(&taking_over, new)?.mark.position();
     match held {
         Some((_, other)) if position < other => Err(TransitError::Behind { position, other }),
         held => Ok(Standstill { new: new.build(), gone: gone.build(), _held: held.map(|(held, _)| held) }),

@@ -175,11 +175,15 @@ impl Attached {
     }
 }
 
-/// Opens a read model's file, made or brought up to this code.
+/// Opens a read model's file, made or brought up to this code. Waits for nobody if there is nothing to do.
 pub(crate) fn open_file(path: &Path, limits: &SqliteLimits) -> Result<Connection, Fault> {
     let mut connection = open_writer(path, Durability::Normal, limits)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
     let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+    if schema_version(&connection, APPLICATION, known)? == known {
+        return Ok(connection);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
+    // Another process may have been faster.
     let version = schema_version(&transaction, APPLICATION, known)?;
     if version < known {
         let missing = MIGRATIONS.iter().skip(version.unsigned_abs() as usize).copied().flatten();
@@ -191,7 +195,8 @@ pub(crate) fn open_file(path: &Path, limits: &SqliteLimits) -> Result<Connection
     Ok(connection)
 }
 
-/// Makes the tables of a build, or checks that they are of the declared shape. The caller owns the transaction.
+/// Makes the tables of a build, or checks that they are of the declared shape. The caller owns the
+/// transaction.
 pub(crate) fn open_tables(
     connection: &Connection,
     group: &Group,

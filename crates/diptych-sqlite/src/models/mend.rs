@@ -30,6 +30,7 @@ pub(crate) fn mend(connection: &mut Connection, attached: &Attached, mend: Mend)
             heal(&transaction, table, row).or_fault()?;
         }
     }
+    park(&transaction, attached, &mend.parked)?;
     transaction.commit().or_fault()?;
     Ok(())
 }

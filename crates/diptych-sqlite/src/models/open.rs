@@ -18,27 +18,50 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// The builds as this process last saw them, and those whose tables it has open.
 #[derive(Default)]
 pub(crate) struct OpenBuilds {
-    known: RwLock<HashMap<String, Vec<Build>>>,
+    known: RwLock<KnownBuilds>,
     open: RwLock<HashMap<Place, Arc<Attached>>>,
 }
 
+/// What the registry said.
+#[derive(Default)]
+struct KnownBuilds {
+    /// How often builds had changed by then.
+    changes: i64,
+    builds: HashMap<String, Vec<Build>>,
+}
+
 impl OpenBuilds {
-    /// Takes over what the registry says of every group.
-    pub(crate) fn learn(&self, known: HashMap<String, Vec<Build>>) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+    /// Looks what the registry says of every group.
+    pub(crate) fn learn(&self, connection: &Connection) -> rusqlite::Result<()> {
+        loop {
+            let moment = connection.unchecked_transaction()?;
+            let (changes, builds) = (registry::changes(&moment)?, registry::all(&moment)?);
+            moment.commit()?;
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            // INVARIANT: what is known never goes back. Who looked before somebody here made a change, and
+            // comes after, looks again.
+            if changes >= known.changes {
+                *known = KnownBuilds { changes, builds };
+                return Ok(());
+            }
+        }
     }
 
-    /// Takes over what the registry says of one group.
-    pub(crate) fn learn_of(&self, group: &str, builds: Vec<Build>) {
+    /// Looks what the registry says of one group. The connection is that of the one thread which changes it
+    /// here, so that nobody is earlier.
+    pub(crate) fn learn_of(&self, connection: &Connection, group: &str) -> rusqlite::Result<Vec<Build>> {
+        let (changes, builds) = (registry::changes(connection)?, registry::of_group(connection, group)?);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(group.to_owned(), builds);
+        known.changes = known.changes.max(changes);
+        known.builds.insert(group.to_owned(), builds.clone());
+        Ok(builds)
     }
 
     /// The place of the build that a group means.
     fn meant(&self, group: &Group) -> Option<Place> {
         let build = group.build().or_else(|| {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            own_build(known.get(group.name())?, group.revision()).map(|build| build.id)
+            own_build(known.builds.get(group.name())?, group.revision()).map(|build| build.id)
         });
         build.map(|build| Place::of(group, build))
     }
@@ -46,7 +69,7 @@ impl OpenBuilds {
     /// Whether a group's revision was ever built.
     fn knows(&self, group: &Group) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut builds = known.get(group.name()).into_iter().flatten();
+        let mut builds = known.builds.get(group.name()).into_iter().flatten();
         builds.any(|build| build.id.revision == group.revision())
     }
 
@@ -88,7 +111,7 @@ impl SqliteStore {
     /// Looks which builds there are. In place: few rows.
     pub(crate) fn look_again(&self) -> Result<(), Fault> {
         let reader = self.shared.readers.now()?;
-        self.shared.builds.learn(registry::all(&reader.connection).or_fault()?);
+        self.shared.builds.learn(&reader.connection).or_fault()?;
         self.shared.builds.forget_gone();
         Ok(())
     }
@@ -160,11 +183,10 @@ impl SqliteStore {
             return Ok(());
         }
         let (asked, start, now) = (group.clone(), self.shared.start(), self.shared.clock.now());
-        let begin =
-            move |transaction: &Connection| registry::of_group_or_begun(transaction, &asked, start, now);
-        let builds = self.change_builds(begin).await?;
-        self.shared.builds.learn_of(group.name(), builds);
-        Ok(())
+        let begin = move |transaction: &Connection| {
+            registry::of_group_or_begun(transaction, &asked, start, now).map(drop)
+        };
+        self.change_builds(group, begin).await
     }
 
     async fn open_build(&self, group: &Group) -> Result<Arc<Attached>, Fault> {

@@ -10,10 +10,10 @@ use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::HashMap;
 
-const SELECT_ALL: &str = "SELECT group_name, revision, generation, stage, shape, declared, created_at, moved_at \
-    FROM build ORDER BY group_name, revision, generation";
-const SELECT_GROUP: &str = "SELECT group_name, revision, generation, stage, shape, declared, created_at, moved_at FROM build \
-    WHERE group_name = ?1 ORDER BY revision, generation";
+const SELECT_ALL: &str = "SELECT group_name, revision, generation, stage, shape, declared, \
+    created_at, moved_at FROM build ORDER BY group_name, revision, generation";
+const SELECT_GROUP: &str = "SELECT group_name, revision, generation, stage, shape, declared, \
+    created_at, moved_at FROM build WHERE group_name = ?1 ORDER BY revision, generation";
 const SELECT_STAGE: &str =
     "SELECT stage FROM build WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
 const INSERT: &str = "INSERT INTO build \
@@ -24,10 +24,11 @@ const MOVE: &str = "UPDATE build SET stage = ?4, moved_at = ?5 \
 const INSERT_MOVE: &str = "INSERT INTO stage_move \
     (group_name, revision, generation, from_stage, to_stage, actor, reason, at) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const SELECT_MOVES: &str = "SELECT group_name, revision, generation, from_stage, to_stage, actor, reason, at FROM stage_move \
-    WHERE group_name = ?1 ORDER BY id DESC LIMIT ?2";
-const SELECT_ALL_MOVES: &str = "SELECT group_name, revision, generation, from_stage, to_stage, actor, reason, at FROM stage_move \
-    ORDER BY id DESC LIMIT ?1";
+const SELECT_MOVES: &str = "SELECT group_name, revision, generation, from_stage, to_stage, \
+    actor, reason, at FROM stage_move WHERE group_name = ?1 ORDER BY id DESC LIMIT ?2";
+const SELECT_ALL_MOVES: &str = "SELECT group_name, revision, generation, from_stage, to_stage, \
+    actor, reason, at FROM stage_move ORDER BY id DESC LIMIT ?1";
+const SELECT_CHANGES: &str = "SELECT builds_changed FROM log WHERE id = 1";
 const COUNT_CHANGE: &str = "UPDATE log SET builds_changed = builds_changed + 1 WHERE id = 1";
 const NOTE_DECLARED: &str = "UPDATE build SET mode = ?4, shape = ?5, declared = ?6 \
     WHERE group_name = ?1 AND revision = ?2 AND generation = ?3 \
@@ -42,6 +43,11 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<HashMap<String, V
         all.entry(row.get(0)?).or_default().push(build_of(row)?);
     }
     Ok(all)
+}
+
+/// How often builds have changed.
+pub(crate) fn changes(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached(SELECT_CHANGES)?.query_row([], |row| row.get(0))
 }
 
 /// The builds of one group, oldest first.

@@ -32,9 +32,8 @@ impl Writer {
     /// or look.
     pub(crate) fn transit(&mut self, switch: Switch) -> Result<Vec<Build>, TransitError> {
         let moved = self.transit_now(&switch);
-        match &moved {
-            Ok(builds) => self.shared.builds.learn_of(switch.group.name(), builds.clone()),
-            Err(_) => self.recover(),
+        if moved.is_err() {
+            self.recover();
         }
         drop(switch);
         if let Err(error) = self.refresh() {
@@ -63,8 +62,8 @@ impl Writer {
             }
         }
         registry::make_moves(connection, group.name(), moves, order, now).or_fault()?;
-        let builds = registry::of_group(connection, group.name()).or_fault()?;
         run(connection, "COMMIT")?;
+        let builds = shared.builds.learn_of(connection, group.name()).or_fault()?;
         self.announce();
         Ok(builds)
     }

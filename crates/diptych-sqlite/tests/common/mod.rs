@@ -8,8 +8,8 @@ use diptych_command::{
 };
 use diptych_core::*;
 use diptych_query::{
-    ColumnSpec, Contract, Direction, Fold, Governance, Group, IndexSpec, Mode, ModelStore, Projection,
-    ReadModel, Route, Schema, Sensitivity, Tenants, Upkeep, erase,
+    ColumnSpec, Contract, Direction, Fold, Governance, Group, IndexSpec, Mode, ModelStore, OnFailure,
+    Projection, ReadModel, Route, Schema, Sensitivity, Tenants, Upkeep, erase,
 };
 use diptych_sqlite::{SqliteOptions, SqliteStore};
 use std::path::{Path, PathBuf};
@@ -154,6 +154,10 @@ const WIDER: &[ColumnSpec] = &[
 
 static BALANCE: Schema = schema("balance", COLUMNS, Mode::Asynchronous);
 static INLINE: Schema = schema("balance_inline", COLUMNS, Mode::Inline);
+static PARKING: Schema = Schema {
+    upkeep: Upkeep { on_failure: OnFailure::Park, ..Upkeep::DEFAULT },
+    ..schema("balance_parking", COLUMNS, Mode::Inline)
+};
 static RESHAPED: Schema = schema("balance", WIDER, Mode::Asynchronous);
 
 /// A row of balances.
@@ -245,6 +249,7 @@ macro_rules! model {
 
 model!(Balance, BALANCE);
 model!(InlineBalance, INLINE);
+model!(ParkingBalance, PARKING);
 model!(ReshapedBalance, RESHAPED);
 
 pub fn group<M: Projection>() -> Arc<Group> {
