@@ -8,12 +8,14 @@
 //! speed.
 
 mod cases;
+pub mod chain;
 mod counting;
 pub mod defects;
 mod drive;
 mod failure;
 pub mod fixtures;
 mod harness;
+mod hinge;
 pub mod lives;
 #[doc(hidden)]
 pub mod passing;

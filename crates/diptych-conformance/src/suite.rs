@@ -51,7 +51,7 @@ macro_rules! suites {
 pub fn cases() -> Vec<Named> {
     let mut all = promises();
     all.extend(sharing());
-    all.extend(rebuilding());
+    all.extend(hinge());
     all
 }
 
@@ -332,9 +332,9 @@ suites! {
 }
 
 suites! {
-    /// Makes one test of every case of how read models are built anew over a store:
-    /// `rebuild_suite!(MyHarness::new());`.
-    rebuilding, rebuild_suite;
+    /// Makes one test of every case in which the hinge itself works over the store:
+    /// `hinge_suite!(MyHarness::new());`.
+    hinge, hinge_suite;
     rebuilds {
         a_first_build_serves_once_it_is_filled,
         the_whole_chain_runs_while_commands_come,
@@ -352,6 +352,24 @@ suites! {
         one_rebuild_at_a_time,
         a_build_that_is_further_is_compared_without_what_is_newer,
         it_all_happens_by_itself,
+    }
+    poison {
+        a_poisoned_key_waits_and_the_rest_moves_on,
+        a_key_that_fails_later_waits_there,
+        too_many_parked_keys_stop_the_model,
+        answers_say_that_keys_are_parked,
+        code_that_parks_no_more_waits_for_parked_keys,
+    }
+    drift {
+        what_was_changed_by_hand_is_found_and_repaired,
+        what_was_changed_in_a_partition_is_found_and_repaired,
+        what_was_changed_is_found_from_its_stream,
+        a_changed_digest_or_hash_is_found_and_repaired,
+        an_edited_row_that_is_loaded_is_an_incident,
+        facts_on_a_deleted_row_are_put_right,
+        a_patrol_goes_on_where_another_was_killed,
+        parked_keys_are_left_out_of_a_patrol,
+        a_suspended_model_follows_and_does_not_answer,
     }
 }
 

@@ -35,6 +35,13 @@ pub struct ProjectorLimits {
     pub lease_duration: Duration,
     /// How often a process gives a sign of life and looks whether partitions should change hands.
     pub lease_beat: Duration,
+    /// How long the patrol rests between two passes over a group, and before the first.
+    pub patrol_interval: Duration,
+    /// The most positions of the log that the patrol folds in a second.
+    pub patrol_events_per_second: usize,
+    /// The most rows that the patrol holds in memory to compare them with the log, as far as a 64th part of a
+    /// table is not more; those of a group that looks rows up in others are held all at once.
+    pub patrol_rows_max: usize,
     /// How often a drain looks whether another process has brought a partition to where it should be.
     pub foreign_poll: Duration,
     /// The share of one processor's time that rebuilds take while commands come or questions are asked, above 0
@@ -60,6 +67,9 @@ impl Default for ProjectorLimits {
             retry_pause_max: Duration::from_secs(5),
             lease_duration: Duration::from_secs(5),
             lease_beat: Duration::from_secs(1),
+            patrol_interval: Duration::from_secs(900),
+            patrol_events_per_second: 20_000,
+            patrol_rows_max: 100_000,
             foreign_poll: Duration::from_millis(50),
             rebuild_share: 0.5,
             rebuild_memory_bytes_max: 512 * 1024 * 1024,

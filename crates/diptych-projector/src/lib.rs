@@ -14,6 +14,7 @@ mod operate;
 mod parked;
 mod parking;
 mod patrol;
+mod patrolling;
 mod projector;
 mod rebuild;
 mod recount;
@@ -41,7 +42,7 @@ pub use incident::{
 pub use metrics::ProjectionMetrics;
 pub use operate::Deprecation;
 pub use parked::{Keys, Retried, RetryPlan};
-pub use patrol::{Patrol, PatrolState, Patrolled, Stale};
+pub use patrol::{PATROL, Pass, Patrol, PatrolState, Patrolled, Phase, Stale};
 pub use projector::{DrainError, Drained, Projector, ProjectorParts};
 pub use rebuild::{
     Asked, Differing, Driver, Gate, Measured, REBUILD, REBUILD_DONE, Rebuild, RebuildError, RebuildOrder,

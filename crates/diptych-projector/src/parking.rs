@@ -7,10 +7,7 @@ use crate::skips::Exceptions;
 use crate::verify::compare;
 use crate::{Finding, FoundBy, Incidents, RowName, Subject, VerifyError};
 use diptych_core::{Code, Fault, Position};
-use diptych_query::{
-    AdvanceError, AnyModel, FailedRow, FoldError, Group, ModelStore, OnFailure, Parked, Registry,
-};
-use std::sync::Arc;
+use diptych_query::{AdvanceError, FailedRow, FoldError, Group, ModelStore, OnFailure, Parked, Registry};
 
 /// What became of a fact that cannot be taken.
 pub(crate) enum Aside {
@@ -59,7 +56,7 @@ impl Follower {
             return Ok(Aside::Not(reason));
         }
         let parked = Parked {
-            model: failed.model.to_owned(),
+            model: self.group.models()[failed.table].schema().name.to_owned(),
             row: failed.row.clone(),
             position: error.position,
             event: self.event_at(error).await?,
@@ -76,8 +73,7 @@ impl Follower {
     }
 
     fn parks(&self, failed: &FailedRow) -> bool {
-        let own = |model: &&Arc<dyn AnyModel>| model.schema().name == failed.model;
-        let model = self.group.models().iter().find(own);
+        let model = self.group.models().get(failed.table);
         model.is_some_and(|model| model.schema().upkeep.on_failure == OnFailure::Park)
     }
 
@@ -94,19 +90,17 @@ impl Follower {
     /// Records that a row was loaded which is not what was written, with what the log says of it.
     async fn report_edited(&mut self, edited: &FailedRow) -> Result<(), Fault> {
         let incidents = Incidents::new(&*self.registry, &*self.clock);
-        let subject = Subject::Row(RowName::of(edited.model, &edited.row));
+        let FailedRow { table, row, .. } = edited;
+        let Some(model) = self.group.models().get(*table) else { return Ok(()) };
+        let schema = model.schema();
+        let subject = Subject::Row(RowName::of(schema.name, row));
         if incidents.open_about(self.group.name(), &subject).await?.is_some() {
             return Ok(());
         }
-        let Some(table) = self.group.models().iter().position(|model| model.schema().name == edited.model)
-        else {
-            return Ok(());
-        };
-        let schema = self.group.models()[table].schema();
-        let found = self.store.get(&self.group, schema, &edited.row).await?;
+        let found = self.store.get(&self.group, schema, row).await?;
         let position = found.checkpoint.mark.position();
         let exceptions = Exceptions::of(&*self.store, &*self.registry, &self.group).await?;
-        let place = (table, &edited.row);
+        let place = (*table, row);
         let mut expected = Expected::of_row(&*self.feed, &self.group, place, &exceptions).await?;
         match expected.fold_to(&*self.feed, position).await {
             Ok(()) => {}
@@ -114,8 +108,8 @@ impl Follower {
             // Without what the log says, there is still what stands there.
             Err(error) => tracing::error!(%error, "a row that was edited cannot be folded again"),
         }
-        let said = expected.tables[table].get(&edited.row);
-        let differences = compare(schema, &edited.row, said, found.rows.first());
+        let said = expected.tables[*table].get(row);
+        let differences = compare(schema, row, said, found.rows.first());
         let differences = differences.into_iter().map(Into::into).collect();
         let finding = Finding { subject, differences, position, found_by: FoundBy::Load };
         incidents.report(self.group.name(), finding).await?;

@@ -47,7 +47,7 @@ pub struct Projector {
     /// Has the keeper look at once.
     pub(crate) nudge: Arc<Notify>,
     pub(crate) steward: Steward,
-    stop: watch::Sender<bool>,
+    pub(crate) stop: watch::Sender<bool>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -202,6 +202,11 @@ impl Projector {
     pub fn start_looking(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.push(tokio::spawn(self.steward.clone().keep_learning(self.stop.subscribe())));
+    }
+
+    /// Has [`Projector::stop`] wait for a task that it has told to stop.
+    pub(crate) fn keep_task(&self, task: JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     /// Lets every worker finish its transaction, gives the leases back, and stops.

@@ -22,8 +22,8 @@ pub(crate) struct Recount {
     checkpoints: Vec<Checkpoint>,
     /// Whether the digest or a partition has changed meanwhile, partition by partition.
     moved: Vec<bool>,
-    /// Rows that do not have the hash that they were written with.
-    pub(crate) edited: Vec<RowRef>,
+    /// Rows that do not have the hash that they were written with, with the one that they have.
+    pub(crate) edited: Vec<(RowRef, u64)>,
     /// How many rows there are.
     pub(crate) rows: u64,
 }
@@ -62,7 +62,7 @@ impl Recount {
             counted.1 = counted.1.wrapping_add(row_digest(&row.tenant, &values));
             self.rows += 1;
             if hash_of(&row, &values) != hash {
-                self.edited.push(row);
+                self.edited.push((row, hash));
             }
         }
         Ok(more)
@@ -84,6 +84,11 @@ impl Recount {
             Recounted { bucket, kept: sum(&kept), counted: sum(&self.counted) }
         });
         pairs.filter(|recounted| recounted.kept != recounted.counted).collect()
+    }
+
+    /// Whether any partition has moved meanwhile.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.moved.contains(&true)
     }
 
     /// Whether a partition stood still at a position while its rows were counted.

@@ -39,6 +39,13 @@ pub enum TroubleError {
         /// The read model.
         name: String,
     },
+    /// Another process patrols it.
+    Patrolled {
+        /// The read model.
+        name: String,
+        /// Which process.
+        worker: String,
+    },
     /// The log cannot be folded up to the checkpoint.
     Fold(FoldError),
     /// Infrastructure failed.
@@ -58,6 +65,7 @@ impl fmt::Display for TroubleError {
             Self::Busy { name } => {
                 write!(out, "`{name}` moves on faster than its rows can be folded again; try again")
             }
+            Self::Patrolled { name, worker } => write!(out, "`{name}` is patrolled by `{worker}` now"),
             Self::Fold(error) => error.fmt(out),
             Self::Fault(fault) => fault.fmt(out),
         }

@@ -158,7 +158,7 @@ pub async fn verify(
 }
 
 /// Some buckets of a group's tables, which all belong to one partition of the store.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     /// Which buckets, as a partition of its own.
     pub(crate) partition: Partition,

@@ -1,10 +1,11 @@
 //! The running right panel: asks the model store, measures freshness, keeps contracts.
 
+use crate::held_back::held_back;
 use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
     Answer, AnyModel, Breach, BuildId, Checkpoint, Condition, Contract, Cursor, Degraded, Direction, Feed,
-    Find, Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry,
+    Find, Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Parked, Progress, ProgressEntry,
     QueryError, QueryMetrics, RawFind, ReadModel, RowRef, Schema, Stage, Touched,
 };
 use diptych_core::{
@@ -90,6 +91,13 @@ pub struct Visibility {
 pub enum VisibleSince {
     /// It is visible, at the latest since then; none when that is not kept any more.
     Visible(Option<Timestamp>),
+    /// Not before its row's key is parked no longer.
+    Parked {
+        /// The fact that the row could not take.
+        position: Position,
+        /// Why, in a sentence with a code.
+        reason: String,
+    },
     /// Not yet.
     Pending {
         /// How many events lie before it.
@@ -318,7 +326,11 @@ impl Queries {
             let reading = served.reading(None);
             let checkpoint = self.store.checkpoint(&reading.group).await?;
             let reached = checkpoint.mark.position();
-            let state = if reached >= position {
+            let suspended = served.entry.troubles().suspended.is_some();
+            let parked = held_back(&*self.store, &reading.group, &*served.model, events).await?;
+            let state = if let Some(Parked { position, reason, .. }) = parked {
+                VisibleSince::Parked { position, reason }
+            } else if reached >= position && !suspended {
                 VisibleSince::Visible(self.store.passed_at(&reading.group, position).await?)
             } else {
                 let health = health(served, &reading, &checkpoint);

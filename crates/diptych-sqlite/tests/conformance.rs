@@ -2,8 +2,8 @@
 
 mod harness;
 
-use diptych_conformance::{conformance_suite, rebuild_suite};
+use diptych_conformance::{conformance_suite, hinge_suite};
 use harness::SqliteHarness;
 
 conformance_suite!(SqliteHarness::new());
-rebuild_suite!(SqliteHarness::new());
+hinge_suite!(SqliteHarness::new());

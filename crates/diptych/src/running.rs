@@ -81,6 +81,7 @@ impl Running {
             // A build that holds everything already serves from the first question on.
             projector.steward().step().await?;
             projector.start();
+            projector.start_patrol();
         } else {
             projector.steward().learn().await?;
             projector.start_looking();

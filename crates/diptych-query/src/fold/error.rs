@@ -22,6 +22,8 @@ pub struct FoldError {
 /// A row that could not take a fact, or is not what was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FailedRow {
+    /// The table, by its index in the group.
+    pub table: usize,
     /// The table, by the name of its declaration.
     pub model: &'static str,
     /// The row.
@@ -100,7 +102,13 @@ impl FoldError {
 
     /// The same, with the row that it happened to.
     pub(crate) fn in_row(self, model: &'static str, row: RowRef) -> Self {
-        Self { row: Some(Box::new(FailedRow { model, row })), ..self }
+        Self { row: Some(Box::new(FailedRow { table: 0, model, row })), ..self }
+    }
+
+    /// The same, with the table of the group that it happened in.
+    pub(crate) fn in_table(mut self, table: usize) -> Self {
+        self.row.iter_mut().for_each(|failed| failed.table = table);
+        self
     }
 
     /// The row that a fact failed for although it was read and routed: the row's key can be held back while the

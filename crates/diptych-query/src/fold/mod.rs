@@ -130,7 +130,8 @@ impl Fold {
         let (misses, mut decoded) = (RefCell::new(Vec::new()), Decoded::between(self.tables.len()));
         for index in 0..self.tables.len() {
             let (earlier, rest) = self.tables.split_at_mut(index);
-            rest[0].plan(facts, &mut decoded, Earlier::new(earlier, &misses))?;
+            let planned = rest[0].plan(facts, &mut decoded, Earlier::new(earlier, &misses));
+            planned.map_err(|error| error.in_table(index))?;
         }
         if self.fresh {
             self.settle();
@@ -210,7 +211,7 @@ impl Fold {
     /// A row whose columns do not have the hash it was written with: somebody edited it.
     pub fn supply(&mut self, table: usize, rows: Vec<StoredRow>) -> Result<(), FoldError> {
         match self.tables.get_mut(table) {
-            Some(table) => table.supply(rows),
+            Some(held) => held.supply(rows).map_err(|error| error.in_table(table)),
             None => Ok(()),
         }
     }
@@ -228,7 +229,8 @@ impl Fold {
         while self.folded < self.tables.len() {
             let misses = RefCell::new(Vec::new());
             let (earlier, rest) = self.tables.split_at_mut(self.folded);
-            let ran = rest[0].run(self.from, Earlier::new(earlier, &misses))?;
+            let ran = rest[0].run(self.from, Earlier::new(earlier, &misses));
+            let ran = ran.map_err(|error| error.in_table(self.folded))?;
             if ran == Ran::Missed {
                 self.rounds += 1;
                 if self.rounds > LOOK_UP_ROUNDS_MAX {
@@ -260,7 +262,11 @@ impl Fold {
     /// # Errors
     /// A row that no store can keep; the fold is then of no further use.
     pub fn changes(&mut self) -> Result<Vec<TableChanges>, FoldError> {
-        self.tables.iter_mut().map(|table| table.changes()).collect()
+        let changes = self.tables.iter_mut().enumerate().map(|(index, table)| {
+            let changes = table.changes();
+            changes.map_err(|error| error.in_table(index))
+        });
+        changes.collect()
     }
 
     /// What has changed in one table since its changes were last taken, at most so many rows; a store that
@@ -269,7 +275,8 @@ impl Fold {
     /// # Errors
     /// As [`Fold::changes`].
     pub fn changes_up_to(&mut self, table: usize, rows_max: usize) -> Result<TableChanges, FoldError> {
-        self.tables.get_mut(table).map_or(Ok(TableChanges::default()), |table| table.changes_up_to(rows_max))
+        let Some(held) = self.tables.get_mut(table) else { return Ok(TableChanges::default()) };
+        held.changes_up_to(rows_max).map_err(|error| error.in_table(table))
     }
 
     /// How many facts met no row and left none, since the fold began, table by table.
