@@ -350,6 +350,8 @@ suites! {
         a_split_model_is_rebuilt_part_by_part,
         an_inline_model_is_rebuilt_under_commands,
         one_rebuild_at_a_time,
+        a_build_that_is_further_is_compared_without_what_is_newer,
+        it_all_happens_by_itself,
     }
     poison {
         a_poisoned_key_waits_and_the_rest_moves_on,

@@ -136,6 +136,13 @@ impl Refold {
             }
             found.differing += differing;
         }
+        let own = sides.store.partitions_of(&sides.new);
+        let partition = own.get(usize::from(self.bucket) % own.len().max(1)).copied();
+        let at = sides.store.checkpoint_of(&sides.new, partition.unwrap_or(Partition::WHOLE)).await?;
+        if at.mark.position() != self.target {
+            let left_out = Some("the new build moved meanwhile, with its commands".to_owned());
+            return Ok(Refolded { left_out, ..Refolded::default() });
+        }
         Ok(found)
     }
 }
