@@ -332,7 +332,8 @@ suites! {
 }
 
 suites! {
-    /// Makes one test of every case in which the hinge itself works over the store: `hinge_suite!(MyHarness::new());`.
+    /// Makes one test of every case in which the hinge itself works over the store:
+    /// `hinge_suite!(MyHarness::new());`.
     hinge, hinge_suite;
     poison {
         a_poisoned_key_waits_and_the_rest_moves_on,
@@ -340,6 +341,7 @@ suites! {
         too_many_parked_keys_stop_the_model,
         answers_say_that_keys_are_parked,
         code_that_parks_no_more_waits_for_parked_keys,
+        what_cannot_park_is_refused,
     }
     drift {
         what_was_changed_by_hand_is_found_and_repaired,
