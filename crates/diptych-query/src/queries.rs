@@ -536,7 +536,7 @@ impl Served {
 fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health {
     let serving = served.entry.serving();
     if !reading.is_own {
-        return Health::Rebuilding;
+        return served.entry.troubles().health().unwrap_or(Health::Rebuilding);
     }
     let live = served.entry.health();
     // What was written down about a fact that is in the rows by now no longer holds.
@@ -547,12 +547,12 @@ fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health
             Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
         }
         (_, live @ (Health::Live | Health::CatchingUp)) => {
-            match (served.entry.troubles().health(), serving.stage()) {
-                (Some(troubled), _) => troubled,
-                (None, Some(Stage::Building | Stage::Shadowing)) => Health::Building,
-                (None, Some(Stage::Rebuilding)) => Health::Rebuilding,
-                (None, _) => live,
-            }
+            let troubled = served.entry.troubles().health();
+            troubled.unwrap_or_else(|| match serving.stage() {
+                Some(Stage::Building | Stage::Shadowing) => Health::Building,
+                Some(Stage::Rebuilding) => Health::Rebuilding,
+                _ => live,
+            })
         }
         (_, health) => health,
     }

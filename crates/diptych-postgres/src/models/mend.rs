@@ -51,7 +51,9 @@ pub(crate) async fn mend(shared: &Shared, attached: &Attached, mend: Mend) -> Re
     if !healed.is_empty() {
         parked::heal(client, &shared.schema, attached, &healed).await?;
     }
-    parked::insert(client, &shared.schema, attached.place, &parked).await?;
+    if !parked.is_empty() {
+        parked::insert(client, &shared.schema, attached.place, &parked).await?;
+    }
     transaction.commit().await.or_fault()?;
     Ok(())
 }

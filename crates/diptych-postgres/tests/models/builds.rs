@@ -83,10 +83,9 @@ async fn a_store_of_before_builds_goes_on_serving_and_can_be_rebuilt() {
     let person = database.person().await;
     person.batch_execute(BEFORE_BUILDS).await.unwrap();
     person.batch_execute("CREATE ROLE seer_of_checkpoints").await.ok();
-    person
-        .batch_execute("GRANT SELECT ON diptych.projection_checkpoint TO seer_of_checkpoints")
-        .await
-        .unwrap();
+    let grants = "GRANT USAGE ON SCHEMA diptych TO seer_of_checkpoints; \
+        GRANT SELECT ON diptych.projection_checkpoint TO seer_of_checkpoints";
+    person.batch_execute(grants).await.unwrap();
     let store = open(&database, &clock, vec![]).await;
     let builds = store.builds("balance").await.unwrap();
     assert_eq!(

@@ -6,6 +6,7 @@ use super::rows::{LeftOut, Named, common_end, compare_page};
 use super::sides::{Pair, Sides};
 use super::{CompareReport, QuestionDifference, QuestionsCompared, Refolded, TableCompared};
 use crate::shadow::{Followed, Shadow};
+use crate::skips::Exceptions;
 use diptych_core::{Fault, Position, Timestamp, Value};
 use diptych_query::{
     AdvanceError, BucketDigest, Checkpoint, Feed, Operator, RawFind, RowRef, Schema, TableSnapshot,
@@ -324,7 +325,12 @@ impl Comparison {
         }
         let start = self.feed.mark(Position::START).await?;
         let begun = match start {
-            Some(start) => Refold::begin(&self.sides, &shadow.positions(), start),
+            Some(start) => {
+                let Sides { store, registry, new, .. } = &self.sides;
+                let exceptions = Exceptions::of(&**store, &**registry, new).await?;
+                let bucket = Refold::bucket(&self.sides).await?;
+                Refold::begin(&self.sides, bucket, &shadow.positions(), start, &exceptions)
+            }
             None => Err("the log has no start"),
         };
         match begun {
