@@ -353,6 +353,11 @@ suites! {
         a_build_that_is_further_is_compared_without_what_is_newer,
         it_all_happens_by_itself,
     }
+    scenarios {
+        poison_while_a_build_is_filled,
+        a_hand_edit_while_a_build_shadows,
+        a_crash_at_every_slice,
+    }
     poison {
         a_poisoned_key_waits_and_the_rest_moves_on,
         a_key_that_fails_later_waits_there,

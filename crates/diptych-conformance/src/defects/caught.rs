@@ -121,6 +121,19 @@ impl Defect {
             }
             Self::ParkedFromTheStart => &[("parked", "a_parked_key_takes_what_came_before")],
             Self::MendAnywhere => &[("parked", "a_mended_key_goes_on")],
+            Self::DigestForgotten => &[
+                ("drift", "what_was_changed_by_hand_is_found_and_repaired"),
+                ("checkpoint", "rows_and_checkpoint_move_together"),
+            ],
+            Self::ErrorsSkipped => &[
+                ("scenarios", "poison_while_a_build_is_filled"),
+                ("poison", "a_poisoned_key_waits_and_the_rest_moves_on"),
+                ("checkpoint", "a_failing_fold_leaves_nothing"),
+            ],
+            Self::ComparedWithItself => &[
+                ("scenarios", "a_hand_edit_while_a_build_shadows"),
+                ("rebuilds", "undeclared_differences_block_the_switch"),
+            ],
             _ => &[],
         }
     }

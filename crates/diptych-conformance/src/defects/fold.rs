@@ -147,7 +147,10 @@ impl TableFold for BrokenTable {
             Defect::GuardOff | Defect::TombstonesLost | Defect::GuardedByFacts => Position::START,
             _ => clock,
         };
-        self.inner.run(clock, earlier)
+        match self.inner.run(clock, earlier) {
+            Err(_) if self.defect == Defect::ErrorsSkipped => Ok(Ran::Done),
+            ran => ran,
+        }
     }
 
     fn want(&mut self, row: &RowRef) {
@@ -159,7 +162,10 @@ impl TableFold for BrokenTable {
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
-        let changes = self.inner.changes()?;
+        let mut changes = self.inner.changes()?;
+        if self.defect == Defect::DigestForgotten {
+            changes.digest.clear();
+        }
         self.remember(&changes);
         Ok(changes)
     }

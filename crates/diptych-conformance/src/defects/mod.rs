@@ -116,11 +116,17 @@ pub enum Defect {
     ParkedFromTheStart,
     /// Rows are put right wherever the group stands.
     MendAnywhere,
+    /// Digests are not written with their rows.
+    DigestForgotten,
+    /// A fact that cannot be folded is passed over, with those after it.
+    ErrorsSkipped,
+    /// A new build is compared with itself, so that nothing ever differs.
+    ComparedWithItself,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 50] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -168,6 +174,9 @@ impl Defect {
         Self::ParksForgotten,
         Self::ParkedFromTheStart,
         Self::MendAnywhere,
+        Self::DigestForgotten,
+        Self::ErrorsSkipped,
+        Self::ComparedWithItself,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -273,6 +282,8 @@ impl<H: Harness> Harness for Defective<H> {
             | Defect::SiblingsAtBatchEnd
             | Defect::PartitionsForgotten
             | Defect::BatchIndexMissing
+            | Defect::DigestForgotten
+            | Defect::ErrorsSkipped
             | Defect::ParkedFromTheStart => Arc::new(fold::BrokenModel::new(model, self.defect)),
             _ => model,
         }

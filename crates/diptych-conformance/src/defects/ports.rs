@@ -348,7 +348,12 @@ const TEARS_MAX: usize = 1_000;
 impl Broken {
     /// The group that is read instead of one of its builds.
     fn mixed(&self, group: &Group) -> Option<Group> {
-        let build = group.build().filter(|_| self.defect == Defect::BuildsMixed)?;
+        if self.defect == Defect::BuildsMixed { Self::unpinned(group) } else { None }
+    }
+
+    /// A group without the build that is meant.
+    fn unpinned(group: &Group) -> Option<Group> {
+        let build = group.build()?;
         let model = group.models().to_vec();
         // A group that was never pinned reads its own build.
         Group::new(group.name(), model).ok().filter(|own| own.revision() == build.revision)
@@ -491,6 +496,8 @@ impl ModelStore for Broken {
         rows_max: usize,
     ) -> BoxFuture<'a, Result<TableSnapshot, Fault>> {
         Box::pin(async move {
+            let itself = (self.defect == Defect::ComparedWithItself).then(|| Self::unpinned(group)).flatten();
+            let group = itself.as_ref().unwrap_or(group);
             let mut snapshot = self.inner.models.snapshot(group, schema, after, rows_max).await?;
             for _ in 0..TEARS_MAX {
                 if self.defect != Defect::SnapshotTorn {
