@@ -19,6 +19,7 @@ mod hinge;
 pub mod lives;
 #[doc(hidden)]
 pub mod passing;
+pub mod poison_lives;
 mod process;
 pub mod stateful;
 mod suite;

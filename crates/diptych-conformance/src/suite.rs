@@ -359,6 +359,7 @@ suites! {
         too_many_parked_keys_stop_the_model,
         answers_say_that_keys_are_parked,
         code_that_parks_no_more_waits_for_parked_keys,
+        what_cannot_park_is_refused,
     }
     drift {
         what_was_changed_by_hand_is_found_and_repaired,

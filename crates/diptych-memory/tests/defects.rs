@@ -3,7 +3,7 @@
 mod harness;
 
 use diptych_conformance::defects::Defect;
-use diptych_conformance::{chain, lives, passed, stateful};
+use diptych_conformance::{chain, lives, passed, poison_lives, stateful};
 use harness::MemoryHarness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,4 +44,17 @@ fn random_lives_of_builds_notice_a_defect() {
 #[test]
 fn random_chains_come_right() {
     passed(chain::chains(MemoryHarness::new, 64));
+}
+
+#[test]
+fn random_lives_with_poison_agree_with_a_fold_without_batches() {
+    passed(poison_lives::poison_lives(MemoryHarness::new, 48));
+}
+
+#[test]
+fn random_lives_with_poison_notice_a_defect() {
+    use diptych_conformance::defects::Defective;
+    let defect = Defect::ParksForgotten;
+    let result = poison_lives::poison_lives(|| Defective::new(MemoryHarness::new(), defect), 48);
+    assert!(result.is_err(), "{defect:?} went unnoticed");
 }

@@ -1,5 +1,5 @@
-//! What was found to differ from the log, and what was done about it. Kept as records: the same finding twice
-//! is one incident, until it is over.
+//! What was found to differ from the log, and what was done about it. Kept as records: the same finding
+//! twice is one incident, until it is over.
 
 use crate::RowName;
 use diptych_core::{Actor, Clock, Code, Fault, Position, Tenant, Timestamp};
@@ -13,8 +13,8 @@ pub const INCIDENT: &str = "incident";
 /// The kind of record that says which incident is open about a subject.
 const OPEN: &str = "incident_open";
 
-/// The most incidents that are open at once and told apart. Where more rows differ, it is the read model that
-/// has to be built anew, not its rows one by one.
+/// The most incidents that are open at once and told apart. Where more rows differ, it is the read model
+/// that has to be built anew, not its rows one by one.
 pub const INCIDENTS_MAX: usize = 1_000;
 
 /// How often a change of an incident is tried against others that change it at the same time.

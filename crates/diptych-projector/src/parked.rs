@@ -88,8 +88,8 @@ impl Projector {
         Ok(RetryPlan { keys, positions, about })
     }
 
-    /// Folds parked keys again, in order, from the fact that each waits at up to where the model stands. One
-    /// that fails again stays parked, at the fact that it fails at now.
+    /// Folds parked keys again, in order, from the fact that each waits at up to where the model stands.
+    /// One that fails again stays parked, at the fact that it fails at now.
     ///
     /// # Errors
     /// An unknown name, a key that is not parked, a model that moves on too fast, or a fault.
@@ -114,7 +114,8 @@ impl Projector {
         Ok(retried)
     }
 
-    /// Has a parked row pass over the fact that it waits at, now and in every later build, and folds it again.
+    /// Has a parked row pass over the fact that it waits at, now and in every later build, and folds it
+    /// again.
     ///
     /// # Errors
     /// As [`Projector::retry_parked`].

@@ -1,5 +1,5 @@
-//! What becomes of a fact that failed again and again: its key is set aside where the table declares so, or the
-//! model stops; a row that somebody edited becomes an incident.
+//! What becomes of a fact that failed again and again: its key is set aside where the table declares so,
+//! or the model stops; a row that somebody edited becomes an incident.
 
 use crate::follower::Follower;
 use crate::refold::Expected;
@@ -17,8 +17,8 @@ pub(crate) enum Aside {
     Not(String),
 }
 
-/// What the folds of a group are told. The keys that are held back are among it: a group without rows folds facts
-/// before its store can tell it.
+/// What the folds of a group are told. The keys that are held back are among it: a group without rows
+/// folds facts before its store can tell it.
 pub(crate) async fn exceptions(
     store: &dyn ModelStore,
     registry: &dyn Registry,
@@ -28,8 +28,8 @@ pub(crate) async fn exceptions(
     if exceptions.holds() && !group.may_park() {
         // Facts would be folded into rows that lack those before them.
         let message = format!(
-            "keys of `{}` are parked, but its code does not declare `on_failure = \"park\"` any more: fold them \
-             again first",
+            "keys of `{}` are parked, but its code does not declare `on_failure = \"park\"` any more: fold \
+             them again first",
             group.name()
         );
         return Err(Fault::permanent(Code::ServiceInvalid, message));

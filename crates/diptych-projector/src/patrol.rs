@@ -1,5 +1,6 @@
-//! The patrol: compares rows with their hashes, digests with rows, and rows with the log, a bounded slice at a
-//! time, for as long as the service runs. How far it has come is kept, and one process at a time patrols a group.
+//! The patrol: compares rows with their hashes, digests with rows, and rows with the log, a bounded
+//! slice at a time, for as long as the service runs. How far it has come is kept, and one process at a
+//! time patrols a group.
 
 use crate::incident::{from_record, to_json};
 use crate::patrolling::Working;
@@ -59,7 +60,8 @@ pub struct Pass {
     pub lowest: Option<Position>,
     /// How many rows were compared so far.
     pub rows: u64,
-    /// The buckets whose digest is not that of their rows, by table, until the rows are compared with the log.
+    /// The buckets whose digest is not that of their rows, by table, until the rows are compared with
+    /// the log.
     pub suspects: Vec<(usize, u8)>,
     /// The read models whose digests cannot be compared, because they move on all the time.
     pub uncounted: Vec<String>,
@@ -347,7 +349,8 @@ impl Projector {
             let within_seconds = within.as_secs_f64();
             if lag.seconds > within_seconds {
                 let (model, lag_seconds) = (model.schema().name, lag.seconds);
-                tracing::error!(model, lag_seconds, within_seconds, code = %Code::NotFreshEnough, "rows are stale");
+                let code = Code::NotFreshEnough;
+                tracing::error!(model, lag_seconds, within_seconds, %code, "rows are stale");
                 let at = self.parts.clock.now();
                 stale.push(Stale { model: model.to_owned(), lag_seconds, within_seconds, at });
             }

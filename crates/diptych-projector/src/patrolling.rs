@@ -1,5 +1,5 @@
-//! What one slice of a patrol does: counts a page, folds a row from its stream, folds a share on. What it finds
-//! is told as incidents; what it remembers between slices is thrown away when the process ends.
+//! What one slice of a patrol does: counts a page, folds a row from its stream, folds a share on. What
+//! it finds is told as incidents; what it remembers between slices is thrown away when the process ends.
 
 use crate::patrol::{Pass, Phase};
 use crate::projector::Followed;
@@ -109,8 +109,8 @@ impl Projector {
         Ok(Vec::new())
     }
 
-    /// How the rows of a group are compared with the log: from their streams where all of them can be, or share
-    /// by share.
+    /// How the rows of a group are compared with the log: from their streams where all of them can be,
+    /// or share by share.
     async fn first_fold(&self, followed: &Followed) -> Result<Phase, TroubleError> {
         let group = &followed.group;
         if group.models().iter().all(|model| by_stream(model.schema())) {
@@ -171,7 +171,8 @@ impl Projector {
         Ok(Some(found))
     }
 
-    /// Records what differs in a table: its rows, their hashes, and the digest of buckets whose rows do not.
+    /// Records what differs in a table: its rows, their hashes, and the digest of buckets whose rows do
+    /// not.
     async fn report_share(
         &self,
         followed: &Followed,
@@ -261,8 +262,8 @@ impl Projector {
         Ok(found)
     }
 
-    /// Compares a row with a fold of the stream that it comes from, exactly where its partition stands. Answers
-    /// nothing of a row that is held back, and of one that has gone.
+    /// Compares a row with a fold of the stream that it comes from, exactly where its partition stands.
+    /// Answers nothing of a row that is held back, and of one that has gone.
     async fn compare_stream(
         &self,
         followed: &Followed,
@@ -361,8 +362,8 @@ fn by_stream(schema: &'static Schema) -> bool {
     schema.upkeep.patrol == How::ByStream && schema.key.len() == 1 && schema.reads.is_empty()
 }
 
-/// A share by its number. Into how many the rows are split is a multiple of the partitions, so that each share
-/// belongs to one.
+/// A share by its number. Into how many the rows are split is a multiple of the partitions, so that each
+/// share belongs to one.
 fn share(followed: &Followed, index: u8, of: u8) -> Share {
     let partition = Partition::all(of).nth(usize::from(index)).unwrap_or(Partition::WHOLE);
     let of_store = followed.parts.iter().map(|part| part.partition);

@@ -1,5 +1,5 @@
-//! A pass over the rows of a table: each against its own hash, and their sum against the digest that is kept.
-//! Looks at no log.
+//! A pass over the rows of a table: each against its own hash, and their sum against the digest that is
+//! kept. Looks at no log.
 
 use crate::refold::hash_of;
 use diptych_core::{Fault, Position};
@@ -68,8 +68,9 @@ impl Recount {
         Ok(more)
     }
 
-    /// The buckets whose rows are not what the digest says: as kept, and as counted. Those of partitions that
-    /// have moved meanwhile have nothing to be compared with; the others are counted, and how many of all.
+    /// The buckets whose rows are not what the digest says: as kept, and as counted. Those of partitions
+    /// that have moved meanwhile have nothing to be compared with; the others are counted, and how many
+    /// of all.
     pub(crate) fn differing(&self, of: &[Partition]) -> Vec<Recounted> {
         let still = |bucket: u8| {
             let mut moved = self.moved.iter().zip(of);

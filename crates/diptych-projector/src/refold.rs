@@ -1,5 +1,5 @@
-//! Rows as the log says they are: a fold of some of them from the start of the log, and of one of them on from
-//! where it stands. Writes nothing.
+//! Rows as the log says they are: a fold of some of them from the start of the log, and of one of them
+//! on from where it stands. Writes nothing.
 
 use crate::VerifyError;
 use crate::skips::Exceptions;
@@ -35,8 +35,8 @@ impl Expected {
         Ok(Self::begin(group, fold, exceptions))
     }
 
-    /// One row, at the start of the log, with what it takes to fold it: where its table looks rows up in others,
-    /// all of those.
+    /// One row, at the start of the log, with what it takes to fold it: where its table looks rows up in
+    /// others, all of those.
     pub(crate) async fn of_row(
         feed: &dyn Feed,
         group: &Arc<Group>,
@@ -67,8 +67,8 @@ impl Expected {
         self.take_changes()
     }
 
-    /// Folds on towards a position, over at most so many. Answers whether there is more to fold. The rows are
-    /// told by [`Expected::take_changes`].
+    /// Folds on towards a position, over at most so many. Answers whether there is more to fold. The
+    /// rows are told by [`Expected::take_changes`].
     pub(crate) async fn fold_some(
         &mut self,
         feed: &dyn Feed,
@@ -135,8 +135,8 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Takes facts, in order, that come after a mark; `through` is where they end. Answers at which of them the
-    /// row failed, if at any: it has taken those before then.
+    /// Takes facts, in order, that come after a mark; `through` is where they end. Answers at which of
+    /// them the row failed, if at any: it has taken those before then.
     pub(crate) fn take(
         &mut self,
         group: &Group,

@@ -64,13 +64,13 @@ struct Place {
 }
 
 impl Projector {
-    /// Folds a row again from the log, exactly up to where its model stands, and writes it; writes the digest of
-    /// its bucket anew if that is not the sum of the rows; lets a model go on that had stopped. What was found
-    /// and done is kept as an incident.
+    /// Folds a row again from the log, exactly up to where its model stands, and writes it; writes the
+    /// digest of its bucket anew if that is not the sum of the rows; lets a model go on that had
+    /// stopped. What was found and done is kept as an incident.
     ///
     /// # Errors
-    /// An unknown group, row or incident, a model that moves on too fast, a fact that cannot be folded, or a
-    /// fault.
+    /// An unknown group, row or incident, a model that moves on too fast, a fact that cannot be folded,
+    /// or a fault.
     pub async fn repair(&self, name: &str, what: &Repair, order: &Order) -> Result<Repaired, TroubleError> {
         let followed = self.known(name)?;
         let subject = match what {
@@ -114,8 +114,8 @@ impl Projector {
         Ok(repaired)
     }
 
-    /// Makes a row what the log says it is, exactly where its partition stands. Answers where that is, and in
-    /// what the row differed. It is written even if it does not differ: its hash may.
+    /// Makes a row what the log says it is, exactly where its partition stands. Answers where that is,
+    /// and in what the row differed. It is written even if it does not differ: its hash may.
     async fn mend_row(
         &self,
         followed: &Followed,

@@ -125,8 +125,8 @@ impl Retry {
         at == self.through.position() || self.keys.iter().all(|key| key.parked.position > at)
     }
 
-    /// What is to be written where the keys [stand](Retry::stands_at); the keys that are healed by it, and those
-    /// that stay parked. A key whose fact is beyond stays as it is.
+    /// What is to be written where the keys [stand](Retry::stands_at); the keys that are healed by it,
+    /// and those that stay parked. A key whose fact is beyond stays as it is.
     pub(crate) fn mend(
         &self,
         (partition, at): (Partition, Position),

@@ -31,8 +31,8 @@ impl RowName {
         Self::of(&parked.model, &parked.row)
     }
 
-    /// The name of a row by the text of its key, one part for each key column; none where there can be no such
-    /// row in the group.
+    /// The name of a row by the text of its key, one part for each key column; none where there can be
+    /// no such row in the group.
     #[must_use]
     pub fn from_text(group: &Group, model: &str, tenant: Tenant, key: &[&str]) -> Option<Self> {
         let held = group.models().iter().find(|held| held.schema().name == model)?;

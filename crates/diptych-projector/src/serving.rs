@@ -44,7 +44,8 @@ impl Projector {
         let suspension = Suspension::by(order, self.parts.clock.now());
         let suspend = |notice: &mut Notice| notice.suspended = Some(suspension.clone());
         let notice = Notice::change(&*self.parts.registry, followed.group.name(), suspend).await?;
-        tracing::warn!(model = name, actor = %order.actor, reason = order.reason, "the read model is suspended");
+        let Order { actor, reason } = order;
+        tracing::warn!(model = name, %actor, reason, "the read model is suspended");
         self.look_at(followed).await?;
         Ok(notice)
     }
@@ -63,7 +64,8 @@ impl Projector {
         if before.is_some() {
             let resume = |notice: &mut Notice| notice.suspended = None;
             Notice::change(&*self.parts.registry, followed.group.name(), resume).await?;
-            tracing::warn!(model = name, actor = %order.actor, reason = order.reason, "the read model answers again");
+            let Order { actor, reason } = order;
+            tracing::warn!(model = name, %actor, reason, "the read model answers again");
         }
         self.look_at(followed).await?;
         Ok(before)

@@ -1,5 +1,5 @@
-//! Facts that rows have been told to pass over, and keys that are held back: what every fold of a group is told
-//! beside its facts.
+//! Facts that rows have been told to pass over, and keys that are held back: what every fold of a group
+//! is told beside its facts.
 
 use crate::RowName;
 use crate::incident::{from_record, to_json};
@@ -116,8 +116,8 @@ impl Exceptions {
         self.tell_skips(fold);
     }
 
-    /// Tells any fold, once everything is planned, what rows pass over. What is held back its store knows best:
-    /// a key may be mended meanwhile.
+    /// Tells any fold, once everything is planned, what rows pass over. What is held back its store
+    /// knows best: a key may be mended meanwhile.
     pub(crate) fn tell_skips(&self, fold: &mut Fold) {
         for (table, skipped) in self.skipped.iter().enumerate().filter(|(_, skipped)| !skipped.is_empty()) {
             fold.skip(table, skipped.clone());

@@ -31,7 +31,8 @@ pub struct VerifyReport {
     pub rows_expected: usize,
     /// How many rows there are.
     pub rows_actual: usize,
-    /// Whether the digest kept with the checkpoint is that of the rows; none when the model moved meanwhile.
+    /// Whether the digest kept with the checkpoint is that of the rows; none when the model moved
+    /// meanwhile.
     pub digest_matches: Option<bool>,
     /// Why nothing could be compared: SQL keeps the rows.
     pub unverifiable: Option<&'static str>,
@@ -127,8 +128,9 @@ impl From<FoldError> for VerifyError {
 }
 
 /// Counts and compares every row of a group with a fresh fold of the log, partition by partition. The group
-/// may move meanwhile: a row that seems to differ is read again with its checkpoint, and the fold is taken to
-/// exactly there. Rows pass over what they were told to; keys that are held back are compared as they stand.
+/// may move meanwhile: a row that seems to differ is read again with its checkpoint, and the fold is
+/// taken to exactly there. Rows pass over what they were told to; keys that are held back are compared
+/// as they stand.
 ///
 /// # Errors
 /// A fact that cannot be folded, or a fault.

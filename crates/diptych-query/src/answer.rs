@@ -84,8 +84,8 @@ pub enum Health {
     Building,
     /// It answers, and a successor is under way.
     Rebuilding,
-    /// It follows the log, and some of its rows are not what the log says: their keys are parked, or incidents
-    /// are open.
+    /// It follows the log, and some of its rows are not what the log says: their keys are parked, or
+    /// incidents are open.
     Degraded {
         /// How many keys are held back.
         parked: u64,

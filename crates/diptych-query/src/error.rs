@@ -54,7 +54,7 @@ pub enum QueryError {
         /// How it is doing.
         health: Health,
     },
-    /// An operator has taken the model out of service for now.
+    /// An operator has taken the model out of service.
     Suspended {
         /// Why, in a sentence.
         reason: String,
@@ -137,7 +137,7 @@ impl fmt::Display for QueryError {
             }
             Self::Stalled { health } => write!(out, "the read model is {} ({code})", health.as_str()),
             Self::Suspended { reason } => {
-                write!(out, "the read model does not answer for now: {reason} ({code})")
+                write!(out, "the read model is suspended: {reason} ({code})")
             }
             Self::Degraded { health: Health::Degraded { parked, incidents } } => write!(
                 out,

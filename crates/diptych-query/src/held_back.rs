@@ -4,7 +4,7 @@ use crate::{AnyModel, Group, ModelStore, Parked, Touch};
 use diptych_core::{Fault, RawFact};
 use std::sync::Arc;
 
-/// The key, of those that facts touch in a model, that is held back from one of them or from an earlier fact on.
+/// A key that facts touch in a model, and that is held back from one of them or from an earlier fact on.
 pub(crate) async fn held_back(
     store: &dyn ModelStore,
     group: &Group,

@@ -213,13 +213,13 @@ pub struct Mend {
     pub lease: Option<Lease>,
     /// Where the partition must stand.
     pub at: Position,
-    /// What is written, table by table. A row that the digest already counts as it should be comes without a
-    /// change of the digest.
+    /// What is written, table by table. A row that the digest already counts as it should be comes
+    /// without a change of the digest.
     pub changes: Vec<TableChanges>,
     /// The keys that are held back no longer, by the index of their table.
     pub healed: Vec<(usize, RowRef)>,
-    /// The keys that are held back from now on, some of them from another fact on than before: what is healed
-    /// goes first.
+    /// The keys that are held back from now on, some of them from another fact on than before: what is
+    /// healed goes first.
     pub parked: Vec<Parked>,
 }
 
@@ -245,7 +245,8 @@ pub trait ModelStore: Send + Sync + 'static {
         stopped: Option<Stopped>,
     ) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Where a group stands: the lowest mark of its partitions, with the first fact that stopped one of them.
+    /// Where a group stands: the lowest mark of its partitions, with the first fact that stopped one of
+    /// them.
     fn checkpoint<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;
 
     /// Where a partition of a group stands.
@@ -258,9 +259,9 @@ pub trait ModelStore: Send + Sync + 'static {
         self.checkpoint(group)
     }
 
-    /// Notes for as long as `lasting` that a worker lives and which of these groups it can move, and prolongs
-    /// the leases that it holds, also those that have run out if no other has followed. Answers, group by
-    /// group, who can and who does.
+    /// Notes for as long as `lasting` that a worker lives and which of these groups it can move, and
+    /// prolongs the leases that it holds, also those that have run out if no other has followed.
+    /// Answers, group by group, who can and who does.
     ///
     /// A store that shares no work between processes answers that nobody does.
     fn share<'a>(
@@ -281,13 +282,15 @@ pub trait ModelStore: Send + Sync + 'static {
         })
     }
 
-    /// The partitions that a group has here: those that were declared, or one where the store shares no work.
+    /// The partitions that a group has here: those that were declared, or one where the store shares no
+    /// work.
     fn partitions_of(&self, group: &Group) -> Vec<Partition> {
         let _ = group;
         vec![Partition::WHOLE]
     }
 
-    /// Takes the lease on a partition, unless another worker's has not run out; a worker takes its own again.
+    /// Takes the lease on a partition, unless another worker's has not run out; a worker takes its own
+    /// again.
     fn claim<'a>(
         &'a self,
         group: &'a Group,
@@ -346,8 +349,8 @@ pub trait ModelStore: Send + Sync + 'static {
         schema: &'static Schema,
     ) -> BoxFuture<'a, Result<Vec<BucketDigest>, Fault>>;
 
-    /// Rows of a table after one, at most `rows_max`, with its digest and the group's checkpoints, all of one
-    /// moment.
+    /// Rows of a table after one, at most `rows_max`, with its digest and the group's checkpoints, all
+    /// of one moment.
     fn snapshot<'a>(
         &'a self,
         group: &'a Group,

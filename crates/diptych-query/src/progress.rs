@@ -33,7 +33,7 @@ pub struct Troubles {
     pub parked: u64,
     /// How many incidents are open.
     pub incidents: u64,
-    /// Why it does not answer for now, where somebody has ordered so.
+    /// Why it answers nobody, where somebody has ordered so.
     pub suspended: Option<String>,
 }
 

@@ -1,5 +1,6 @@
-//! What operators do to read models, by the verbs of the command line on the embedded store: build anew, switch,
-//! take back, deprecate, retire, suspend, correct. Everything is kept with who and why.
+//! What operators do to read models, by the verbs of the command line on the embedded store: build anew,
+//! switch, take back, deprecate, retire, suspend, correct. Everything is kept with who and why.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
@@ -9,6 +10,7 @@ use diptych::ops::{Output, RebuildWatcher, run, verbs};
 use diptych::prelude::*;
 use diptych::projector::Rebuild;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::Folder;
 use support::jar::{Jar, JarCommand, JarEvent, JarId};
@@ -44,6 +46,31 @@ macro_rules! shelf {
 
 shelf!(Shelf, "shelf", "kept");
 shelf!(Draft, "draft_shelf", "until_rebuild");
+
+/// Whether the picky model can take thirteen.
+static SUPERSTITIOUS: AtomicBool = AtomicBool::new(true);
+
+#[derive(Clone, Debug, PartialEq, ReadModel)]
+#[read_model(name = "picky_shelf", revision = 1, owner = "kitchen", on_failure = "park")]
+struct PickyShelf {
+    #[key]
+    jar: JarId,
+    spoons: i64,
+}
+
+impl Projection for PickyShelf {
+    type Event = JarEvent;
+
+    fn route(fact: &Fact<JarEvent>) -> Route<Self> {
+        Route::key(fact.id())
+    }
+
+    fn project(row: Option<Self>, fact: &Fact<JarEvent>) -> Option<Self> {
+        let JarEvent::Filled { spoons } = &fact.event else { return None };
+        assert!(*spoons != 13 || !SUPERSTITIOUS.load(Ordering::Relaxed), "thirteen spoons");
+        Some(Self { jar: fact.id(), spoons: row.map_or(0, |row| row.spoons) + spoons })
+    }
+}
 
 fn service() -> Service {
     Service::new("jars").decider::<Jar>().read_model::<Shelf>().read_model::<Draft>()
@@ -199,7 +226,8 @@ async fn a_deprecated_model_says_so_and_a_retired_one_is_gone() {
     let words = ["models", "deprecate", "shelf", "--sunset", "2027-03-31", "--successor", "draft_shelf"];
     verb(&running, &[&words[..], &["--reason", "the other is better"]].concat()).await.unwrap();
     let (status, headers, first) = get(&running, "/shelf").await;
-    assert_eq!((status, &headers["sunset"]), (200, "Wed, 31 Mar 2027 00:00:00 GMT"));
+    assert_eq!(status, 200);
+    assert_eq!(headers["sunset"], "Wed, 31 Mar 2027 00:00:00 GMT");
     assert!(headers["deprecation"].to_str().unwrap().starts_with('@'));
     assert_eq!(headers["link"], "</draft-shelf>; rel=\"successor-version\"");
     assert_eq!(first["items"].as_array().unwrap().len(), 3);
@@ -257,7 +285,7 @@ async fn a_row_is_corrected_by_a_command_only_and_its_history_shows_who_and_why(
     assert!(rows(&running, "draft_shelf").await.contains(&json!(["tea", 6, null])));
     let history = verb(&running, &["models", "history", "shelf", "tea"]).await.unwrap();
     let facts: Vec<_> = history["facts"].as_array().unwrap().iter().map(|fact| &fact["type"]).collect();
-    assert_eq!(facts, ["JarFilled", "JarFilled", "RowCorrected", "JarFilled"]);
+    assert_eq!(facts, ["Filled", "Filled", "RowCorrected", "Filled"]);
     let corrected = &history["facts"][2];
     assert_eq!(
         (&corrected["correction"]["reason"], &corrected["actor"]),
@@ -278,9 +306,9 @@ async fn a_row_is_corrected_by_a_command_only_and_its_history_shows_who_and_why(
     }
     let body = json!({"model": "shelf", "key": ["salt"], "set": {"note": "old"}, "reason": "stale"});
     let (status, _, receipt) = send(&running, correcting("c1", &body)).await;
-    assert_eq!(status, 200, "{receipt}");
+    assert_eq!(status, 201, "{receipt}");
     let (status, _, again) = send(&running, correcting("c1", &body)).await;
-    assert_eq!((status, &again["rejection"]["name"]), (422, &json!("AlreadyCorrected")), "{again}");
+    assert_eq!((status, &again["rejection"]["name"]), (422, &json!("already_corrected")), "{again}");
     let verified = verb(&running, &["models", "verify", "shelf"]).await.unwrap();
     assert_eq!(verified[0]["differingRows"], 0, "{verified}");
     running.stop().await.unwrap();
@@ -311,4 +339,76 @@ async fn a_correction_is_kept_by_a_rebuild_or_ends_with_it_as_declared() {
     assert_eq!(verb(&running, &ended).await.unwrap()["step"], "switched");
     assert!(rows(&running, "draft_shelf").await.contains(&json!(["salt", 2, null])));
     running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_parked_key_is_listed_told_of_and_retried() {
+    let folder = Folder::new();
+    let service = Service::new("jars").decider::<Jar>().read_model::<PickyShelf>();
+    let mut config = Config::at(folder.path());
+    config.projector.retry_pause_min = Duration::from_millis(1);
+    config.projector.retry_pause_max = Duration::from_millis(2);
+    let running = service.open(config).await.unwrap();
+    let give = async |jar: &str, spoons| {
+        let request = Request::by(running.principal()).to(&JarId::new(jar), JarCommand::Fill { spoons });
+        running.commands().handle::<Jar>(request).await.unwrap()
+    };
+    give("tea", 1).await;
+    let cursed = give("tea", 13).await;
+    let token = give("salt", 2).await.token;
+    let find = PickyShelf::find().at_least(token).wait(LONG);
+    let answer = running.queries().find(running.principal(), find).await.unwrap();
+    assert_eq!(answer.freshness.caught_up_to_requested_position, Some(true), "others move on");
+    let listed = verb(&running, &["parked", "list"]).await.unwrap();
+    let parked = &listed["parked"][0];
+    assert_eq!((&parked["key"], &parked["position"]), (&json!(["tea"]), &json!(2)), "{listed}");
+    let (_, _, status) = get(&running, &format!("/commands/{}", cursed.command)).await;
+    let model = &status["readModels"][0];
+    assert_eq!((&model["visible"], &model["reason"]), (&json!(false), &json!("parked")), "{status}");
+    assert!(model["parked"]["reason"].as_str().unwrap().contains("thirteen spoons"));
+    let plan = verb(&running, &["parked", "retry", "picky_shelf", "--all", "--plan"]).await.unwrap();
+    assert_eq!(plan["refused"], json!(null));
+    let still = verb(&running, &["parked", "retry", "picky_shelf", "tea", "--reason", "try"]).await.unwrap();
+    assert_eq!(
+        (&still["outcome"], &still["blocked"]),
+        (&json!("0 keys are folded, 1 stay parked"), &json!(true))
+    );
+    SUPERSTITIOUS.store(false, Ordering::Relaxed);
+    let healed =
+        verb(&running, &["parked", "retry", "picky_shelf", "tea", "--reason", "mended"]).await.unwrap();
+    assert_eq!(healed["outcome"], "1 keys are folded, 0 stay parked");
+    assert!(rows(&running, "picky_shelf").await.contains(&json!(["tea", 14])));
+    let (_, _, status) = get(&running, &format!("/commands/{}", cursed.command)).await;
+    assert_eq!(status["readModels"][0]["visible"], true, "{status}");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_was_edited_is_found_and_repaired() {
+    let folder = Folder::new();
+    filled(&folder).await;
+    edit(&folder, "UPDATE shelf SET spoons = 99 WHERE jar = 'salt'");
+    let running = open(&folder, Process::Verb).await;
+    let found = verb(&running, &["drift", "patrol", "shelf"]).await.unwrap();
+    let incident = &found["incidents"][0];
+    assert_eq!((&incident["key"], &incident["status"]), (&json!(["salt"]), &json!("open")), "{found}");
+    assert_eq!(incident["differences"][0], json!({"column": "spoons", "expected": 2, "actual": 99}));
+    let id = incident["id"].as_str().unwrap();
+    let repaired = verb(&running, &["drift", "repair", id, "--reason", "a slip in the shell"]).await.unwrap();
+    assert_eq!(repaired["done"], true, "{repaired}");
+    assert!(rows(&running, "shelf").await.contains(&json!(["salt", 2, null])));
+    let shown = verb(&running, &["drift", "show", id]).await.unwrap();
+    assert_eq!(shown["status"], "repaired");
+    assert_eq!(shown["actions"][0]["reason"], "a slip in the shell");
+    running.stop().await.unwrap();
+}
+
+/// Does something to the rows of a model behind everybody's back.
+fn edit(folder: &Folder, sql: &str) {
+    let files = std::fs::read_dir(folder.path().join("models")).unwrap();
+    let file = files.map(|file| file.unwrap().path()).find(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with("shelf") && std::path::Path::new(&name).extension().is_some_and(|kind| kind == "db")
+    });
+    assert_eq!(rusqlite::Connection::open(file.unwrap()).unwrap().execute(sql, []).unwrap(), 1);
 }

@@ -1,5 +1,5 @@
-//! Rows that somebody changed behind the projection's back: found, named exactly, repaired, with the evidence
-//! kept; and nothing found where nothing is wrong.
+//! Rows that somebody changed behind the projection's back: found, named exactly, repaired, with the
+//! evidence kept; and nothing found where nothing is wrong.
 
 use crate::drive::{self, Content, MAIN, contents, deposited, history, on, opened};
 use crate::failure::{ensure, ensure_eq};
@@ -162,7 +162,8 @@ pub(crate) async fn a_changed_digest_or_hash_is_found_and_repaired(harness: &dyn
     Ok(())
 }
 
-/// A fold that loads an edited row stops there, as an incident with what the log says; the repair lets it go on.
+/// A fold that loads an edited row stops there, as an incident with what the log says; the repair lets
+/// it go on.
 pub(crate) async fn an_edited_row_that_is_loaded_is_an_incident(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     history(&stores).await?;
@@ -192,8 +193,8 @@ pub(crate) async fn an_edited_row_that_is_loaded_is_an_incident(harness: &dyn Ha
     check_clean(&stores, &balance, &projector, &rows).await
 }
 
-/// A row that facts were folded into after it was deleted by hand: row and digest are both wrong, and both are
-/// put right.
+/// A row that facts were folded into after it was deleted by hand: row and digest are both wrong, and
+/// both are put right.
 pub(crate) async fn facts_on_a_deleted_row_are_put_right(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     on(&stores, "a", &[opened("ann"), deposited(1)?]).await?;

@@ -1,14 +1,17 @@
-//! Facts that some rows cannot take: their keys are set aside, everything else moves on, and mended code brings
-//! them to exactly where they would be.
+//! Facts that some rows cannot take: their keys are set aside, everything else moves on, and mended code
+//! brings them to exactly where they would be.
 
 use crate::drive::{self, Content, MAIN, contents, deposited, on, opened, record, renamed, stream};
 use crate::failure::{ensure, ensure_eq};
-use crate::fixtures::{AccountEvent, Broken, Mended, POISON, group};
+use crate::fixtures::{AccountEvent, Broken, ByOwner, Mended, POISON, Total, declared, group};
 use crate::hinge::{drain, limits, name, order, process, process_within, row};
-use crate::{Harness, Outcome, Stores};
+use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::{Position, Unrestricted};
-use diptych_projector::{DrainError, Keys, ProjectorLimits, TroubleError};
-use diptych_query::{Ask, Group, Health, PageKey, Queries, QueryError, QueryLimits, QueryParts, RowRef};
+use diptych_projector::{DrainError, Drained, Keys, ProjectorLimits, TroubleError};
+use diptych_query::{
+    AnyModel, Ask, Group, GroupError, Health, Mode, PageKey, Queries, QueryError, QueryLimits, QueryParts,
+    ReadModel, RowRef, Schema, Upkeep,
+};
 use std::sync::Arc;
 
 /// Accounts of which one is poisoned in each way, with facts before and after, and a deleted one.
@@ -38,14 +41,24 @@ async fn clean(stores: &Stores, harness: &dyn Harness) -> Outcome<Vec<Content>> 
     contents(stores, &other).await
 }
 
+/// Why a drain stopped at a fact.
+fn stopped_at(drained: Result<Drained, DrainError>, at: u64) -> Outcome<String> {
+    match drained {
+        Err(DrainError::Stopped { health: Health::Stopped { position, reason } }) if position.0 == at => {
+            Ok(reason)
+        }
+        other => Err(Failure::new(format!("it does not stop at {at}: {other:?}"))),
+    }
+}
+
 fn keys(parked: &[diptych_query::Parked]) -> Vec<(RowRef, Position)> {
     let mut keys: Vec<_> = parked.iter().map(|parked| (parked.row.clone(), parked.position)).collect();
     keys.sort_by(|(a, _), (b, _)| a.table_cmp(b));
     keys
 }
 
-/// A row that cannot take a fact waits with what it took before; every other row moves on, in whatever batches
-/// and partitions; mended code folds it on and leaves what a clean fold leaves.
+/// A row that cannot take a fact waits with what it took before; every other row moves on, in whatever
+/// batches and partitions; mended code folds it on and leaves what a clean fold leaves.
 pub(crate) async fn a_poisoned_key_waits_and_the_rest_moves_on(harness: &dyn Harness) -> Outcome {
     for (partitions, batch) in [(1, 10_000), (1, 3), (3, 2)] {
         let name = Box::leak(format!("touchy_{partitions}_{batch}").into_boxed_str());
@@ -107,7 +120,8 @@ pub(crate) async fn a_poisoned_key_waits_and_the_rest_moves_on(harness: &dyn Har
     Ok(())
 }
 
-/// A key is held back where it fails now: a fact that it could not take may be fine while a later one is not.
+/// A key is held back where it fails now: a fact that it could not take may be fine while a later one is
+/// not.
 pub(crate) async fn a_key_that_fails_later_waits_there(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     let broken = group::<Broken>(harness);
@@ -143,7 +157,8 @@ pub(crate) async fn a_key_that_fails_later_waits_there(harness: &dyn Harness) ->
     Ok(())
 }
 
-/// Beyond the most keys, the model stops at the fact that would be one too many, and goes on when there is room.
+/// Beyond the most keys, the model stops at the fact that would be one too many, and goes on when there
+/// is room.
 pub(crate) async fn too_many_parked_keys_stop_the_model(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     let broken = group::<Broken>(harness);
@@ -152,12 +167,8 @@ pub(crate) async fn too_many_parked_keys_stop_the_model(harness: &dyn Harness) -
     }
     let limits = ProjectorLimits { parked_keys_max: 2, ..limits() };
     let projector = process_within(&stores, &broken, limits).await?;
-    let stopped = projector.drain("touchy").await;
-    ensure!(
-        matches!(&stopped, Err(DrainError::Stopped { health: Health::Stopped { position: Position(3), reason } })
-            if reason.contains("DP0061")),
-        "what stops it: {stopped:?}"
-    );
+    let reason = stopped_at(projector.drain("touchy").await, 3)?;
+    ensure!(reason.contains("DP0061"), "what stops it: {reason}");
     projector.skip_parked("touchy", &name(&broken, "a")?, &order("never mind")?).await?;
     drain(&projector, &broken).await?;
     let parked = projector.parked("touchy").await?;
@@ -165,8 +176,8 @@ pub(crate) async fn too_many_parked_keys_stop_the_model(harness: &dyn Harness) -
     Ok(())
 }
 
-/// Answers say that keys are parked, or are refused where the model declares so, also in a process that only
-/// answers and after a crash; nothing is said any more once all are healed.
+/// Answers say that keys are parked, or are refused where the model declares so, also in a process that
+/// only answers and after a crash; nothing is said any more once all are healed.
 pub(crate) async fn answers_say_that_keys_are_parked(harness: &dyn Harness) -> Outcome {
     let mut stores = harness.open(Vec::new()).await?;
     let (broken, mended) = (group::<Broken>(harness), group::<Mended>(harness));
@@ -229,4 +240,34 @@ pub(super) fn queries(stores: &Stores, group: &Arc<Group>) -> Outcome<Queries> {
         page_key,
         limits: QueryLimits::default(),
     }))
+}
+
+/// Parking is for a table that stands alone and is folded by a worker, by keys.
+pub(crate) async fn what_cannot_park_is_refused(harness: &dyn Harness) -> Outcome {
+    let plain = || Schema { upkeep: Upkeep::DEFAULT, ..*Mended::SCHEMA };
+    let refused = |models: Vec<Arc<dyn AnyModel>>| match Group::new("desks", models) {
+        Err(GroupError::CannotPark { reason, .. }) => reason,
+        _ => "it is not",
+    };
+    let inline = Schema { mode: Mode::Inline, ..*Mended::SCHEMA };
+    let reason = refused(vec![declared::<Mended>(harness, inline)]);
+    ensure!(reason.contains("inline"), "an inline model: {reason}");
+    let reads: &'static [&'static Schema] = &[Total::SCHEMA];
+    let total = || declared::<Total>(harness, *Total::SCHEMA);
+    let reader = Schema { reads, ..*Mended::SCHEMA };
+    let reason = refused(vec![total(), declared::<Mended>(harness, reader)]);
+    ensure!(reason.contains("looks rows up"), "a model that looks rows up: {reason}");
+    let parking = Schema { upkeep: Mended::SCHEMA.upkeep, ..*Total::SCHEMA };
+    let reader = Schema { reads, ..plain() };
+    let reason = refused(vec![declared::<Total>(harness, parking), declared::<Mended>(harness, reader)]);
+    ensure!(reason.contains("others look"), "a model that others look at: {reason}");
+
+    let stores = harness.open(Vec::new()).await?;
+    on(&stores, "a", &[opened("ann"), renamed("bob")]).await?;
+    let by_owner = group::<ByOwner>(harness);
+    let projector = process(&stores, &by_owner).await?;
+    let reason = stopped_at(projector.drain("by_owner").await, 2)?;
+    let told = reason.contains("routed by column `owner`") && reason.contains("park");
+    ensure!(told, "a route by column in a table that parks: {reason}");
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Actions on builds: a build beside the one that answers, compared, switched, taken back, retired, deprecated.
+//! Actions on builds: one beside the one that answers, compared, switched, taken back, retired, deprecated.
 
 use super::{Action, ActionPlan, Came};
 use crate::actions::group_of;

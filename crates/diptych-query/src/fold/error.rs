@@ -58,8 +58,8 @@ pub enum FoldErrorKind {
         /// The column.
         column: &'static str,
     },
-    /// It was routed by a column in a table that declares that it parks: which rows it touches would depend on
-    /// those that are held back.
+    /// It was routed by a column in a table that declares that it parks: which rows it touches would
+    /// depend on those that are held back.
     ParksByColumn {
         /// The column.
         column: &'static str,
@@ -111,8 +111,9 @@ impl FoldError {
         self
     }
 
-    /// The row that a fact failed for although it was read and routed: the row's key can be held back while the
-    /// rest moves on. None where the fact itself is at fault, and where a stored row is not what was written.
+    /// The row that a fact failed for although it was read and routed: the row's key can be held back
+    /// while the rest moves on. None where the fact itself is at fault, and where a stored row is not
+    /// what was written.
     #[must_use]
     pub fn poisoned(&self) -> Option<&FailedRow> {
         match self.kind {

@@ -1,4 +1,5 @@
-//! Rows of which a fold passes over some facts. What is parked, skipped or folded again is decided elsewhere.
+//! Rows of which a fold passes over some facts. What is parked, skipped or folded again is decided
+//! elsewhere.
 
 use diptych_core::Position;
 

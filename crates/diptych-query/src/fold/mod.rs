@@ -40,8 +40,8 @@ use std::sync::Arc;
 /// The most rows one fact may touch.
 pub const ROWS_PER_FACT_MAX: usize = 10_000;
 
-/// How often a table may ask for more rows of its siblings before its projection is taken for one that never
-/// ends: each round is a look-up of a key that only the row before has told.
+/// How often a table may ask for more rows of its siblings before its projection is taken for one that
+/// never ends: each round is a look-up of a key that only the row before has told.
 pub const LOOK_UP_ROUNDS_MAX: usize = 100;
 
 /// How many facts changed nothing in a table, so that it shows.
@@ -174,8 +174,8 @@ impl Fold {
     }
 
     /// Holds rows of a table back, each from a fact on: their facts are passed over until the rows are
-    /// mended. Said when everything is planned and before the fold runs; or before anything is planned, of a
-    /// group that has no rows yet.
+    /// mended. Said when everything is planned and before the fold runs; or before anything is planned,
+    /// of a group that has no rows yet.
     pub fn hold(&mut self, table: usize, rows: Vec<(RowRef, Position)>) {
         if let Some(table) = self.tables.get_mut(table) {
             table.hold(rows);
@@ -189,8 +189,8 @@ impl Fold {
         }
     }
 
-    /// Folds these rows of a table and no others, each from a fact on; said before anything is planned. Without
-    /// rows, none of the table is folded, so that no later one may look there.
+    /// Folds these rows of a table and no others, each from a fact on; said before anything is planned.
+    /// Without rows, none of the table is folded, so that no later one may look there.
     pub fn only(&mut self, table: usize, rows: Vec<(RowRef, Position)>) {
         if let Some(table) = self.tables.get_mut(table) {
             table.only(rows);
@@ -204,8 +204,8 @@ impl Fold {
     }
 
     /// Hands over stored rows and tombstones of a table. Needed rows that do not exist are simply not among
-    /// them. Rows that hold a value in a column come at once; one more than [`ROWS_PER_FACT_MAX`] are enough,
-    /// and then no fact may touch the rows of that value until they are fewer when a fold begins.
+    /// them. Rows that hold a value in a column come at once; one more than [`ROWS_PER_FACT_MAX`] are
+    /// enough, and then no fact may touch the rows of that value until they are fewer when a fold begins.
     ///
     /// # Errors
     /// A row whose columns do not have the hash it was written with: somebody edited it.

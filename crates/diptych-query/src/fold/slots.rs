@@ -24,8 +24,8 @@ pub struct TableUse {
     pub begun_at: Option<Timestamp>,
 }
 
-/// A row in memory. Small, and nothing in it twice: rows are met at random, and the fewer bytes each has, the
-/// more of them stay near the processor.
+/// A row in memory. Small, and nothing in it twice: rows are met at random, and the fewer bytes each
+/// has, the more of them stay near the processor.
 pub(super) struct Slot<M: ReadModel> {
     held: Held<M>,
     /// The position up to which facts are in it; the start when it was never touched.
@@ -214,8 +214,8 @@ impl<M: ReadModel> Slots<M> {
         wanted && (partition.of() == 1 || partition.owns(tenant, &M::key_values(key)))
     }
 
-    /// Folds one more row and none but those that this was said of, each from a fact on. Said before anything is
-    /// planned; without a row, none is folded.
+    /// Folds one more row and none but those that this was said of, each from a fact on. Said before
+    /// anything is planned; without a row, none is folded.
     pub(super) fn fold_only(&mut self, row: Option<(&Tenant, M::Key, Position)>) {
         let only = self.only.get_or_insert_default();
         if let Some((tenant, key, since)) = row {
@@ -227,8 +227,8 @@ impl<M: ReadModel> Slots<M> {
         self.only.as_ref()?.get(tenant)?.get(key).copied()
     }
 
-    /// Passes over some of a row's facts. Where something is known of the table, a row that is not in memory has
-    /// no fact at hand.
+    /// Passes over some of a row's facts. Where something is known of the table, a row that is not in
+    /// memory has no fact at hand.
     pub(super) fn except(&mut self, tenant: &Tenant, key: M::Key, exception: Exception, at: Position) {
         let known = self.known(tenant, &key);
         let slot = if self.purpose.fresh { self.own(tenant, key) } else { known };

@@ -371,7 +371,8 @@ impl<M: ReadModel> Slots<M> {
         let values = held.row().map(M::to_row);
         let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
         if values.iter().flatten().any(has_nul) {
-            // The last fact that it took has made it so, or one before it that is found when less is folded.
+            // The last fact that it took has made it so, or one before it that is found when less is
+            // folded.
             let error = row_error::<M>(&row, |key| FoldErrorKind::RowUnstorable { key });
             return Err(FoldError { position: guard, ..error });
         }

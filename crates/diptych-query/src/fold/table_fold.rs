@@ -41,8 +41,8 @@ pub trait TableFold: Send {
     /// # Errors
     /// A row that no store can keep.
     fn changes(&mut self) -> Result<TableChanges, FoldError>;
-    /// As `changes`, but at most so many rows; all of them are told when there are fewer. A table that cannot
-    /// be asked for a part answers all at once.
+    /// As `changes`, but at most so many rows; all of them are told when there are fewer. A table that
+    /// cannot be asked for a part answers all at once.
     ///
     /// # Errors
     /// As `changes`.
@@ -50,8 +50,8 @@ pub trait TableFold: Send {
         let _ = rows_max;
         self.changes()
     }
-    /// Passes over the facts of these rows, each from a position on. Said when everything is planned, or before
-    /// anything is where the table is known to be empty.
+    /// Passes over the facts of these rows, each from a position on. Said when everything is planned, or
+    /// before anything is where the table is known to be empty.
     fn hold(&mut self, rows: Vec<(RowRef, Position)>);
     /// Passes over one fact of each of these rows. Said when `hold` is.
     fn skip(&mut self, rows: Vec<(RowRef, Position)>);
