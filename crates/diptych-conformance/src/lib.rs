@@ -20,6 +20,7 @@ pub mod lives;
 #[doc(hidden)]
 pub mod passing;
 pub mod poison_lives;
+mod process;
 pub mod stateful;
 mod suite;
 

@@ -1,5 +1,5 @@
-//! What can be handed from thread to thread but not looked at by two of them: a fold, a raw block. Wrapped, it
-//! may stand in something that others look at, because it is reached through exclusive borrows only.
+//! What can be handed from thread to thread but not looked at by two of them: a fold, a raw block. Wrapped,
+//! it may stand in something that others look at, because it is reached through exclusive borrows only.
 
 use std::sync::{Mutex, PoisonError};
 

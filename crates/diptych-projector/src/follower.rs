@@ -44,8 +44,8 @@ pub struct ProjectorLimits {
     pub patrol_rows_max: usize,
     /// How often a drain looks whether another process has brought a partition to where it should be.
     pub foreign_poll: Duration,
-    /// The share of one processor's time that rebuilds take while commands come or questions are asked, above 0
-    /// to 1; while nobody asks anything they take all of it.
+    /// The share of one processor's time that rebuilds take while commands come or questions are asked,
+    /// above 0 to 1; while nobody asks anything they take all of it.
     pub rebuild_share: f64,
     /// About how many bytes of rows a rebuild holds in memory before it writes them and goes on in batches.
     pub rebuild_memory_bytes_max: u64,

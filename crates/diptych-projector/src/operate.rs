@@ -1,5 +1,5 @@
-//! What an operator orders about builds. An order about a rebuild is written into its record, and whoever drives
-//! it sees to it: this process, if no other does.
+//! What an operator orders about builds. An order about a rebuild is written into its record, and whoever
+//! drives it sees to it: this process, if no other does.
 
 use crate::compare::CompareReport;
 use crate::rebuild::{
@@ -38,8 +38,8 @@ impl Projector {
     /// another process does the work.
     ///
     /// # Errors
-    /// An unknown group, a rebuild that is under way, a group that no build answers for or that is deprecated,
-    /// or a fault.
+    /// An unknown group, a rebuild that is under way, a group that no build answers for or that is
+    /// deprecated, or a fault.
     pub async fn rebuild(&self, group: &str, order: RebuildOrder) -> Result<Rebuild, RebuildError> {
         let (registry, records) = (self.steward.registry(), self.steward.records());
         let group = self.ordered_group(group)?;
@@ -172,8 +172,8 @@ impl Projector {
         if rebuild.step == RebuildStep::RolledBack { Ok(rebuild) } else { Err(failed(&rebuild)) }
     }
 
-    /// Retires a build and removes its tables. Of a rebuild this is the end: of the old build after a switch, of
-    /// the new one before.
+    /// Retires a build and removes its tables. Of a rebuild this is the end: of the old build after a
+    /// switch, of the new one before.
     ///
     /// # Errors
     /// A build that answers and is not deprecated, one that does not exist, or a fault.
@@ -214,7 +214,7 @@ impl Projector {
         Ok(after)
     }
 
-    /// Says of a group that it will not answer for ever. It does for now.
+    /// Says of a group that it will not answer for ever.
     ///
     /// # Errors
     /// A group whose build does not serve, or a fault.
@@ -279,8 +279,8 @@ impl Projector {
         Ok(after)
     }
 
-    /// Whether a steward has found a build that was just begun before its rebuild was written down; it is told
-    /// the order then.
+    /// Whether a steward has found a build that was just begun before its rebuild was written down; it is
+    /// told the order then.
     async fn adopted(&self, begun: &mut Held) -> Result<bool, Fault> {
         let records = self.steward.records();
         for _ in 0..ASK_ATTEMPTS_MAX {

@@ -1,4 +1,5 @@
-//! One build that answers nobody, followed under leases of its own: up to where it is told to go, step by step.
+//! One build that answers nobody, followed under leases of its own: up to where it is told to go, step by
+//! step.
 
 use crate::alone::Alone;
 use crate::follower::{Follower, FollowerParts, Step};

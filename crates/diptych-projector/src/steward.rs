@@ -88,7 +88,7 @@ impl Steward {
         self.work(Look::First).await
     }
 
-    /// Steps until nothing is left to do for now.
+    /// Steps until nothing is left to do.
     ///
     /// # Errors
     /// A fault of the store.
@@ -203,16 +203,23 @@ impl Steward {
         if look == Look::First {
             self.parts.registry.refresh().await?;
         }
-        let mut moved = Tended::AtRest;
+        let mut moved = Ok(Tended::AtRest);
         for group in tended.iter_mut() {
-            if look == Look::First {
-                self.look_at(group).await?;
-            }
-            if self.tend(group).await? == Tended::Moved {
-                moved = Tended::Moved;
-            }
+            // What one group cannot do must not hold up the others.
+            moved = match (self.work_on(group, look).await, moved) {
+                (_, Err(fault)) | (Err(fault), _) => Err(fault),
+                (Ok(Tended::Moved), _) => Ok(Tended::Moved),
+                (Ok(Tended::AtRest), moved) => moved,
+            };
         }
-        Ok(moved)
+        moved
+    }
+
+    async fn work_on(&self, group: &mut TendedGroup, look: Look) -> Result<Tended, Fault> {
+        if look == Look::First {
+            self.look_at(group).await?;
+        }
+        self.tend(group).await
     }
 
     async fn look_at(&self, tended: &mut TendedGroup) -> Result<(), Fault> {
@@ -278,8 +285,8 @@ impl Steward {
         done
     }
 
-    /// Sees to a group of which no rebuild is known: a first build that is filled begins to serve; a build that
-    /// was begun beside one that answers is to replace it.
+    /// Sees to a group of which no rebuild is known: a first build that is filled begins to serve; a build
+    /// that was begun beside one that answers is to replace it.
     async fn begin(&self, tended: &mut TendedGroup) -> Result<Tended, Fault> {
         let TendedGroup { group, builds, head, .. } = tended;
         let serving = Serving::of(builds, group.revision());

@@ -1,5 +1,5 @@
-//! Tables of a build as they were declared once, by code that declares them otherwise today. Their rows can be
-//! read by column and compared; nothing folds into them.
+//! Tables of a build as they were declared once, by code that declares them otherwise today. Their rows can
+//! be read by column and compared; nothing folds into them.
 
 use crate::fold::{Decoded, Earlier, FoldError, FoldErrorKind, Ran, TableFold, TableUse};
 use crate::{
@@ -60,8 +60,8 @@ pub fn as_declared(group: &Group, build: &Build) -> Result<Group, String> {
     Ok(declared.at(build.id))
 }
 
-/// The shapes of the tables of a build, and into how many partitions it is split: stores that split groups say
-/// that behind each shape, `shape in 4`.
+/// The shapes of the tables of a build, and into how many partitions it is split: stores that split groups
+/// say that behind each shape, `shape in 4`.
 fn shapes(shape: &str, tables: usize) -> (Vec<String>, u8) {
     let words: Vec<_> = shape.split(' ').collect();
     if words.len() == tables * 3 {

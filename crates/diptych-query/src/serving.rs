@@ -10,8 +10,8 @@ pub struct Serving {
     pub own: Option<(BuildId, Stage)>,
     /// The build of another revision that questions are answered from while the own one is not ready.
     pub stand_in: Option<BuildId>,
-    /// The build that answers while the own one does not, of whatever shape: the own one is its successor, and
-    /// moves only as far as the two can be compared.
+    /// The build that answers while the own one does not, of whatever shape: the own one is its successor,
+    /// and moves only as far as the two can be compared.
     pub predecessor: Option<BuildId>,
     /// The build that is under way to replace the one that answers.
     pub successor: Option<BuildId>,
@@ -53,8 +53,8 @@ impl Serving {
         if self.retired { Some(Stage::Retired) } else { self.own.map(|(_, stage)| stage) }
     }
 
-    /// Whether the own build waits for a comparison before it may take over: nobody but whoever compares moves
-    /// it.
+    /// Whether the own build waits for a comparison before it may take over: nobody but whoever compares
+    /// moves it.
     #[must_use]
     pub fn waits_for_comparison(&self) -> bool {
         let newer = |predecessor: BuildId| self.own.is_some_and(|(own, _)| own > predecessor);

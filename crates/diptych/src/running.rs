@@ -79,7 +79,9 @@ impl Running {
         projector.look().await?;
         if config.roles.contains(Role::Projector) {
             // A build that holds everything already serves from the first question on.
-            projector.steward().step().await?;
+            if let Err(fault) = projector.steward().step().await {
+                tracing::warn!(%fault, "the builds of read models could not be looked after");
+            }
             projector.start();
             projector.start_patrol();
         } else {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(super) fn order(reason: &str) -> Outcome<Order> {
+pub(crate) fn order(reason: &str) -> Outcome<Order> {
     Ok(Order { actor: Actor::new("ann")?, reason: reason.to_owned() })
 }
 

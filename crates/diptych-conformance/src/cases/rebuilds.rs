@@ -1,125 +1,16 @@
-//! Read models built anew: the whole chain from the first fact to the last of the old build, with commands coming
-//! in between and drivers dying anywhere.
+//! Read models built anew: the whole chain from the first fact to the last of the old build, with commands
+//! coming in between and drivers dying anywhere.
 
 use super::builds::order;
 use crate::drive::{MAIN, all_contents, deposited, history, on, opened, principal};
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Balance, Desk, LOUD, LOUD_AS_DECLARED, Renewed, SAME, Usage, group, split, split_as};
+use crate::process::{Patience, Process, SLICES_MAX, build, limits, process, refused, stages};
 use crate::{Failure, Harness, Outcome, Stores};
-use diptych_core::{Clock, Unrestricted};
-use diptych_projector::{
-    Gate, Projector, ProjectorLimits, ProjectorParts, Rebuild, RebuildError, RebuildOrder, RebuildStep,
-    Switching, Tended,
-};
-use diptych_query::{
-    Ask, BuildId, Direction, Group, Health, PageKey, Progress, Queries, QueryError, QueryLimits, QueryParts,
-    Stage, WorkerId,
-};
+use diptych_projector::{Gate, ProjectorLimits, RebuildError, RebuildOrder, RebuildStep, Switching, Tended};
+use diptych_query::{Ask, Direction, Group, Health, QueryError, Stage};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// More slices than any case needs.
-const SLICES_MAX: usize = 5_000;
-
-/// A process with a projector that moves only when the case says so.
-struct Process {
-    projector: Projector,
-    queries: Queries,
-}
-
-fn limits() -> ProjectorLimits {
-    ProjectorLimits { batch_positions_max: 7, build_block_positions_max: 5, ..ProjectorLimits::default() }
-}
-
-async fn process(
-    stores: &Stores,
-    name: &str,
-    groups: &[Arc<Group>],
-    limits: ProjectorLimits,
-) -> Outcome<Process> {
-    for group in groups {
-        stores.models.attach(group).await?;
-    }
-    let clock: Arc<dyn Clock> = Arc::<diptych_memory::ManualClock>::clone(&stores.clock);
-    let progress = Arc::new(Progress::default());
-    let projector = Projector::new(ProjectorParts {
-        worker: WorkerId::new(name),
-        feed: Arc::clone(&stores.feed),
-        store: Arc::clone(&stores.models),
-        registry: Arc::clone(&stores.registry),
-        clock: Arc::clone(&clock),
-        progress: Arc::clone(&progress),
-        groups: groups.to_vec(),
-        limits,
-    });
-    let queries = Queries::new(QueryParts {
-        store: Arc::clone(&stores.models),
-        feed: Arc::clone(&stores.feed),
-        groups: groups.to_vec(),
-        progress,
-        authorize: Arc::new(Unrestricted),
-        clock,
-        page_key: PageKey::new([7; 32], None),
-        limits: QueryLimits::default(),
-    });
-    Ok(Process { projector, queries })
-}
-
-const fn build(revision: u32, generation: u32) -> BuildId {
-    BuildId { revision, generation }
-}
-
-fn refused(error: RebuildError) -> Failure {
-    Failure::new(format!("unexpected: {error}"))
-}
-
-async fn stages(stores: &Stores, group: &str) -> Outcome<Vec<(BuildId, Stage)>> {
-    let builds = stores.registry.builds(group).await?;
-    Ok(builds.into_iter().map(|build| (build.id, build.stage)).collect())
-}
-
-impl Process {
-    async fn drain(&self, group: &str) -> Outcome {
-        self.projector.drain(group).await.map_err(|error| Failure::new(error.to_string()))?;
-        Ok(())
-    }
-
-    /// Steps until nothing is left to do, bounded.
-    async fn settle(&self) -> Outcome {
-        for _ in 0..SLICES_MAX {
-            if self.projector.steward().step().await? == Tended::AtRest {
-                return Ok(());
-            }
-        }
-        Err(Failure::new("the steward never comes to rest"))
-    }
-
-    /// Serves a group from its first build.
-    async fn serve(&self, group: &str) -> Outcome {
-        self.drain(group).await?;
-        self.settle().await
-    }
-
-    async fn begin(&self, group: &str, switching: Switching) -> Outcome<Rebuild> {
-        let order = RebuildOrder { switching, ..RebuildOrder::by(order("to be sure")?) };
-        self.projector.rebuild(group, order).await.map_err(refused)
-    }
-
-    async fn under_way(&self, group: &str) -> Outcome<Rebuild> {
-        let rebuild = self.projector.rebuild_of(group).await?;
-        rebuild.ok_or_else(|| Failure::new("no rebuild is under way"))
-    }
-
-    /// Proves that every row is what the log says.
-    async fn verify(&self, group: &str) -> Outcome {
-        let reports =
-            self.projector.verify(group, 5).await.map_err(|error| Failure::new(error.to_string()))?;
-        for report in reports {
-            ensure!(report.is_clean(), "rows are not what the log says: {report:?}");
-        }
-        Ok(())
-    }
-}
 
 /// A first build answers while it is filled, says so, and serves once it has come to the head.
 pub(crate) async fn a_first_build_serves_once_it_is_filled(harness: &dyn Harness) -> Outcome {
@@ -335,7 +226,8 @@ pub(crate) async fn declared_differences_do_not(harness: &dyn Harness) -> Outcom
     Ok(())
 }
 
-/// A rebuild stands still when told to, goes on when told to, and waits before a switch that is to be ordered.
+/// A rebuild stands still when told to, goes on when told to, and waits before a switch that is to be
+/// ordered.
 pub(crate) async fn a_rebuild_waits_and_goes_on_as_told(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     history(&stores).await?;
@@ -569,8 +461,8 @@ pub(crate) async fn one_rebuild_at_a_time(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-/// The old code runs nowhere, and the build of the new one is further already: rows that nothing newer names must
-/// be the same, and others are counted.
+/// The old code runs nowhere, and the build of the new one is further already: rows that nothing newer
+/// names must be the same, and others are counted.
 pub(crate) async fn a_build_that_is_further_is_compared_without_what_is_newer(
     harness: &dyn Harness,
 ) -> Outcome {
@@ -632,21 +524,4 @@ pub(crate) async fn it_all_happens_by_itself(harness: &dyn Harness) -> Outcome {
     ensure_eq!(answer.freshness.caught_up_to_requested_position, Some(true), "whether the old build moves");
     process.projector.stop().await;
     process.verify("balance").await
-}
-
-/// Waits a little, again and again, up to a minute.
-struct Patience(std::time::Instant);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self(std::time::Instant::now())
-    }
-}
-
-impl Patience {
-    async fn pause(&self) -> Outcome {
-        ensure!(self.0.elapsed() < Duration::from_secs(60), "it does not happen within a minute");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        Ok(())
-    }
 }

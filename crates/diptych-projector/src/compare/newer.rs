@@ -1,6 +1,6 @@
 //! What a new build has taken that the old one never will: code of a new revision moves its inline build with
-//! every command, and the build of code that runs nowhere stands still. The two have no position in common then;
-//! but rows that no fact in between names must be the same.
+//! every command, and the build of code that runs nowhere stands still. The two have no position in common
+//! then; but rows that no fact in between names must be the same.
 
 use diptych_core::{Fault, Position};
 use diptych_query::{Feed, Group, RowRef, Touch};

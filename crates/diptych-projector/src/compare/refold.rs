@@ -1,5 +1,5 @@
-//! Some keys of a new build, folded once more from the start of the log: one bucket of 64, picked by chance, so
-//! that each comparison looks at others.
+//! Some keys of a new build, folded once more from the start of the log: one bucket of 64, picked by
+//! chance, so that each comparison looks at others.
 
 use super::rows::{LeftOut, Named};
 use super::sides::{Sides, whole};

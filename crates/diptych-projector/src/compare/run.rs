@@ -261,8 +261,8 @@ impl Comparison {
         Ok(Ok((before, now, at)))
     }
 
-    /// A page of a table, where the new build stands further than the old one ever will: rows that newer facts
-    /// name are left out.
+    /// A page of a table, where the new build stands further than the old one ever will: rows that newer
+    /// facts name are left out.
     async fn ahead(
         &mut self,
         table: usize,

@@ -124,8 +124,8 @@ impl Pair {
         Self { old, new, columns, added, removed, by_digest, intended, uncomparable }
     }
 
-    /// A question as the old table is asked it; none where it names columns that the old one has not, or whose
-    /// values may differ.
+    /// A question as the old table is asked it; none where it names columns that the old one has not, or
+    /// whose values may differ.
     pub(crate) fn asked_of_old(&self, find: &RawFind) -> Option<RawFind> {
         let old_place = |new_at: usize| {
             let (old_at, _) = self.columns.iter().find(|(_, at)| *at == new_at)?;

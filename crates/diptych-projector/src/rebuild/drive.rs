@@ -1,6 +1,6 @@
-//! Drives one rebuild, slice by slice, from where its record and its builds stand. Every move of a build is judged
-//! by the store; whatever is lost with a process is found again from the record and the stages, so that a step
-//! that was done already is passed over.
+//! Drives one rebuild, slice by slice, from where its record and its builds stand. Every move of a build is
+//! judged by the store; whatever is lost with a process is found again from the record and the stages, so
+//! that a step that was done already is passed over.
 
 use super::filling::Filling;
 use super::{Driver, Held, Rebuild, RebuildProgress, RebuildStep, Records, Switching};
@@ -147,9 +147,10 @@ impl Driving<'_> {
             *self.drive = Some(drive);
             return Ok(Tended::Moved);
         };
-        let done = match self.see_to_wish(&mut drive).await? {
-            Some(done) => Ok(done),
-            None => self.step(&mut drive).await,
+        let done = match self.see_to_wish(&mut drive).await {
+            Ok(None) => self.step(&mut drive).await,
+            Ok(Some(done)) => Ok(done),
+            Err(fault) => Err(fault),
         };
         *self.drive = Some(drive);
         done
@@ -476,7 +477,8 @@ impl Driving<'_> {
 
     /// The rebuild cannot go on by itself.
     pub(super) async fn fail(&mut self, reason: String) -> Result<Tended, Fault> {
-        tracing::error!(model = self.group.name(), build = %self.held.rebuild.to, %reason, "a rebuild failed");
+        let build = self.held.rebuild.to;
+        tracing::error!(model = self.group.name(), %build, %reason, "a rebuild failed");
         self.held.rebuild.resumes_at = Some(match self.held.rebuild.step {
             RebuildStep::Building => RebuildStep::Building,
             _ => RebuildStep::CatchingUp,

@@ -96,7 +96,8 @@ impl fmt::Display for RebuildError {
                 let rows = report.undeclared();
                 write!(
                     out,
-                    "build {to} of `{group}` differs in {rows} rows or answers from what was declared ({code})"
+                    "build {to} of `{group}` differs from what was declared in {rows} rows or answers \
+                     ({code})"
                 )
             }
             Self::Failed { reason } => write!(out, "{reason} ({code})"),

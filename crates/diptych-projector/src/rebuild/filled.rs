@@ -107,7 +107,10 @@ impl Driving<'_> {
         let (began, before) = (Instant::now(), filling.position());
         let reached = match filling.slice(&self.parts.follower.feed, drive.fill_target).await {
             Ok(reached) => reached,
-            Err(AdvanceError::Fault(fault)) => return Err(fault),
+            Err(AdvanceError::Fault(fault)) => {
+                drive.filling = Some(filling).filter(Filling::is_whole);
+                return Err(fault);
+            }
             // A fact that cannot be folded is found again in a batch, where it is judged.
             Err(_) => {
                 drive.shadow.forget();

@@ -1,6 +1,6 @@
-//! Fills an empty build: the log is folded in memory, block by block, and written when it is all there or memory
-//! is full. What comes after is folded in batches. Each block is a slice of its own, so that others get their
-//! turn.
+//! Fills an empty build: the log is folded in memory, block by block, and written when it is all there or
+//! memory is full. What comes after is folded in batches. Each block is a slice of its own, so that others
+//! get their turn.
 
 use crate::ahead::fold_shared;
 use crate::alone::Alone;
@@ -18,6 +18,8 @@ pub(crate) struct Filling {
     next: Alone<Option<RawBlock>>,
     position: Position,
     positions_max: usize,
+    /// Whether a thread has the folds, for good if it failed.
+    lost: bool,
 }
 
 impl Filling {
@@ -38,12 +40,17 @@ impl Filling {
             fold
         });
         let (folds, next) = (Alone::new(folds.collect()), Alone::new(None));
-        Self { group: Arc::clone(group), folds, next, position: start.position(), positions_max }
+        Self { group: Arc::clone(group), folds, next, position: start.position(), positions_max, lost: false }
     }
 
     /// Where it stands in memory.
     pub(crate) fn position(&self) -> Position {
         self.position
+    }
+
+    /// Whether it has its folds still: a thread that failed keeps them.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.lost
     }
 
     /// How many rows it holds.
@@ -72,15 +79,19 @@ impl Filling {
         };
         let through = block.through.position();
         let folds = std::mem::take(self.folds.get());
+        self.lost = true;
         let folding = tokio::task::spawn_blocking(move || fold_shared(folds, block));
         let (folded, next) = tokio::join!(folding, self.read(feed, through, target));
         let gone = |error| {
             AdvanceError::from(Fault::transient(Code::Internal, "the folding thread ended").because(error))
         };
         *self.folds.get() = folded.map_err(gone)??;
+        self.lost = false;
+        // Before anything can fail: what is folded must not be folded again.
+        self.position = through;
         let next = next?;
         let last = next.is_none();
-        (self.position, *self.next.get()) = (through, next);
+        *self.next.get() = next;
         Ok(through >= target || last)
     }
 

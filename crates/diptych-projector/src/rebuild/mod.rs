@@ -1,6 +1,6 @@
-//! A rebuild as a durable value: which build replaces which, how far that has come, what was measured and what
-//! an operator wants of it. Kept as one record of its group, so that any process can read it, and changed only
-//! against the version that was read, so that exactly one process drives it.
+//! A rebuild as a durable value: which build replaces which, how far that has come, what was measured and
+//! what an operator wants of it. Kept as one record of its group, so that any process can read it, and
+//! changed only against the version that was read, so that exactly one process drives it.
 
 mod drive;
 mod error;
