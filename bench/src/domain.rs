@@ -1,6 +1,7 @@
 //! The accounts as a user of the product writes them: events, commands, decider, read model.
 
 use crate::domain_group::AccountCard;
+use crate::fines::{FineEvent, FineSummary};
 use crate::workload::{Action, Movement, Opening, Renaming};
 use diptych::prelude::*;
 
@@ -212,6 +213,7 @@ pub(crate) fn service_with_snapshots() -> Service {
 }
 
 fn reading(service: Service) -> Service {
+    let service = service.outbox::<FineEvent>().read_model::<FineSummary>();
     service.read_model::<AccountSummary>().group("account_group", |group| group.read_model::<AccountCard>())
 }
 

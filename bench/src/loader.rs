@@ -20,13 +20,25 @@ pub(crate) struct Loader {
     workload: Workload,
     versions: Vec<u64>,
     loaded: usize,
+    /// Whether its accounts are others than those of the callers.
+    elsewhere: bool,
 }
 
 type InFlight<'a> = BoxFuture<'a, Result<Committed, CommitError>>;
 
 impl Loader {
     pub(crate) fn new(accounts: usize) -> Self {
-        Self { workload: Workload::new(accounts, 0), versions: vec![0; accounts], loaded: 0 }
+        Self {
+            workload: Workload::new(accounts, 0),
+            versions: vec![0; accounts],
+            loaded: 0,
+            elsewhere: false,
+        }
+    }
+
+    /// Over accounts that no caller knows.
+    pub(crate) fn elsewhere(accounts: usize) -> Self {
+        Self { elsewhere: true, ..Self::new(accounts) }
     }
 
     /// Appends events: first every account is opened, then accounts at random.
@@ -80,7 +92,9 @@ impl Loader {
     }
 
     fn on(&mut self, account: usize, base: Version) -> Outcome<Commit> {
-        let stream = StreamId::new(crate::domain::AccountEvent::CATEGORY, account_key(account))?;
+        let key =
+            if self.elsewhere { format!("else-{}", account_key(account)) } else { account_key(account) };
+        let stream = StreamId::new(crate::domain::AccountEvent::CATEGORY, key)?;
         let header = CommandHeader {
             id: CommandId::new(uuid::Uuid::now_v7().to_string())?,
             stream: StreamRef { tenant: Tenant::new("main")?, stream },

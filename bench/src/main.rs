@@ -12,6 +12,7 @@ mod client;
 mod database;
 mod domain;
 mod domain_group;
+mod fines;
 mod loader;
 mod measure;
 mod options;

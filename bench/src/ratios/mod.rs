@@ -2,6 +2,7 @@
 
 mod codec;
 mod commands;
+mod foreground;
 mod large;
 mod length;
 mod peers;
@@ -13,6 +14,8 @@ use crate::Outcome;
 use crate::database;
 use crate::measure::{Line, Report, Store};
 use crate::options::Options;
+use crate::reference::bare::scan;
+use crate::stores::{Place, open};
 use diptych::Running;
 use std::time::Instant;
 
@@ -68,6 +71,11 @@ async fn on_sqlite(options: &Options) -> Outcome<Vec<Line>> {
     }
     if options.wants(12) {
         lines.extend(visible::on_sqlite(options).await?);
+    }
+    if options.wants(15) {
+        let place = Place::new(&options.directory, "foreground")?;
+        let scan = async || scan(&place.log());
+        lines.extend(foreground::measure(options, open(&place, true).await?, scan).await?);
     }
     Ok(lines)
 }

@@ -8,6 +8,7 @@
 //! speed.
 
 mod cases;
+pub mod chain;
 mod counting;
 pub mod defects;
 mod drive;

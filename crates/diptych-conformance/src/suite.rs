@@ -335,6 +335,24 @@ suites! {
     /// Makes one test of every case in which the hinge itself works over the store:
     /// `hinge_suite!(MyHarness::new());`.
     hinge, hinge_suite;
+    rebuilds {
+        a_first_build_serves_once_it_is_filled,
+        the_whole_chain_runs_while_commands_come,
+        a_rebuild_goes_on_after_its_driver_died,
+        full_memory_is_written_and_the_rest_comes_in_batches,
+        undeclared_differences_block_the_switch,
+        declared_differences_do_not,
+        a_rebuild_waits_and_goes_on_as_told,
+        a_cancelled_rebuild_leaves_nothing,
+        an_old_build_answers_again_at_once,
+        a_new_revision_is_read_from_the_old_one_until_it_is_ready,
+        questions_catch_another_order,
+        a_split_model_is_rebuilt_part_by_part,
+        an_inline_model_is_rebuilt_under_commands,
+        one_rebuild_at_a_time,
+        a_build_that_is_further_is_compared_without_what_is_newer,
+        it_all_happens_by_itself,
+    }
     poison {
         a_poisoned_key_waits_and_the_rest_moves_on,
         a_key_that_fails_later_waits_there,

@@ -225,6 +225,10 @@ fn visibility(app: &App, visibility: &Visibility) -> Object {
         VisibleSince::Visible(since) => {
             model.with("visible", true).with("since", since.map(|time| time.to_string()))
         }
+        VisibleSince::Parked { position, reason } => {
+            let parked = Object::new().with("position", position.0).with("reason", reason.as_str());
+            model.with("visible", false).with("reason", "parked").with("parked", parked)
+        }
         VisibleSince::Pending { lag_events, health } => {
             let mut models = app.wire.queries.models();
             let drained = models.any(|(model, group)| {

@@ -3,7 +3,7 @@
 mod harness;
 
 use diptych_conformance::defects::Defect;
-use diptych_conformance::{lives, passed, poison_lives, stateful};
+use diptych_conformance::{chain, lives, passed, poison_lives, stateful};
 use harness::MemoryHarness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,6 +39,11 @@ fn random_lives_of_builds_notice_a_defect() {
         let result = lives::lives(|| Defective::new(MemoryHarness::new(), defect), 96);
         assert!(result.is_err(), "{defect:?} went unnoticed");
     }
+}
+
+#[test]
+fn random_chains_come_right() {
+    passed(chain::chains(MemoryHarness::new, 64));
 }
 
 #[test]

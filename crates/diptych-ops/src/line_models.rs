@@ -333,7 +333,7 @@ fn column(schema: &'static Schema, name: &str) -> Option<&'static ColumnSpec> {
     schema.column(name).map(|index| &schema.columns[index])
 }
 
-/// A value as people write it, in the form that its column has on the wire. What does not fit is refused there.
+/// A value as people write it, in the form that its column has on the wire. What does not fit is left so.
 fn json_of(column: &ColumnSpec, text: &str) -> Json {
     if text == "null" && column.nullable {
         return Json::Null;

@@ -301,8 +301,7 @@ pub(crate) fn drift_text(report: &DriftReport) -> String {
     } else {
         table.to_string()
     };
-    for PatrolState { group, verified_up_to, verified_at, verified_rows, percent, stale, .. } in
-        &report.patrols
+    for PatrolState { group, verified_up_to, verified_at, verified_rows, pass, stale, .. } in &report.patrols
     {
         let verified = match (verified_up_to, verified_at) {
             (Some(position), Some(at)) => {
@@ -310,8 +309,11 @@ pub(crate) fn drift_text(report: &DriftReport) -> String {
             }
             _ => "not verified yet".to_owned(),
         };
-        let _ = write!(text, "\n{group}: {verified}; the pass at hand is at {percent} %");
-        if let Some(stale) = stale {
+        let _ = write!(text, "\n{group}: {verified}");
+        if let Some(pass) = pass {
+            let _ = write!(text, "; the pass at hand has compared {} rows", pass.rows);
+        }
+        for stale in stale {
             let (model, lag, within) = (&stale.model, stale.lag_seconds, stale.within_seconds);
             let _ = write!(text, "; {model} is {lag:.1} s old, {within:.1} s are allowed");
         }

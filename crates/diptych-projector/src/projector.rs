@@ -25,7 +25,7 @@ pub struct ProjectorParts {
     pub feed: Arc<dyn Feed>,
     /// Where rows live.
     pub store: Arc<dyn ModelStore>,
-    /// What is known of read models beside their rows; of the same store.
+    /// What is known beside the rows; of the same store.
     pub registry: Arc<dyn Registry>,
     /// The present time.
     pub clock: Arc<dyn Clock>,
@@ -112,11 +112,11 @@ impl Projector {
     pub fn new(parts: ProjectorParts) -> Self {
         let ProjectorParts { worker, feed, store, registry, clock, progress, groups, limits } = parts;
         let metrics = ProjectionMetrics::default();
-        let parts = FollowerParts { feed, store, registry: Arc::clone(&registry), clock, metrics, limits };
+        let parts = FollowerParts { feed, store, registry, clock, metrics, limits };
         let nudge: Arc<Notify> = Arc::default();
         let steward = Steward::new(StewardParts {
             worker: WorkerId::new(format!("{worker}:steward")),
-            registry,
+            registry: Arc::clone(&parts.registry),
             follower: parts.clone(),
             progress: Arc::clone(&progress),
             groups: groups.clone(),

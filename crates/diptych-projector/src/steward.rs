@@ -111,6 +111,7 @@ impl Steward {
     }
 
     fn note(&self, group: &Group, builds: &[Build]) {
+        group.know(builds);
         let entry = self.parts.progress.entry(group.name());
         let serving = Serving::of(builds, group.revision());
         let before = entry.serving();

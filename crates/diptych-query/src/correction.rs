@@ -21,7 +21,7 @@ const ROW_CORRECTED_VERSION: u32 = 1;
 ///
 /// ```
 /// use diptych_query::Correction;
-/// let text = r#"{"model":"order_summary","key":["42"],"set":{"status":"PLACED"},"reason":"a double click"}"#;
+/// let text = r#"{"model":"order_summary","key":["42"],"set":{"status":"PLACED"},"reason":"clicked twice"}"#;
 /// let correction: Correction = serde_json::from_str(text)?;
 /// assert_eq!(serde_json::to_string(&correction)?, text);
 /// # Ok::<(), serde_json::Error>(())

@@ -31,13 +31,16 @@ struct Column {
     ranked: bool,
 }
 
+/// Declarations by shape, revision and text.
+type Made = BTreeMap<(String, u32, String), Vec<Arc<Declared>>>;
+
 /// A group as one of its builds was declared, [at](Group::at) that build: it may be read, never moved.
 ///
 /// # Errors
 /// Why the declaration that the build remembers cannot be read.
 pub fn as_declared(group: &Group, build: &Build) -> Result<Group, String> {
     // INVARIANT: a declaration lives for ever, as those in code do; each is made once in a process.
-    static MADE: Mutex<BTreeMap<(String, u32, String), Vec<Arc<Declared>>>> = Mutex::new(BTreeMap::new());
+    static MADE: Mutex<Made> = Mutex::new(BTreeMap::new());
     let place = (build.shape.clone(), build.id.revision, build.declared.clone());
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     if !made.contains_key(&place) {

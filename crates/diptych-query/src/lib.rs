@@ -14,6 +14,7 @@ mod feed;
 mod find;
 pub mod fold;
 mod group;
+mod held_back;
 mod lag;
 mod metrics;
 mod model;

@@ -1,5 +1,5 @@
 //! What an operator has announced of a group of read models: that it is deprecated, that it is gone and what
-//! replaces it, that it does not answer for now. Kept as a record; the wire and the right panel read it.
+//! replaces it, that it is suspended. Kept as a record; the wire and the right panel read it.
 
 use crate::{Order, Registry};
 use diptych_core::{Code, Fault, Timestamp};
@@ -41,12 +41,12 @@ pub struct Notice {
     /// The path segments under which its read models answer, for the time when no code declares them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<String>,
-    /// Who took it out of service for now, and why.
+    /// Who suspended it, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspension>,
 }
 
-/// That a group does not answer for now.
+/// That a group answers nobody until somebody resumes it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {

@@ -1,10 +1,11 @@
 //! The running right panel: asks the model store, measures freshness, keeps contracts.
 
+use crate::held_back::held_back;
 use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
     Answer, AnyModel, Breach, BuildId, Checkpoint, Condition, Contract, Cursor, Degraded, Direction, Feed,
-    Find, Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Progress, ProgressEntry,
+    Find, Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Parked, Progress, ProgressEntry,
     QueryError, QueryMetrics, RawFind, ReadModel, RowRef, Schema, Stage, Touched,
 };
 use diptych_core::{
@@ -90,6 +91,13 @@ pub struct Visibility {
 pub enum VisibleSince {
     /// It is visible, at the latest since then; none when that is not kept any more.
     Visible(Option<Timestamp>),
+    /// Not before its row's key is parked no longer.
+    Parked {
+        /// The fact that the row could not take.
+        position: Position,
+        /// Why, in a sentence with a code.
+        reason: String,
+    },
     /// Not yet.
     Pending {
         /// How many events lie before it.
@@ -318,7 +326,11 @@ impl Queries {
             let reading = served.reading(None);
             let checkpoint = self.store.checkpoint(&reading.group).await?;
             let reached = checkpoint.mark.position();
-            let state = if reached >= position {
+            let suspended = served.entry.troubles().suspended.is_some();
+            let parked = held_back(&*self.store, &reading.group, &*served.model, events).await?;
+            let state = if let Some(Parked { position, reason, .. }) = parked {
+                VisibleSince::Parked { position, reason }
+            } else if reached >= position && !suspended {
                 VisibleSince::Visible(self.store.passed_at(&reading.group, position).await?)
             } else {
                 let health = health(served, &reading, &checkpoint);
@@ -524,7 +536,7 @@ impl Served {
 fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health {
     let serving = served.entry.serving();
     if !reading.is_own {
-        return Health::Rebuilding;
+        return served.entry.troubles().health().unwrap_or(Health::Rebuilding);
     }
     let live = served.entry.health();
     // What was written down about a fact that is in the rows by now no longer holds.
@@ -535,12 +547,12 @@ fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health
             Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
         }
         (_, live @ (Health::Live | Health::CatchingUp)) => {
-            match (served.entry.troubles().health(), serving.stage()) {
-                (Some(troubled), _) => troubled,
-                (None, Some(Stage::Building | Stage::Shadowing)) => Health::Building,
-                (None, Some(Stage::Rebuilding)) => Health::Rebuilding,
-                (None, _) => live,
-            }
+            let troubled = served.entry.troubles().health();
+            troubled.unwrap_or_else(|| match serving.stage() {
+                Some(Stage::Building | Stage::Shadowing) => Health::Building,
+                Some(Stage::Rebuilding) => Health::Rebuilding,
+                _ => live,
+            })
         }
         (_, health) => health,
     }

@@ -13,12 +13,13 @@ use diptych_query::{
     Build, BuildId, BuildMove, Feed, Fold, Group, Mend, ModelStore, Order, Parked, Partition, RawFind,
     Registry, RowChange, RowRef, Stage, TableChanges, TransitError,
 };
-use diptych_sqlite::SqliteStore;
+use diptych_sqlite::{Durability, SqliteStore};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 fn order() -> Order {
     Order::of_the_hinge("a test wants it")
@@ -304,12 +305,16 @@ async fn drain_to(store: &SqliteStore, group: &Group, batch: usize, until: Posit
 async fn a_process_that_did_not_switch_folds_inline_into_the_new_build() {
     let (directory, clock) = (Directory::new(), Hands::new());
     let inline = group::<InlineBalance>();
-    let ours = open(&directory.0, &clock, vec![inline.clone()]);
+    let ours = open_with(&directory.0, &clock, vec![inline.clone()], |options| {
+        // Nothing but the switch itself brings a build to the head.
+        options.limits.inline_catch_up_events_max = 0;
+    });
     let theirs = open(&directory.0, &clock, vec![inline.clone()]);
     serve(&ours, &inline).await;
     deposit(&theirs, "c1", "a", 0, 5).await.unwrap();
     ours.begin_build(&inline, &order()).await.unwrap();
     switch(&ours, &inline).await.unwrap();
+    assert_eq!(ours.checkpoint(&inline).await.unwrap().mark, ours.head().await.unwrap());
     deposit(&theirs, "c2", "a", 1, 5).await.unwrap();
     for store in [&ours, &theirs] {
         assert_eq!(answers(store, &inline).await, second());
@@ -321,21 +326,34 @@ async fn a_process_that_did_not_switch_folds_inline_into_the_new_build() {
     assert_eq!(balances(&ours, &inline).await, [("a".to_owned(), 15)]);
 }
 
+#[tokio::test]
+async fn an_inline_group_that_other_code_keeps_in_a_file_fails_no_command() {
+    let (directory, clock) = (Directory::new(), Hands::new());
+    let inline = group::<InlineBalance>();
+    let store = open(&directory.0, &clock, vec![inline.clone()]);
+    deposit(&store, "c1", "a", 0, 5).await.unwrap();
+    let log = Connection::open(directory.0.join("log.db")).unwrap();
+    log.execute_batch(
+        "INSERT INTO build SELECT group_name, revision, 2, 'asynchronous', 'serving', shape, declared, 7, 7 \
+        FROM build; UPDATE log SET builds_changed = builds_changed + 1",
+    )
+    .unwrap();
+    deposit(&store, "c2", "a", 1, 5).await.unwrap();
+    assert_eq!(balances(&store, &inline.at(first())).await, [("a".to_owned(), 5)]);
+}
+
 /// More rows than are written at once.
 const MANY: u64 = 2_500;
 
-async fn deposit_many(store: &SqliteStore) {
-    let mut number = 0;
-    while number < MANY {
-        let told: Vec<_> = (number..MANY.min(number + 250))
-            .map(|number| {
-                store.commit(append(&format!("c{number}"), &format!("k{number:05}"), 0, &[Deposited(1)]))
-            })
-            .collect();
-        for told in told {
-            told.await.unwrap();
-        }
-        number += 250;
+async fn deposit_many(store: &Arc<SqliteStore>) {
+    let mut told = JoinSet::new();
+    for number in 0..MANY {
+        let commit = append(&format!("c{number}"), &format!("k{number:05}"), 0, &[Deposited(1)]);
+        let store = Arc::clone(store);
+        told.spawn(async move { store.commit(commit).await.map(drop) });
+    }
+    while let Some(told) = told.join_next().await {
+        told.unwrap().unwrap();
     }
 }
 
@@ -343,19 +361,29 @@ async fn deposit_many(store: &SqliteStore) {
 async fn a_large_inline_build_is_loaded_in_parts_and_begins_anew_after_a_crash() {
     let (directory, clock) = (Directory::new(), Hands::new());
     let inline = group::<InlineBalance>();
-    let store = open(&directory.0, &clock, vec![inline.clone()]);
+    let store = open_with(&directory.0, &clock, vec![inline.clone()], |options| {
+        options.durability = Durability::Normal;
+    });
     deposit_many(&store).await;
     serve(&store, &inline).await;
     store.begin_build(&inline, &order()).await.unwrap();
     let pinned = inline.at(second());
-    // What a loading that was given up has left: rows that no checkpoint covers.
     let log = Connection::open(directory.0.join("log.db")).unwrap();
-    log.execute_batch(
-        "INSERT INTO balance_inline_r1_g2 SELECT * FROM balance_inline_r1_g1 LIMIT 1000; \
-        INSERT INTO digest SELECT 'balance_inline_r1_g2', bucket, rows + 1, sum FROM digest; \
-        UPDATE checkpoint SET filling = 7 WHERE generation = 2",
-    )
-    .unwrap();
+    let filling =
+        || log.query_row("SELECT sum(filling <> 0) FROM checkpoint", [], |row| row.get::<_, i64>(0));
+    // A loading that is given up half way leaves rows that no checkpoint covers.
+    let loading = drain(&store, &pinned, 10_000);
+    let under_way = async {
+        while filling().unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = loading => panic!("it was loaded at once"),
+        () = under_way => {}
+    }
+    assert_eq!(store.checkpoint(&pinned).await.unwrap().mark.position(), Position::START);
     let refused = switch(&store, &inline).await.unwrap_err();
     assert!(matches!(refused, TransitError::Behind { .. }), "{refused}");
     let commits = AtomicBool::new(true);
@@ -374,8 +402,7 @@ async fn a_large_inline_build_is_loaded_in_parts_and_begins_anew_after_a_crash()
     drain(&store, &pinned, 10_000).await;
     assert_eq!(digest(&store, &pinned).await, digest(&store, &inline).await);
     assert_eq!(digest(&store, &pinned).await, digest_of_rows(&store, &pinned).await);
-    let filling: i64 = log.query_row("SELECT sum(filling) FROM checkpoint", [], |row| row.get(0)).unwrap();
-    assert_eq!(filling, 0);
+    assert_eq!(filling().unwrap(), 0);
     assert!(store.build_bytes(&inline, second()).await.unwrap() > MANY * 20);
     switch(&store, &inline).await.unwrap();
     assert_eq!(answers(&store, &inline).await, second());
@@ -424,7 +451,7 @@ async fn a_key_that_is_parked_waits_in_the_append_too_and_is_mended_where_its_gr
         let rows = vec![RowChange { stored: held.clone(), existed: false }];
         let changes = vec![TableChanges { rows, digest: digest.clone(), facts: vec![] }];
         let (partition, at) = (Partition::WHOLE, Position(at));
-        Mend { partition, lease: None, at, changes, healed: vec![(0, row("a"))] }
+        Mend { partition, lease: None, at, changes, healed: vec![(0, row("a"))], parked: vec![] }
     };
     assert!(store.mend(&inline, mend(3)).await.is_err(), "it stands elsewhere");
     assert_eq!(store.parked(&inline).await.unwrap().len(), 1);

@@ -4,7 +4,7 @@
 mod harness;
 
 use diptych_conformance::defects::Defect;
-use diptych_conformance::{lives, passed, stateful};
+use diptych_conformance::{chain, lives, passed, stateful};
 use harness::SqliteHarness;
 
 /// Enough histories to meet a crash at most kinds of step, in seconds.
@@ -26,4 +26,9 @@ fn random_histories_agree_with_the_oracle() {
 #[test]
 fn random_lives_of_builds_agree_with_the_rules() {
     passed(lives::lives(SqliteHarness::new, HISTORIES));
+}
+
+#[test]
+fn random_chains_come_right() {
+    passed(chain::chains(SqliteHarness::new, HISTORIES));
 }

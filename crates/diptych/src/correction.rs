@@ -1,5 +1,5 @@
-//! The built-in decider of corrections: who corrects which row and why. Here is a service's, when any of its read
-//! models declares that a person may correct a row; what a correction may say is held against those declarations.
+//! The built-in decider of corrections: who corrects which row and why. A service has it when any of its read
+//! models declares that a person may correct a row; what one says is held against those declarations.
 
 use diptych_command::{
     AnyDecider, CommandType, Context, DecideError, Decided, Decider, Persistence, RawCommand, RawRejection,

@@ -247,8 +247,8 @@ impl Running {
     }
 }
 
-/// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that it
-/// is gone, and everything else goes on.
+/// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that
+/// it is gone, and everything else goes on.
 async fn attach(
     store: &Arc<dyn Store>,
     groups: Vec<Arc<Group>>,

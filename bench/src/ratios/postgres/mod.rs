@@ -3,11 +3,12 @@
 mod commands;
 mod large;
 
-use super::{say, visible};
+use super::{foreground, say, visible};
 use crate::Outcome;
 use crate::database::{self, within};
 use crate::measure::{Line, Store};
 use crate::options::Options;
+use crate::reference::postgres::bare;
 use crate::stores::open_on;
 
 /// Measures what is asked for on a server.
@@ -27,6 +28,13 @@ pub(super) async fn run(options: &Options, server: &str) -> Outcome<Vec<Line>> {
             visible::measure(options, open_on(database, true).await?, database::probe).await
         });
         lines.extend(visible.await?);
+    }
+    if options.wants(15) {
+        let foreground = within(server, "foreground", async |database| {
+            let scan = async || bare::scan(database).await;
+            foreground::measure(options, open_on(database, true).await?, scan).await
+        });
+        lines.extend(foreground.await?);
     }
     if lines.is_empty() {
         say("none of the ratios asked for is measured on PostgreSQL");

@@ -22,6 +22,7 @@ pub(crate) mod partitions;
 pub(crate) mod poison;
 pub(crate) mod questions;
 pub(crate) mod queue;
+pub(crate) mod rebuilds;
 pub(crate) mod records;
 pub(crate) mod restore;
 pub(crate) mod states;

@@ -1,4 +1,4 @@
-//! Actions on builds: a build beside the one that answers, compared, switched, taken back, retired, deprecated.
+//! Actions on builds: one beside the one that answers, compared, switched, taken back, retired, deprecated.
 
 use super::{Action, ActionPlan, Came};
 use crate::actions::group_of;
@@ -182,20 +182,21 @@ async fn plan_retire(
     }
     Ok(match held.stage.check(Stage::Retired) {
         Ok(()) => plan,
-        Err(illegal) => {
-            plan.refuse(illegal.to_string(), held.stage.next().iter().map(|stage| verb_to(*stage)))
-        }
+        Err(illegal) => plan.refuse(illegal.to_string(), verbs_from(held.stage)),
     })
 }
 
-/// The verb by which a build gets to a stage.
-fn verb_to(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Rebuilding | Stage::Designed | Stage::Building => "rebuild",
-        Stage::Deprecated => "deprecate",
-        Stage::Serving | Stage::Shadowing => "switch",
-        Stage::Retired => "retire",
-    }
+/// The verbs by which a build leaves a stage.
+fn verbs_from(stage: Stage) -> Vec<&'static str> {
+    let verb = |to: &Stage| match (stage, to) {
+        (Stage::Deprecated, Stage::Serving) => "reinstate",
+        (Stage::Rebuilding, Stage::Serving) => "cancel",
+        (_, Stage::Serving | Stage::Shadowing) => "switch",
+        (_, Stage::Deprecated) => "deprecate",
+        (_, Stage::Retired) => "retire",
+        (_, Stage::Rebuilding | Stage::Designed | Stage::Building) => "rebuild",
+    };
+    stage.next().iter().map(verb).collect()
 }
 
 /// An order about a rebuild that is under way.
@@ -238,9 +239,7 @@ fn refuse_move(plan: ActionPlan, known: &Known<'_>, to: Stage) -> ActionPlan {
     };
     match own.stage.check(to) {
         Ok(()) => plan,
-        Err(illegal) => {
-            plan.refuse(illegal.to_string(), own.stage.next().iter().map(|stage| verb_to(*stage)))
-        }
+        Err(illegal) => plan.refuse(illegal.to_string(), verbs_from(own.stage)),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What an operator can do to read models, as values: first a plan that says what would happen, then done, with
-//! who and why kept.
+//! What an operator can do to read models, as values: first a plan that says what would happen, then done,
+//! with who and why kept.
 
 mod builds;
 mod plan;
@@ -41,7 +41,7 @@ pub enum Action {
         /// Of which group.
         group: String,
     },
-    /// Let a rebuild go on after a pause or a failure; or, where none stands still, let a suspended group answer.
+    /// Let a rebuild go on after a pause or a failure; where none stands still, let a suspended group answer.
     Resume {
         /// Which group.
         group: String,
@@ -87,7 +87,7 @@ pub enum Action {
         /// Of which group.
         group: String,
     },
-    /// Have a group answer no questions for now.
+    /// Have a group answer no questions until it is resumed.
     Suspend {
         /// Which group.
         group: String,

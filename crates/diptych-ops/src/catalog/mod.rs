@@ -237,7 +237,7 @@ fn consumers(groups: &[Group], category: &str, name: &str) -> Vec<Consumer> {
             let reads = |language: &&Language| {
                 language.category == category && language.types.iter().any(|kind| kind.name == name)
             };
-            // What a person corrects is folded by every model that takes corrections, in no language of its own.
+            // What a person corrects is folded by every model that takes corrections, in no language it has.
             let corrected =
                 category == CORRECTION && model.schema().upkeep.corrections != Corrections::Refused;
             if corrected || model.languages().iter().any(|language| reads(&language)) {

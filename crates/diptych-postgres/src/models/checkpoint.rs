@@ -154,8 +154,8 @@ impl BuildCells {
     }
 }
 
-/// Where every partition of some builds of a group stands, in order. Nobody moves one, or takes or uses a lease
-/// on one, until the transaction ends.
+/// Where every partition of some builds of a group stands, in order. Nobody moves one, or takes or uses a
+/// lease on one, until the transaction ends.
 pub(crate) async fn lock_builds(
     client: &Client,
     schema: &Schema,

@@ -122,8 +122,9 @@ impl InlineGroup {
     /// The checkpoint of the own build, and which keys are held back in it. None where the last build of the
     /// revision is retired: nothing is folded then.
     ///
-    /// INVARIANT: whoever moves builds does so under the lock of the head, which the caller has, and gives each
-    /// another fence. So the build whose fence is known is the own build still, and nothing more is asked.
+    /// INVARIANT: whoever moves builds does so under the lock of the head, which the caller has, and gives
+    /// each another fence. So the build whose fence is known is the own build still, and nothing more is
+    /// asked.
     async fn own_checkpoint(
         &mut self,
         client: &Client,
@@ -171,7 +172,8 @@ impl InlineGroup {
         let Some(own) = own else { return Ok(false) };
         if own != self.attached.build() {
             let attached = Attached::existing(client, &shared.schema, &self.group, own).await?;
-            tracing::info!(model = self.group.name(), build = %own, "an inline read model is folded into another build");
+            let model = self.group.name();
+            tracing::info!(model, build = %own, "an inline read model is folded into another build");
             self.attached = shared.builds.keep(Arc::new(attached));
         }
         Ok(true)

@@ -24,7 +24,7 @@ pub(crate) async fn park(
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let client = transaction.client();
-    // INVARIANT: a fold locks the checkpoint before it asks for parked keys, so that it meets these or is over.
+    // INVARIANT: a fold locks the checkpoint before it asks for parked keys: it meets these, or is over.
     let place = lease.map_or(attached.place, |lease| attached.place.of(lease.partition));
     locked(client, shared, attached, place, lease).await?;
     parked::insert(client, &shared.schema, attached.place, keys).await?;
@@ -51,7 +51,9 @@ pub(crate) async fn mend(shared: &Shared, attached: &Attached, mend: Mend) -> Re
     if !healed.is_empty() {
         parked::heal(client, &shared.schema, attached, &healed).await?;
     }
-    parked::insert(client, &shared.schema, attached.place, &parked).await?;
+    if !parked.is_empty() {
+        parked::insert(client, &shared.schema, attached.place, &parked).await?;
+    }
     transaction.commit().await.or_fault()?;
     Ok(())
 }
@@ -75,7 +77,8 @@ async fn locked(
     }
 }
 
-/// Rows are put right because what the table holds is not what it should: whether one is there is not believed.
+/// Rows are put right because what the table holds is not what it should, so that whether one is there is not
+/// believed.
 fn as_new(mut changes: Vec<TableChanges>) -> Vec<TableChanges> {
     changes.iter_mut().flat_map(|table| &mut table.rows).for_each(|change| change.existed = false);
     changes

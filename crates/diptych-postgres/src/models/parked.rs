@@ -1,5 +1,5 @@
-//! Keys that are held back, as rows. The caller owns the transaction and has locked the checkpoint that covers
-//! them.
+//! Keys that are held back, as rows. The caller owns the transaction and has locked the checkpoint that
+//! covers them.
 
 use super::attach::Attached;
 use super::checkpoint::Place;

@@ -155,7 +155,8 @@ pub(crate) fn create_tombstones(table: &Named, schema: &Schema) -> String {
     format!("CREATE TABLE {} (\n  {}\n)", table.tombstones().sql(), lines.join(",\n  "))
 }
 
-/// The view of a table for people, or of the one that follows it: without what only a fold needs, and money as a decimal number.
+/// The view of a table for people, also in place of that of another one: without what only a fold needs, and
+/// money as a decimal number.
 pub(crate) fn create_view(view: &Named, table: &Named, schema: &Schema) -> String {
     let shown = schema.columns.iter().flat_map(|column| {
         let mut columns = columns_of(column);

@@ -299,8 +299,8 @@ impl ModelStore for PostgresStore {
 }
 
 impl PostgresStore {
-    /// The tables that a group is attached to, held against what the code declares when they are first met: its
-    /// revision's first build is begun where there is none.
+    /// The tables that a group is attached to, held against what the code declares when they are first met:
+    /// its revision's first build is begun where there is none.
     async fn opened(&self, group: &Group) -> Result<Arc<Attached>, Fault> {
         let known = match group.build() {
             Some(_) => true,
@@ -319,8 +319,8 @@ impl PostgresStore {
         Ok(opened)
     }
 
-    /// What is said of a fold that was not taken. Whoever lost a lease, or meets tables that were removed, goes
-    /// on where the group's code belongs by then.
+    /// What is said of a fold that was not taken. Whoever lost a lease, or meets tables that were removed,
+    /// goes on where the group's code belongs by then.
     async fn not_advanced(&self, group: &Group, attached: &Attached, error: AdvanceError) -> AdvanceError {
         let fenced = match &error {
             AdvanceError::Fenced => true,

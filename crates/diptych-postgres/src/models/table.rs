@@ -118,9 +118,9 @@ impl Table {
         client.batch_execute(&format!("DELETE FROM {rows}; DELETE FROM {tombstones}")).await.or_fault()
     }
 
-    /// Makes the view that shows the rows that answer under the model's plain name, or has it show these: a view
-    /// of the same columns keeps its privileges, and what others have made of it. One that cannot be replaced,
-    /// because something of somebody else's depends on it, is left as it is.
+    /// Makes the view that shows the rows that answer under the model's plain name, or has it show these: a
+    /// view of the same columns keeps its privileges, and what others have made of it. One that cannot be
+    /// replaced, because something of somebody else's depends on it, is left as it is.
     pub(crate) async fn show(&self, client: &Client, schema: &shared::Schema) -> Result<(), Fault> {
         const KEEP: &str = "ROLLBACK TO SAVEPOINT diptych_view";
         let view = Named::of_view(schema, self.schema.name);

@@ -22,8 +22,8 @@ type Standings = Vec<(BuildId, Position)>;
 
 /// Moves builds, all or none. Answers every build of the group as it stands then.
 ///
-/// INVARIANT: locks are taken in the order registry, head, checkpoints. Whoever appends takes the last two, and
-/// whoever folds the last one, so that none of them waits for the other in a circle.
+/// INVARIANT: locks are taken in the order registry, head, checkpoints. Whoever appends takes the last two,
+/// and whoever folds the last one, so that none of them waits for the other in a circle.
 pub(crate) async fn transit(
     shared: &Shared,
     group: &Group,
@@ -123,8 +123,8 @@ async fn catch_up(
     }
 }
 
-/// Refuses a build that answers would go back in time with: partition by partition where both are split alike,
-/// because an answer about one row is as new as the row's own partition; else by the lowest.
+/// Refuses a build that answers would go back in time with: partition by partition where both are split
+/// alike, because an answer about one row is as new as the row's own partition; else by the lowest.
 fn has_come_as_far(standings: &Standings, new: BuildId, gone: BuildId) -> Result<(), TransitError> {
     let of = |id: BuildId| -> Vec<Position> {
         standings.iter().filter(|(build, _)| *build == id).map(|(_, position)| *position).collect()

@@ -1,5 +1,6 @@
 //! Two builds of a group held against each other at positions that both stand at.
 
+mod newer;
 mod refold;
 mod report;
 mod rows;

@@ -5,7 +5,8 @@ use super::rows::{LeftOut, Named};
 use super::sides::{Sides, whole};
 use super::{BuildDifference, Refolded};
 use crate::alone::Alone;
-use diptych_core::{Position, Value};
+use crate::skips::Exceptions;
+use diptych_core::{Fault, Position, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
     AdvanceError, Feed, Fold, Mark, PARTITIONS_MAX, Partition, RowRef, Schema, StoredRow, TableChanges,
@@ -32,7 +33,13 @@ pub(crate) struct Refold {
 
 impl Refold {
     /// Begins with a bucket at the position of the partition that owns it; says why not where it cannot.
-    pub(crate) fn begin(sides: &Sides, positions: &[Position], start: Mark) -> Result<Self, &'static str> {
+    pub(crate) fn begin(
+        sides: &Sides,
+        bucket: u8,
+        positions: &[Position],
+        start: Mark,
+        exceptions: &Exceptions,
+    ) -> Result<Self, &'static str> {
         let group = &*sides.new;
         if group.has_statements() {
             return Err("its rows are kept by SQL");
@@ -40,16 +47,26 @@ impl Refold {
         if group.models().iter().any(|model| !model.schema().reads.is_empty()) {
             return Err("its tables look each other up, so that keys cannot be folded by themselves");
         }
-        let bucket = fastrand::u8(..PARTITIONS_MAX);
         let partition = Partition::all(PARTITIONS_MAX).nth(usize::from(bucket)).unwrap_or(Partition::WHOLE);
         let target = positions.get(usize::from(bucket) % positions.len().max(1));
+        let mut fold = Fold::in_partition(group, partition, start);
+        exceptions.tell(&mut fold);
         Ok(Self {
             bucket,
-            fold: Alone::new(Fold::in_partition(group, partition, start)),
+            fold: Alone::new(fold),
             position: Position::START,
             target: target.copied().unwrap_or(Position::START),
             tables: vec![HashMap::new(); group.models().len()],
         })
+    }
+
+    /// A bucket by chance, of those that have rows in the first table.
+    pub(crate) async fn bucket(sides: &Sides) -> Result<u8, Fault> {
+        let Some(model) = sides.new.models().first() else { return Ok(0) };
+        let digest = sides.store.digest(&sides.new, model.schema()).await?;
+        let filled = digest.iter().filter(|(_, rows, _)| *rows > 0).map(|(bucket, ..)| *bucket);
+        let filled: Vec<_> = filled.collect();
+        Ok(filled.get(fastrand::usize(..filled.len().max(1))).copied().unwrap_or(0))
     }
 
     /// Folds one block. Answers whether the target is reached.
@@ -118,6 +135,13 @@ impl Refold {
                 differing = rows.abs_diff(kept_rows).max(1);
             }
             found.differing += differing;
+        }
+        let own = sides.store.partitions_of(&sides.new);
+        let partition = own.get(usize::from(self.bucket) % own.len().max(1)).copied();
+        let at = sides.store.checkpoint_of(&sides.new, partition.unwrap_or(Partition::WHOLE)).await?;
+        if at.mark.position() != self.target {
+            let left_out = Some("the new build moved meanwhile, with its commands".to_owned());
+            return Ok(Refolded { left_out, ..Refolded::default() });
         }
         Ok(found)
     }

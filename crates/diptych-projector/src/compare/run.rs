@@ -1,11 +1,13 @@
 //! The comparison itself, slice by slice. The build that answers is only read; the new one, which nobody else
 //! moves, is brought to exactly where the other stood.
 
+use super::newer::Newer;
 use super::refold::Refold;
 use super::rows::{LeftOut, Named, common_end, compare_page};
 use super::sides::{Pair, Sides};
 use super::{CompareReport, QuestionDifference, QuestionsCompared, Refolded, TableCompared};
 use crate::shadow::{Followed, Shadow};
+use crate::skips::Exceptions;
 use diptych_core::{Fault, Position, Timestamp, Value};
 use diptych_query::{
     AdvanceError, BucketDigest, Checkpoint, Feed, Operator, RawFind, RowRef, Schema, TableSnapshot,
@@ -23,6 +25,9 @@ const QUESTION_ATTEMPTS_MAX: usize = 5;
 /// How long a question may take.
 const QUESTION_MAX: Duration = Duration::from_secs(30);
 
+/// After how many slices that find the new build further than the old one it is taken to stay so.
+const AHEAD_AFTER: u32 = 3;
+
 /// How many slices in a row may find no position that both builds can stand at.
 const MEETINGS_MISSED_MAX: u32 = 300;
 
@@ -36,6 +41,7 @@ pub(crate) struct Comparison {
     missed: u32,
     left_out: Vec<LeftOut>,
     named: Named,
+    newer: Newer,
     /// What an earlier comparison has found of keys folded afresh.
     refolded: Option<Refolded>,
     report: CompareReport,
@@ -69,6 +75,8 @@ pub(crate) enum Compared {
 /// Where the new build was brought.
 enum Meeting {
     At(Vec<Position>),
+    /// It stands further already.
+    Ahead,
     NotNow,
     Stopped(String),
 }
@@ -103,7 +111,8 @@ impl Comparison {
         let left_out = sides.tables.iter().map(|_| LeftOut::default()).collect();
         let named = Named::at_most(differences_max);
         let phase = Phase::Digests(0);
-        Self { sides, feed, questions, phase, missed: 0, left_out, named, refolded, report }
+        let newer = Newer::default();
+        Self { sides, feed, questions, phase, missed: 0, left_out, named, newer, refolded, report }
     }
 
     /// Does one bounded piece of the comparison.
@@ -122,6 +131,8 @@ impl Comparison {
         };
         match compared {
             Compared::NotNow => self.missed += 1,
+            // Once found to be further, it stays so.
+            _ if self.missed >= AHEAD_AFTER => {}
             _ => self.missed = 0,
         }
         if self.missed > MEETINGS_MISSED_MAX {
@@ -152,7 +163,7 @@ impl Comparison {
             self.phase = Phase::Questions(0);
             return Ok(Compared::Further);
         };
-        if pair.uncomparable.is_some() {
+        if pair.uncomparable.is_some() || self.report.tables[table].uncomparable.is_some() {
             return Ok(self.after_table(table));
         }
         self.leave_out_parked(table).await?;
@@ -191,6 +202,9 @@ impl Comparison {
         after: Option<RowRef>,
         shadow: &mut Shadow,
     ) -> Result<Compared, AdvanceError> {
+        if self.report.tables[table].uncomparable.is_some() {
+            return Ok(self.after_table(table));
+        }
         let (old, new, at) = match self.both(table, after.as_ref(), PAGE_ROWS_MAX, shadow).await? {
             Ok(both) => both,
             Err(not) => {
@@ -220,7 +234,7 @@ impl Comparison {
 
     /// A page of a table as both builds have it at one position, with that position.
     async fn both(
-        &self,
+        &mut self,
         table: usize,
         after: Option<&RowRef>,
         rows_max: usize,
@@ -231,7 +245,12 @@ impl Comparison {
         let before = store.snapshot(old, old_schema, after, rows_max).await?;
         let at = match meet(shadow, &before.checkpoints).await? {
             Meeting::At(at) => at,
-            Meeting::NotNow => return Ok(Err(Compared::NotNow)),
+            Meeting::Ahead
+                if self.missed >= AHEAD_AFTER && self.sides.from.revision != self.sides.to.revision =>
+            {
+                return self.ahead(table, before, after, rows_max).await;
+            }
+            Meeting::Ahead | Meeting::NotNow => return Ok(Err(Compared::NotNow)),
             Meeting::Stopped(reason) => return Ok(Err(Compared::Stopped(reason))),
         };
         let now = store.snapshot(new, new_schema, after, rows_max).await?;
@@ -240,6 +259,29 @@ impl Comparison {
             return Ok(Err(Compared::NotNow));
         }
         Ok(Ok((before, now, at)))
+    }
+
+    /// A page of a table, where the new build stands further than the old one ever will: rows that newer facts
+    /// name are left out.
+    async fn ahead(
+        &mut self,
+        table: usize,
+        before: TableSnapshot,
+        after: Option<&RowRef>,
+        rows_max: usize,
+    ) -> Result<Result<(TableSnapshot, TableSnapshot, Vec<Position>), Compared>, AdvanceError> {
+        let Sides { store, new, tables, .. } = &self.sides;
+        let schema = tables[table].new;
+        let now = store.snapshot(new, schema, after, rows_max).await?;
+        let (old_at, new_at) = (positions(&before.checkpoints), positions(&now.checkpoints));
+        let through = new_at.iter().max().copied().unwrap_or(Position::START);
+        if let Err(why) = self.newer.read(new, &*self.feed, lowest(&old_at), through).await? {
+            self.report.tables[table].uncomparable = Some(why);
+            return Ok(Err(Compared::Further));
+        }
+        let index = new.models().iter().position(|model| model.schema().name == schema.name);
+        self.left_out[table].newer = self.newer.of(index.unwrap_or(table));
+        Ok(Ok((before, now, old_at)))
     }
 
     async fn leave_out_parked(&mut self, table: usize) -> Result<(), Fault> {
@@ -324,7 +366,12 @@ impl Comparison {
         }
         let start = self.feed.mark(Position::START).await?;
         let begun = match start {
-            Some(start) => Refold::begin(&self.sides, &shadow.positions(), start),
+            Some(start) => {
+                let Sides { store, registry, new, .. } = &self.sides;
+                let exceptions = Exceptions::of(&**store, &**registry, new).await?;
+                let bucket = Refold::bucket(&self.sides).await?;
+                Refold::begin(&self.sides, bucket, &shadow.positions(), start, &exceptions)
+            }
             None => Err("the log has no start"),
         };
         match begun {
@@ -372,7 +419,13 @@ async fn meet(shadow: &mut Shadow, old: &[Checkpoint]) -> Result<Meeting, Fault>
             Followed::Stopped(reason) => return Ok(Meeting::Stopped(reason)),
         }
     }
-    Ok(if shadow.positions() == targets { Meeting::At(targets) } else { Meeting::NotNow })
+    let now = shadow.positions();
+    let ahead = now.iter().zip(&targets).any(|(position, target)| position > target);
+    Ok(match now == targets {
+        true => Meeting::At(targets),
+        false if ahead => Meeting::Ahead,
+        false => Meeting::NotNow,
+    })
 }
 
 fn positions(checkpoints: &[Checkpoint]) -> Vec<Position> {

@@ -3,7 +3,7 @@
 use crate::rebuild::Differing;
 use diptych_core::Value;
 use diptych_query::{
-    Build, BuildId, Condition, Cursor, Group, Intended, ModelStore, RawFind, Schema, as_declared,
+    Build, BuildId, Condition, Cursor, Group, Intended, ModelStore, RawFind, Registry, Schema, as_declared,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ pub(crate) struct Sides {
     pub(crate) from: BuildId,
     pub(crate) to: BuildId,
     pub(crate) store: Arc<dyn ModelStore>,
+    pub(crate) registry: Arc<dyn Registry>,
     /// The build that answers, as it was declared.
     pub(crate) old: Arc<Group>,
     /// The new one.
@@ -68,7 +69,7 @@ impl Declared {
 impl Sides {
     /// Looks at the build that answers with the eyes of the code that declared it.
     pub(crate) fn new(
-        store: Arc<dyn ModelStore>,
+        (store, registry): (Arc<dyn ModelStore>, Arc<dyn Registry>),
         new: &Arc<Group>,
         from: &Build,
         to: &Build,
@@ -85,7 +86,15 @@ impl Sides {
             Some(Pair::new(old.schema(), schema, alike && !kept_by_sql, intended))
         });
         let tables = tables.collect();
-        Ok(Self { from: from.id, to: to.id, store, old: Arc::new(old), new: Arc::clone(new), tables })
+        Ok(Self {
+            from: from.id,
+            to: to.id,
+            store,
+            registry,
+            old: Arc::new(old),
+            new: Arc::clone(new),
+            tables,
+        })
     }
 }
 

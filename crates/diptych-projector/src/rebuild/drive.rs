@@ -262,8 +262,8 @@ impl Driving<'_> {
         let (Some(from), Some(to)) = (from.and_then(build), build(*to)) else {
             return Err("one of the builds is gone".to_owned());
         };
-        let store = Arc::clone(&self.parts.follower.store);
-        let sides = Sides::new(store, drive.shadow.group(), from, to, intended)?;
+        let ports = (Arc::clone(&self.parts.follower.store), Arc::clone(&self.parts.registry));
+        let sides = Sides::new(ports, drive.shadow.group(), from, to, intended)?;
         // What was folded afresh once proves the same rows the next time: the log does not change.
         let refolded = compared.as_ref().map(|report| report.refolded.clone());
         let refolded = refolded.filter(|refolded| refolded.bucket.is_some() && refolded.differing == 0);

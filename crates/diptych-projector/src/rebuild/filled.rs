@@ -29,7 +29,10 @@ impl Driving<'_> {
             if let Some(start) = start.filter(|_| lowest > Position::START) {
                 let positions_max = self.parts.follower.limits.build_block_positions_max;
                 let (group, leases) = (drive.shadow.group(), drive.shadow.leases());
-                drive.filling = Some(Filling::new(group, leases, start, positions_max));
+                let (store, registry) = (&*self.parts.follower.store, &*self.parts.registry);
+                let exceptions = crate::parking::exceptions(store, registry, group).await?;
+                let filling = Filling::new(group, leases, start, &exceptions, positions_max);
+                drive.filling = Some(filling);
                 drive.fill_target = lowest;
                 drive.row_bytes = self.row_bytes(drive).await;
             } else {

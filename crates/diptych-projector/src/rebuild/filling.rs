@@ -4,6 +4,7 @@
 
 use crate::ahead::fold_shared;
 use crate::alone::Alone;
+use crate::skips::Exceptions;
 use diptych_core::{Code, Fault, Position};
 use diptych_query::{AdvanceError, Feed, Fold, Group, Lease, Mark, ModelStore, RawBlock};
 use std::sync::Arc;
@@ -25,11 +26,16 @@ impl Filling {
         group: &Arc<Group>,
         leases: impl Iterator<Item = Option<Lease>>,
         start: Mark,
+        exceptions: &Exceptions,
         positions_max: usize,
     ) -> Self {
-        let folds = leases.map(|lease| match lease {
-            Some(lease) => Fold::under(group, lease, start),
-            None => Fold::from_mark(group, start),
+        let folds = leases.map(|lease| {
+            let mut fold = match lease {
+                Some(lease) => Fold::under(group, lease, start),
+                None => Fold::from_mark(group, start),
+            };
+            exceptions.tell(&mut fold);
+            fold
         });
         let (folds, next) = (Alone::new(folds.collect()), Alone::new(None));
         Self { group: Arc::clone(group), folds, next, position: start.position(), positions_max }

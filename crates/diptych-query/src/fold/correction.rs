@@ -16,7 +16,7 @@ pub(super) struct Correcting {
 }
 
 impl<M: JoinedProjection> TypedTable<M> {
-    /// A fact that the projection does not read may be a correction. Where nothing is known to be in the store,
+    /// A fact that the projection does not read may be a correction. Where the store is known to be empty,
     /// it is made at once; otherwise it takes its place among those of `block`.
     pub(super) fn plan_other(
         &mut self,

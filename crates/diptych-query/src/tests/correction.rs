@@ -233,6 +233,10 @@ fn a_correction_is_folded_by_the_partition_of_its_row() {
     assert_eq!(names, [r#"String("theirs")"#, r#"String("three")"#, r#"String("uno")"#, r#"String("zwei")"#]);
 }
 
+fn body(model: &str, key: serde_json::Value, set: serde_json::Value, reason: &str) -> serde_json::Value {
+    json!({ "model": model, "key": key, "set": set, "reason": reason })
+}
+
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let check = |corrections, body: serde_json::Value, expected: &str| {
@@ -240,7 +244,6 @@ fn what_cannot_be_is_refused_by_name() {
         let checked = correction.check(&labels(corrections)).map(|corrected| format!("{corrected:?}"));
         assert!(checked.unwrap_or_else(|error| error.to_string()).starts_with(expected), "{correction:?}");
     };
-    let body = |model: &str, key: serde_json::Value, set: serde_json::Value, reason: &str| json!({"model": model, "key": key, "set": set, "reason": reason});
     let set = |set: serde_json::Value| body("label", json!(["a"]), set, "why");
     check(Corrections::Kept, set(json!({"name": "x", "seen": null})), "Corrected {");
     check(Corrections::Refused, set(json!({"name": "x"})), "`model` takes no corrections");

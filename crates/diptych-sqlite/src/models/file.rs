@@ -195,7 +195,8 @@ pub(crate) fn open_file(path: &Path, limits: &SqliteLimits) -> Result<Connection
     Ok(connection)
 }
 
-/// Makes the tables of a build, or checks that they are of the declared shape. The caller owns the transaction.
+/// Makes the tables of a build, or checks that they are of the declared shape. The caller owns the
+/// transaction.
 pub(crate) fn open_tables(
     connection: &Connection,
     group: &Group,

@@ -28,8 +28,9 @@ pub(crate) struct InlineGroup {
     pub(crate) group: Arc<Group>,
     /// The build that it folds into.
     pub(crate) attached: Arc<Attached>,
-    /// Whether that build is none that follows the log any more: nothing is folded then.
-    retired: bool,
+    /// Whether there is no such build, since all are retired or other code keeps them elsewhere: nothing is
+    /// folded then.
+    idle: bool,
     entry: Arc<ProgressEntry>,
     standing: Standing,
     told: Option<Standing>,
@@ -68,7 +69,7 @@ pub(crate) fn inline_groups(
         all.push(InlineGroup {
             group: Arc::clone(group),
             attached: Arc::new(attached),
-            retired: own.is_none(),
+            idle: own.is_none(),
             entry: entry(group.name()),
             standing: Standing::Behind,
             told: None,
@@ -92,21 +93,24 @@ impl InlineGroup {
 
     /// The build that it folds into, if it follows the log.
     pub(crate) fn attached(&self) -> Option<&Arc<Attached>> {
-        Some(&self.attached).filter(|_| !self.retired)
+        Some(&self.attached).filter(|_| !self.idle)
     }
 
     /// Looks which build is the group's own by now: any process may have moved the pointer.
     pub(super) fn follow(&mut self, connection: &Connection, shared: &Shared) -> Result<(), Fault> {
         let builds = shared.builds.learn_of(connection, self.group.name()).or_fault()?;
         let own = registry::own_place(&builds, &self.group);
-        if let Some(place) = own.filter(|place| *place != self.attached.place) {
+        self.idle = match own {
+            Some(place) => place.shape(connection).or_fault()?.as_ref() != Some(&self.attached.shape),
+            None => true,
+        };
+        if let Some(place) = own.filter(|place| !self.idle && *place != self.attached.place) {
             let attached = match shared.builds.find(place) {
                 Some(attached) => attached,
                 None => shared.builds.keep(Arc::new(Attached::in_log(&self.group, place.build())?)),
             };
             self.attached = attached;
         }
-        self.retired = own.is_none();
         Ok(())
     }
 
@@ -119,7 +123,7 @@ impl InlineGroup {
         now: Timestamp,
     ) -> Result<(), Fault> {
         self.passed = vec![Passed::default(); self.attached.tables.len()];
-        if self.retired {
+        if self.idle {
             self.standing = Standing::Behind;
             return Ok(());
         }
@@ -229,7 +233,7 @@ impl InlineGroup {
         if self.is_live() {
             self.entry.advance(position);
         }
-        if !self.retired {
+        if !self.idle {
             self.entry.tell(&mut self.told, &self.standing);
         }
     }
