@@ -49,7 +49,7 @@ enum Step {
 /// The shortest life found in which a row is not what the reference says, with its seed.
 pub fn poison_lives<H: Harness>(make: impl Fn() -> H, count: u32) -> Outcome {
     let mut config =
-        Config { cases: count, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+        Config { cases: count, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
     let seed = match config.rng_seed {
         RngSeed::Fixed(seed) => seed,
         RngSeed::Random => RandomState::new().hash_one(count),

@@ -8,7 +8,7 @@ use crate::skips::Exceptions;
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, AnyModel, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
-    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Registry, Stopped,
+    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Registry, RowRef, Stopped,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,6 +120,8 @@ pub struct Follower {
     failures: u32,
     /// Where the last fold failed, and how often.
     failing: Option<(Position, u32)>,
+    /// The key that was held back last, until the partition moves on: one that fails there again is not.
+    pub(crate) aside: Option<(Position, RowRef)>,
 }
 
 /// What a follower needs.
@@ -161,6 +163,7 @@ impl Follower {
             planned: None,
             failures: 0,
             failing: None,
+            aside: None,
         }
     }
 
@@ -353,6 +356,7 @@ impl Follower {
         self.entry.advance_in(self.partition, advanced.checkpoint.mark.position());
         self.checkpoint = Some(advanced.checkpoint);
         self.failing = None;
+        self.aside = None;
     }
 
     /// A fact failed: everything before it is applied, it is tried again a bounded number of times, then it

@@ -46,6 +46,11 @@ impl Follower {
         let Some(failed) = error.poisoned().filter(|failed| self.parks(failed)) else {
             return Ok(Aside::Not(error.to_string()));
         };
+        let aside = (error.position, failed.row.clone());
+        if self.aside.as_ref() == Some(&aside) {
+            // A store that forgets what it was told would have this go on for ever.
+            return Ok(Aside::Not(format!("{error}; its key was parked, but is not held back")));
+        }
         let parked_keys_max = self.limits.parked_keys_max;
         let before = self.store.parked(&self.group).await?.len();
         if before >= parked_keys_max {
@@ -64,6 +69,7 @@ impl Follower {
             parked_at: self.clock.now(),
         };
         self.store.park(&self.group, self.lease, std::slice::from_ref(&parked)).await?;
+        self.aside = Some(aside);
         let row = RowName::of_parked(&parked);
         tracing::error!(
             model = parked.model, %row, position = %parked.position, reason = parked.reason, "a key is parked"

@@ -366,8 +366,8 @@ fn by_stream(schema: &'static Schema) -> bool {
 /// share belongs to one.
 fn share(followed: &Followed, index: u8, of: u8) -> Share {
     let partition = Partition::all(of).nth(usize::from(index)).unwrap_or(Partition::WHOLE);
-    let of_store = followed.parts.iter().map(|part| part.partition);
-    let of_store = of_store.filter(|held| held.owns_bucket(index)).last().unwrap_or(Partition::WHOLE);
+    let mut of_store = followed.parts.iter().map(|part| part.partition);
+    let of_store = of_store.find(|held| held.owns_bucket(index)).unwrap_or(Partition::WHOLE);
     Share { partition, of_store }
 }
 
