@@ -37,7 +37,8 @@ struct Rebuilt {
     events: usize,
 }
 
-/// Measures on a store that is open, follows, and is still empty. `scan` reads the log raw, in events a second.
+/// Measures on a store that is open, follows, and is still empty. `scan` reads the log raw, in events a
+/// second.
 pub(super) async fn measure(
     options: &Options,
     running: Running,
@@ -115,8 +116,8 @@ async fn rebuild_again_and_again(
     Ok(rates)
 }
 
-/// Builds a model anew and gives the build up again before it answers. Answers the rate of the build, if it came
-/// to its end.
+/// Builds a model anew and gives the build up again before it answers. Answers the rate of the build, if it
+/// came to its end.
 async fn rebuild(
     running: &Running,
     model: &str,

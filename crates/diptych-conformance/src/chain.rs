@@ -1,8 +1,9 @@
 //! Random histories of the whole chain: commands, rebuilds and what operators order of them, poison events,
 //! hands that edit rows, processes that die; and the proof in the end that everything comes right again.
 //!
-//! A projector moves only when a step says so. After every step each build's rows are held against a pure fold of
-//! the log up to where the build stands: only what is parked, skipped, or was edited by hand may differ.
+//! A projector moves only when a step says so. After every step each build's rows are held against a pure
+//! fold of the log up to where the build stands: only what is parked, skipped, or was edited by hand may
+//! differ.
 
 use crate::drive::{self, EVERYTHING, MAIN};
 use crate::failure::{ensure, ensure_eq};
@@ -223,7 +224,8 @@ fn troubled(error: &TroubleError) -> Failure {
     Failure::new(error.to_string())
 }
 
-/// What an operator may be refused is no failure; a fault is, unless it tells of a row that a hand has been at.
+/// What an operator may be refused is no failure; a fault is, unless it tells of a row that a hand has been
+/// at.
 fn refusable<T>(done: Result<T, RebuildError>) -> Outcome {
     match done {
         Err(RebuildError::Fault(fault)) if fault.code() != Code::RowDiffers => Err(fault.into()),

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// More slices than any scenario needs.
 const SLICES_MAX: usize = 5_000;
 
+/// More rests in a row than a fact is tried again.
+const RESTS_MAX: usize = 10;
+
 const OLD: BuildId = BuildId { revision: 1, generation: 1 };
 const NEW: BuildId = BuildId { revision: 1, generation: 2 };
 
@@ -30,6 +33,7 @@ fn refused(error: RebuildError) -> Failure {
 
 /// Steps until a rebuild stands at a step, or nothing is left to do.
 async fn step_until(projector: &Projector, group: &Group, step: RebuildStep) -> Outcome<Rebuild> {
+    let mut rests = 0;
     for _ in 0..SLICES_MAX {
         let tended = projector.steward().step().await?;
         let rebuild = projector.rebuild_of(group.name()).await?;
@@ -37,7 +41,9 @@ async fn step_until(projector: &Projector, group: &Group, step: RebuildStep) -> 
         if rebuild.step == step {
             return Ok(rebuild);
         }
-        if tended == Tended::AtRest {
+        // A fact that fails is tried again a few times, with a rest between.
+        rests = if tended == Tended::AtRest { rests + 1 } else { 0 };
+        if rests > RESTS_MAX {
             return Err(Failure::new(format!("it came to rest at {}: {:?}", rebuild.step, rebuild.reason)));
         }
     }
@@ -68,8 +74,9 @@ async fn clean(projector: &Projector, group: &Group) -> Outcome {
     Ok(())
 }
 
-/// A fact that a row cannot take comes while the new build is filled: both builds park the key by themselves, the
-/// comparison leaves it out and says so, and after the switch the mended key is what a clean fold leaves.
+/// A fact that a row cannot take comes while the new build is filled: both builds park the key by
+/// themselves, the comparison leaves it out and says so, and after the switch the mended key is what a clean
+/// fold leaves.
 pub(crate) async fn poison_while_a_build_is_filled(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     let lenient = group::<Lenient>(harness);
@@ -99,8 +106,8 @@ pub(crate) async fn poison_while_a_build_is_filled(harness: &dyn Harness) -> Out
     clean(&projector, &lenient).await
 }
 
-/// A hand edits a row of the new build while it shadows: the comparison names row and column, and the switch is
-/// refused; a new comparison after the row is right again lets it through.
+/// A hand edits a row of the new build while it shadows: the comparison names row and column, and the switch
+/// is refused; a new comparison after the row is right again lets it through.
 pub(crate) async fn a_hand_edit_while_a_build_shadows(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     let balance = group::<Balance>(harness);
@@ -129,8 +136,9 @@ pub(crate) async fn a_hand_edit_while_a_build_shadows(harness: &dyn Harness) -> 
     clean(&projector, &balance).await
 }
 
-/// The process that drives is killed, with the store, at every slice from the order to the switch, and commands
-/// come in between: whoever comes next goes on, and in the end the new build answers with every row.
+/// The process that drives is killed, with the store, at every slice from the order to the switch, and
+/// commands come in between: whoever comes next goes on, and in the end the new build answers with every
+/// row.
 pub(crate) async fn a_crash_at_every_slice(harness: &dyn Harness) -> Outcome {
     let balance = group::<Balance>(harness);
     let mut stores = harness.open(Vec::new()).await?;

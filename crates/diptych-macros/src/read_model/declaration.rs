@@ -161,7 +161,8 @@ fn refuse_alone(
         ),
         (_, false) => (
             "a read model that looks rows up in others",
-            "a read model that looks rows up in others cannot park: a row that is held back would be looked up",
+            "a read model that looks rows up in others cannot park: a row that is held back would be looked \
+             up",
         ),
         _ => return Ok(()),
     };
