@@ -250,6 +250,8 @@ pub async fn verify_models(operator: &Operator<'_>, name: Option<&str>) -> Resul
 pub async fn drain(operator: &Operator<'_>, name: &str) -> Result<Report, ActionError> {
     let (model, group) = find_model(operator, name)?;
     let drained = operator.projector.drain(group.name()).await?;
+    // A first build that holds everything by now is to answer, also where no process serves.
+    operator.projector.steward().step().await?;
     let (from, through) = (drained.from, drained.through);
     Ok(Report::Drained { model: model.schema().name, from, through, events: from.lag_to(through) })
 }
