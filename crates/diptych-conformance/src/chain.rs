@@ -34,6 +34,9 @@ const ACCOUNTS: u8 = 4;
 /// More slices than any history needs to come to rest.
 const SLICES_MAX: usize = 2_000;
 
+/// Over soon after the process that holds it is gone.
+const LEASE: Duration = Duration::from_millis(2);
+
 /// Longer than a rollback must be possible.
 const WINDOW_OVER: Duration = Duration::from_secs(25 * 60 * 60);
 
@@ -192,6 +195,7 @@ async fn open(harness: &dyn Harness, lives: u32) -> Outcome<(Stores, Projector)>
         build_block_positions_max: 4,
         fold_retries_max: 0,
         retry_pause_min: Duration::ZERO,
+        lease_duration: LEASE,
         ..ProjectorLimits::default()
     };
     let clock: Arc<dyn Clock> = Arc::<diptych_memory::ManualClock>::clone(&stores.clock);
@@ -490,9 +494,15 @@ impl<'a> World<'a> {
 
     async fn come_to_rest(&self) -> Outcome {
         for _ in 0..SLICES_MAX {
-            if self.projector.steward().step().await? == Tended::AtRest {
+            if self.projector.steward().step().await? == Tended::Moved {
+                continue;
+            }
+            let under_way = self.projector.rebuilds().await?;
+            if under_way.iter().all(|rebuild| rebuild.step.rests()) {
                 return Ok(());
             }
+            // Where the store's own time decides about leases, those of a process that died run out meanwhile.
+            tokio::time::sleep(LEASE).await;
         }
         Err(Failure::new("the steward never comes to rest"))
     }

@@ -355,6 +355,7 @@ pub(crate) fn new_rebuild(
         order,
         intended,
         switching,
+        switch_ordered: None,
         asked: None,
         driver: None,
         started_at: now,

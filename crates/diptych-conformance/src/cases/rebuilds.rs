@@ -319,6 +319,8 @@ pub(crate) async fn an_old_build_answers_again_at_once(harness: &dyn Harness) ->
         .switch("balance", order("it was something else")?, Gate::Compared)
         .await
         .map_err(refused)?;
+    let moves = stores.registry.stage_moves(Some("balance"), 1).await?;
+    ensure_eq!(moves[0].order.reason, "it was something else".to_owned(), "why it was switched again");
     process.verify("balance").await?;
     process.projector.retire("balance", build(1, 1), order("sure now")?).await.map_err(refused)?;
     ensure_eq!(process.projector.rebuilds_done(1).await?[0].step, RebuildStep::Finished, "how it ended");

@@ -13,6 +13,7 @@ use diptych_projector::{
 };
 use diptych_query::{BuildId, Group, Stage};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// More slices than any scenario needs.
 const SLICES_MAX: usize = 5_000;
@@ -24,7 +25,13 @@ const OLD: BuildId = BuildId { revision: 1, generation: 1 };
 const NEW: BuildId = BuildId { revision: 1, generation: 2 };
 
 fn small() -> ProjectorLimits {
-    ProjectorLimits { batch_positions_max: 5, build_block_positions_max: 4, ..limits() }
+    ProjectorLimits {
+        batch_positions_max: 5,
+        build_block_positions_max: 4,
+        // Where the store's own time decides about leases, those of a process that died run out meanwhile.
+        lease_duration: Duration::from_millis(2),
+        ..limits()
+    }
 }
 
 fn refused(error: RebuildError) -> Failure {
@@ -74,9 +81,8 @@ async fn clean(projector: &Projector, group: &Group) -> Outcome {
     Ok(())
 }
 
-/// A fact that a row cannot take comes while the new build is filled: both builds park the key by
-/// themselves, the comparison leaves it out and says so, and after the switch the mended key is what a clean
-/// fold leaves.
+/// A fact that a row cannot take comes while the new build is filled: both builds park the key by themselves
+/// and agree on its row, and after the switch the mended key is what a clean fold leaves.
 pub(crate) async fn poison_while_a_build_is_filled(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
     let lenient = group::<Lenient>(harness);
@@ -90,7 +96,7 @@ pub(crate) async fn poison_while_a_build_is_filled(harness: &dyn Harness) -> Out
     drain(&projector, &lenient).await?;
     let rebuild = step_until(&projector, &lenient, RebuildStep::Ready).await?;
     let report = rebuild.compared.ok_or_else(|| Failure::new("nothing was compared"))?;
-    ensure!(report.is_clean() && report.tables[0].parked > 0, "the comparison: {report}");
+    ensure!(report.is_clean(), "the comparison: {report}");
     let parked = stores.models.parked(&lenient.at(NEW)).await?;
     ensure_eq!(parked.len(), 1, "what is parked in the new build: {parked:?}");
     projector.switch(lenient.name(), order("it was compared")?, Gate::Compared).await.map_err(refused)?;

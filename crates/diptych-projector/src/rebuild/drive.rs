@@ -163,7 +163,8 @@ impl Driving<'_> {
             RebuildStep::Shadowing => self.shadow(drive).await,
             RebuildStep::Comparing => self.compare(drive).await,
             RebuildStep::Ready if self.held.rebuild.switching == Switching::Automatic => {
-                let order = self.held.rebuild.order.clone();
+                let Rebuild { order, switch_ordered, .. } = &self.held.rebuild;
+                let order = switch_ordered.as_ref().unwrap_or(order).clone();
                 self.switch(drive, &order).await
             }
             RebuildStep::Ready | RebuildStep::Blocked | RebuildStep::RolledBack => {

@@ -234,6 +234,9 @@ pub struct Rebuild {
     pub intended: Differing,
     /// What happens once nothing stands against the switch.
     pub switching: Switching,
+    /// Who ordered the switch and why, where that was ordered apart.
+    #[serde(default)]
+    pub switch_ordered: Option<Order>,
     /// What an operator wants now.
     pub asked: Option<Asked>,
     /// Which process drives it.

@@ -38,6 +38,7 @@ impl Driving<'_> {
             }
             Wish::Switch(Gate::Compared) if step != RebuildStep::Switched => {
                 self.held.rebuild.switching = Switching::Automatic;
+                self.held.rebuild.switch_ordered = Some(order);
                 let again = if stands { RebuildStep::Shadowing } else { step };
                 self.go_to(again).await?
             }
