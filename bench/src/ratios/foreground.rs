@@ -57,10 +57,10 @@ pub(super) async fn measure(
         say(format!("15: rebuild beside commands, run {} of {}", number + 1, options.runs));
         let highest = caller.rate(CALLERS, options.slice, 700 + number as u64).await?;
         let seed = number as u64 * 2;
-        let mut quiet = paced(&running, highest / 2.0, options.slice * 2, seed).await?;
+        let mut quiet = paced(&running, highest / 2.0, options.slice * 3, seed).await?;
         let (stop, stopped) = watch::channel(false);
         let builder = tokio::spawn(rebuild_again_and_again(Arc::clone(&running), rebuilt.model, stopped));
-        let mut busy = paced(&running, highest / 2.0, options.slice * 2, seed + 1).await?;
+        let mut busy = paced(&running, highest / 2.0, options.slice * 3, seed + 1).await?;
         stop.send_replace(true);
         let beside = builder.await??;
         let raw = scan().await?;
@@ -74,7 +74,7 @@ pub(super) async fn measure(
         }
         let mean = beside.iter().sum::<f64>() / beside.len().max(1) as f64;
         rate.samples.push(Sample::of(mean, raw));
-        alone.samples.push(Sample::of(by_itself.unwrap_or_default(), raw));
+        alone.samples.push(Sample::of(by_itself, raw));
     }
     say(format!("15: the log held {} events of what was rebuilt", rebuilt.events));
     drop(caller);
@@ -111,36 +111,29 @@ async fn rebuild_again_and_again(
 ) -> Outcome<Vec<f64>> {
     let mut rates = Vec::new();
     while !*stopped.borrow() {
-        rates.extend(rebuild(&running, model, Some(&stopped)).await?);
+        rates.push(rebuild(&running, model, Some(&stopped)).await?);
     }
     Ok(rates)
 }
 
-/// Builds a model anew and gives the build up again before it answers. Answers the rate of the build, if it
-/// came to its end.
-async fn rebuild(
-    running: &Running,
-    model: &str,
-    stopped: Option<&watch::Receiver<bool>>,
-) -> Outcome<Option<f64>> {
+/// Builds a model anew and gives the build up again before it answers. Answers how fast it came how far.
+async fn rebuild(running: &Running, model: &str, stopped: Option<&watch::Receiver<bool>>) -> Outcome<f64> {
     let order = |reason: &str| Order { actor: running.principal().actor.clone(), reason: reason.to_owned() };
     let asked = RebuildOrder { switching: Switching::Ordered, ..RebuildOrder::by(order("to measure it")) };
     running.projector().rebuild(model, asked).await?;
     let started = Instant::now();
-    let mut rate = None;
-    while !stopped.is_some_and(|stopped| *stopped.borrow()) {
+    let rate = loop {
         let rebuild = running.projector().rebuild_of(model).await?.ok_or("the rebuild is gone")?;
-        let Rebuild { step, reason, measured, .. } = rebuild;
-        match step {
-            RebuildStep::Failed => return Err(format!("the rebuild failed: {reason:?}").into()),
-            RebuildStep::Building => {}
-            _ => {
-                rate = Some(measured.positions as f64 / started.elapsed().as_secs_f64());
-                break;
-            }
+        let Rebuild { step, reason, progress, .. } = rebuild;
+        if step == RebuildStep::Failed {
+            return Err(format!("the rebuild failed: {reason:?}").into());
+        }
+        let told = stopped.is_some_and(|stopped| *stopped.borrow());
+        if told || step != RebuildStep::Building {
+            break progress.position.0 as f64 / started.elapsed().as_secs_f64();
         }
         tokio::time::sleep(LOOK).await;
-    }
+    };
     running.projector().cancel(model, order("measured")).await?;
     Ok(rate)
 }

@@ -501,7 +501,8 @@ impl<'a> World<'a> {
             if under_way.iter().all(|rebuild| rebuild.step.rests()) {
                 return Ok(());
             }
-            // Where the store's own time decides about leases, those of a process that died run out meanwhile.
+            // Where the store's own time decides about leases, those of a process that died run out
+            // meanwhile.
             tokio::time::sleep(LEASE).await;
         }
         Err(Failure::new("the steward never comes to rest"))
