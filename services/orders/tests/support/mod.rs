@@ -11,6 +11,7 @@ pub(crate) mod later;
 pub(crate) mod load;
 pub(crate) mod moving;
 pub(crate) mod postgres;
+pub(crate) mod rebuilding;
 pub(crate) mod server;
 pub(crate) mod told;
 
