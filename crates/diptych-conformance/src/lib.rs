@@ -21,6 +21,7 @@ pub mod lives;
 pub mod passing;
 pub mod poison_lives;
 mod process;
+mod random;
 pub mod stateful;
 mod suite;
 

@@ -7,6 +7,7 @@
 use crate::drive::{self, EVERYTHING, MAIN};
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{AccountEvent, Balance, Desk, Lenient, group};
+use crate::random::play_all;
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::{Actor, Clock, Portable, Position};
 use diptych_query::{
@@ -14,10 +15,7 @@ use diptych_query::{
     TransitError, judge, own_build, taken_over,
 };
 use proptest::prelude::{Just, Strategy, any};
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// The longest life.
@@ -56,21 +54,8 @@ enum Step {
 /// # Errors
 /// The shortest life found in which a build is not what pure code says, with its seed.
 pub fn lives<H: Harness>(make: impl Fn() -> H, count: u32) -> Outcome {
-    let mut config =
-        Config { cases: count, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
-    let seed = match config.rng_seed {
-        RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => RandomState::new().hash_one(count),
-    };
-    config.rng_seed = RngSeed::Fixed(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(error.to_string()))?;
     let steps = proptest::collection::vec(step(), 1..STEPS_MAX);
-    let played = TestRunner::new(config).run(&steps, |steps| {
-        let played = runtime.block_on(play(&make(), &steps));
-        played.map_err(|failure| TestCaseError::fail(failure.to_string()))
-    });
-    played.map_err(|error| Failure::new(format!("PROPTEST_RNG_SEED={seed} repeats this: {error}")))
+    play_all((count, 300), steps, async |steps: Vec<Step>| play(&make(), &steps).await)
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -8,15 +8,13 @@ use crate::drive;
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{AccountEvent, Broken, Mended, POISON, renamed};
 use crate::hinge::{limits, name, order, process_within};
+use crate::random::play_all;
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::{Fact, Position};
 use diptych_projector::{Keys, Projector, ProjectorLimits, TroubleError, VerifyReport};
 use diptych_query::{Group, Projection, ReadModel};
 use proptest::prelude::{Just, Strategy, any};
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// The longest life.
@@ -48,21 +46,10 @@ enum Step {
 /// # Errors
 /// The shortest life found in which a row is not what the reference says, with its seed.
 pub fn poison_lives<H: Harness>(make: impl Fn() -> H, count: u32) -> Outcome {
-    let mut config =
-        Config { cases: count, failure_persistence: None, max_shrink_iters: 20, ..Config::default() };
-    let seed = match config.rng_seed {
-        RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => RandomState::new().hash_one(count),
-    };
-    config.rng_seed = RngSeed::Fixed(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(error.to_string()))?;
     let lives = (1_u8..4, proptest::collection::vec(step(), 1..STEPS_MAX));
-    let played = TestRunner::new(config).run(&lives, |(partitions, steps)| {
-        let played = runtime.block_on(play(&make(), partitions, &steps));
-        played.map_err(|failure| TestCaseError::fail(failure.to_string()))
-    });
-    played.map_err(|error| Failure::new(format!("PROPTEST_RNG_SEED={seed} repeats this: {error}")))
+    play_all((count, 20), lives, async |(partitions, steps): (u8, Vec<Step>)| {
+        play(&make(), partitions, &steps).await
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {

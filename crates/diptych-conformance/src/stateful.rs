@@ -10,15 +10,13 @@ use crate::fixtures::{
     Account, AccountCommand, AccountId, Balance, Brittle, CaseEvent, DecisionEvent, Desk, Level, OpenAccount,
     Party, PartyEvent, Total, UNREADABLE_TITLE, WorkEvent, group, work_group,
 };
-use crate::{Failure, Harness, Outcome, Stores};
+use crate::random::play_all;
+use crate::{Harness, Outcome, Stores};
 use diptych_command::{Commands, HandleError, Outcome as Ledger, Receipt, Request};
 use diptych_core::{Clock, Fault, Position, Principal, RawFact, Timestamp, Version};
 use diptych_memory::{INLINE_CATCH_UP_EVENTS_MAX, ManualClock, MemoryStore};
 use diptych_query::{Categories, Fold, Group};
 use proptest::prelude::{Just, Strategy, any};
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// The longest history.
@@ -75,21 +73,8 @@ struct Told {
 /// # Errors
 /// The shortest history found that the store and the oracle tell differently, with its seed.
 pub fn histories<H: Harness>(make: impl Fn() -> H, count: u32) -> Outcome {
-    let mut config =
-        Config { cases: count, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
-    let seed = match config.rng_seed {
-        RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => RandomState::new().hash_one(count),
-    };
-    config.rng_seed = RngSeed::Fixed(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(error.to_string()))?;
     let steps = proptest::collection::vec(step(), 1..STEPS_MAX);
-    let played = TestRunner::new(config).run(&steps, |steps| {
-        let played = runtime.block_on(play(&make(), &steps));
-        played.map_err(|failure| TestCaseError::fail(failure.to_string()))
-    });
-    played.map_err(|error| Failure::new(format!("PROPTEST_RNG_SEED={seed} repeats this: {error}")))
+    play_all((count, 400), steps, async |steps: Vec<Step>| play(&make(), &steps).await)
 }
 
 fn step() -> impl Strategy<Value = Step> {
