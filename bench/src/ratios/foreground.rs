@@ -124,13 +124,13 @@ async fn rebuild(running: &Running, model: &str, stopped: Option<&watch::Receive
     let started = Instant::now();
     let rate = loop {
         let rebuild = running.projector().rebuild_of(model).await?.ok_or("the rebuild is gone")?;
-        let Rebuild { step, reason, progress, .. } = rebuild;
+        let Rebuild { step, reason, progress, measured, .. } = rebuild;
         if step == RebuildStep::Failed {
             return Err(format!("the rebuild failed: {reason:?}").into());
         }
         let told = stopped.is_some_and(|stopped| *stopped.borrow());
         if told || step != RebuildStep::Building {
-            break progress.position.0 as f64 / started.elapsed().as_secs_f64();
+            break progress.position.0.max(measured.positions) as f64 / started.elapsed().as_secs_f64();
         }
         tokio::time::sleep(LOOK).await;
     };
