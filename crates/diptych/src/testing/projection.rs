@@ -5,7 +5,7 @@ use diptych_core::{
     Category, Epoch, Event, Fingerprint, NewEvent, Position, RawFact, StreamId, StreamKey, Timestamp,
 };
 use diptych_core::{Tenant, Token};
-use diptych_query::{Fold, Group, JoinedProjection, Mark, RowRef, StoredRow, TableNeeds, Tables};
+use diptych_query::{Fold, Group, JoinedProjection, Mark, Partition, RowRef, StoredRow, TableNeeds, Tables};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -90,8 +90,9 @@ impl GivenFacts {
         assert!(found.is_none(), "expected no row, there is {found:?}");
     }
 
-    /// Expects the same rows however the facts are cut into batches and delivered again, whatever they are.
-    /// For many facts: the cuts are drawn at random, and the seed of those that made a difference is told.
+    /// Expects the same rows however the facts are cut into batches and delivered again, and into however
+    /// many partitions the rows are split, whatever they are. For many facts: the cuts are drawn at random,
+    /// and the seed of those that made a difference is told.
     #[track_caller]
     pub fn then_deterministic<M: JoinedProjection>(self) {
         const DRAWS: u64 = 24;
@@ -101,6 +102,13 @@ impl GivenFacts {
             let seed = seeds.u64(..);
             let kept = Kept::folded::<M>(&self.facts, &drawn(self.facts.len(), seed));
             assert!(kept == whole, "the rows differ when the facts are cut by seed {seed}");
+        }
+        // Tables that read each other move together, so nobody ever splits them.
+        if M::SCHEMA.reads.is_empty() {
+            for of in SPLITS {
+                let kept = Kept::split::<M>(&self.facts, of);
+                assert!(kept == whole, "the rows differ when they are split into {of} partitions");
+            }
         }
     }
 
@@ -132,6 +140,9 @@ impl GivenFacts {
         whole.rows_of::<M>()
     }
 }
+
+/// Into how many partitions rows are split to see that it makes no difference.
+const SPLITS: [u8; 3] = [2, 3, 64];
 
 /// Batches of random size, some of them delivered again.
 fn drawn(count: usize, seed: u64) -> Vec<Range<usize>> {
@@ -180,6 +191,21 @@ impl Kept {
         kept
     }
 
+    /// What a model leaves whose rows are split: each partition folds everything for its own rows.
+    #[track_caller]
+    fn split<M: JoinedProjection>(facts: &[Arc<RawFact>], of: u8) -> Self {
+        let mut kept = Self::folded::<M>(facts, &[]);
+        for partition in Partition::all(of) {
+            let mut fold = Fold::in_partition(&kept.group, partition, mark(Position::START));
+            let through = mark(facts.last().map_or(Position::START, |last| last.position));
+            if let Err(error) = fold.plan_facts(facts, through).and_then(|()| fold.run().map(|_| ())) {
+                panic!("the projection failed in partition {partition} {error}");
+            }
+            kept.keep(&mut fold);
+        }
+        kept
+    }
+
     /// The rows of the model itself, which folds last.
     fn rows_of<M: JoinedProjection>(&self) -> Vec<M> {
         let own = self.group.models().len() - 1;
@@ -205,13 +231,17 @@ impl Kept {
                 Err(error) => panic!("the projection failed {error}"),
             }
         }
+        self.keep(&mut fold);
+        self.reached = through.position();
+    }
+
+    fn keep(&mut self, fold: &mut Fold) {
         let changes = fold.changes().expect("rows can be kept");
         for (table, changes) in changes.into_iter().enumerate() {
             for change in changes.rows {
                 self.rows.insert((table, canonical(&change.stored.row)), change.stored);
             }
         }
-        self.reached = through.position();
     }
 
     fn supply(&self, fold: &mut Fold, table: usize, needs: TableNeeds) {
