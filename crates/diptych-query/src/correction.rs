@@ -115,7 +115,7 @@ impl Correction {
             if schema.key.contains(&column) {
                 return wrong(field, "is part of the key, which names the row and stays");
             }
-            match value(&schema.columns[column], json) {
+            match value_from_json(&schema.columns[column], json) {
                 Ok(value) => set.push((column, value)),
                 Err(reason) => return wrong(field, reason),
             }
@@ -134,7 +134,7 @@ impl Correction {
         }
         let parts = schema.key.iter().zip(&self.key);
         let key: Result<Vec<_>, _> =
-            parts.map(|(column, json)| value(&schema.columns[*column], json)).collect();
+            parts.map(|(column, json)| value_from_json(&schema.columns[*column], json)).collect();
         key.or_else(|reason| wrong("key", reason))
     }
 
@@ -143,7 +143,7 @@ impl Correction {
     pub(crate) fn set_of(&self, schema: &Schema) -> Result<Vec<(usize, Value)>, CorrectionError> {
         let known = self.set.iter().filter_map(|(name, json)| Some((schema.column(name)?, name, json)));
         let own = known.filter(|(column, _, _)| !schema.key.contains(column));
-        own.map(|(column, name, json)| match value(&schema.columns[column], json) {
+        own.map(|(column, name, json)| match value_from_json(&schema.columns[column], json) {
             Ok(value) => Ok((column, value)),
             Err(reason) => wrong(format!("set.{name}"), reason),
         })
@@ -152,7 +152,7 @@ impl Correction {
 }
 
 /// The value that a JSON form stands for in a column.
-fn value(column: &ColumnSpec, json: &Json) -> Result<Value, String> {
+pub(crate) fn value_from_json(column: &ColumnSpec, json: &Json) -> Result<Value, String> {
     if json.is_null() {
         return if column.nullable { Ok(Value::Null) } else { Err("must hold a value".to_owned()) };
     }

@@ -1,6 +1,7 @@
 //! Questions in text: what an address, a command line or an agent writes, turned into the same value as
 //! typed code.
 
+use crate::correction::value_from_json;
 use crate::{Ask, Condition, Direction, Operator, QueryError, Schema};
 use diptych_core::{Money, Timestamp, Value, ValueType};
 use std::time::Duration;
@@ -146,24 +147,6 @@ impl Schema {
             return None;
         }
         let columns = self.key.iter().map(|column| self.columns.get(*column));
-        columns.zip(key).map(|(column, value)| value_from_json(column?.value_type, value)).collect()
-    }
-}
-
-/// A value of a column that a key may have.
-fn value_from_json(value_type: ValueType, value: &serde_json::Value) -> Option<Value> {
-    match value_type {
-        ValueType::Integer => value.as_i64().map(Value::Integer),
-        ValueType::Bool => value.as_bool().map(Value::Bool),
-        ValueType::Text => value.as_str().map(|text| Value::Text(text.to_owned())),
-        ValueType::Timestamp => value.as_str()?.parse().ok().map(Value::Timestamp),
-        ValueType::Money => serde_json::from_value(value.clone()).ok().map(Value::Money),
-        ValueType::Bytes => {
-            let digits = value.as_str()?.as_bytes();
-            let pairs =
-                digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-            pairs.collect::<Option<_>>().map(Value::Bytes)
-        }
-        ValueType::Json => None,
+        columns.zip(key).map(|(column, json)| value_from_json(column?, json).ok()).collect()
     }
 }

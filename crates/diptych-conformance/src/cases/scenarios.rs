@@ -5,6 +5,7 @@ use crate::drive::{all_contents, deposited, history, on, opened, renamed};
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Balance, Fragile, Lenient, group};
 use crate::hinge::{Tamper, drain, limits, name, order, process_within, tamper};
+use crate::process::{SLICES_MAX, refused};
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::Value;
 use diptych_projector::{
@@ -14,9 +15,6 @@ use diptych_projector::{
 use diptych_query::{BuildId, Group, Stage};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// More slices than any scenario needs.
-const SLICES_MAX: usize = 5_000;
 
 /// More rests in a row than a fact is tried again.
 const RESTS_MAX: usize = 10;
@@ -32,10 +30,6 @@ fn small() -> ProjectorLimits {
         lease_duration: Duration::from_millis(2),
         ..limits()
     }
-}
-
-fn refused(error: RebuildError) -> Failure {
-    Failure::new(format!("unexpected: {error}"))
 }
 
 /// Steps until a rebuild stands at a step, or nothing is left to do.
