@@ -71,6 +71,8 @@ pub(crate) async fn one_writer_is_first(harness: &dyn Harness) -> Outcome {
             ensure!(wrote.is_none() || wrote == Some(seen + 1), "a write answered {wrote:?}");
         }
         ensure_eq!(first, 1, "writers that were first over version {seen}");
+        let late = theirs.registry.write_record("rebuild", "a", seen, "{\"by\":\"late\"}").await?;
+        ensure_eq!(late, None, "what a writer is told who comes after the others with version {seen}");
     }
     harness.stop(theirs).await?;
     Ok(())
