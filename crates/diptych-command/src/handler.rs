@@ -385,7 +385,7 @@ impl Commands {
         let stream = StreamId { category: Category::new(&category).map_err(Refusal::Text)?, key };
         let occurred_at = envelope.time.or(envelope.accepted_at).unwrap_or_else(|| self.clock.now());
         let mut header = header(&envelope, id, stream, &command, occurred_at);
-        let permit = self.permit(&envelope, &header);
+        let permit = self.permit(&envelope, &header, &command.body);
         let permit = match permit {
             Ok(permit) => permit,
             Err(forbidden) => return self.refuse_forbidden(header, forbidden).await,
@@ -402,12 +402,18 @@ impl Commands {
         Ok(Checked { decider, name, header, command, context, expected: envelope.expected })
     }
 
-    fn permit(&self, envelope: &Envelope, header: &CommandHeader) -> Result<Permit, diptych_core::Forbidden> {
+    fn permit(
+        &self,
+        envelope: &Envelope,
+        header: &CommandHeader,
+        body: &str,
+    ) -> Result<Permit, diptych_core::Forbidden> {
         let (category, key) = (header.stream.stream.category.as_str(), header.stream.stream.key.as_str());
         if envelope.time.is_some() {
             self.authorize.authorize(&envelope.principal, Action::Import { category })?;
         }
-        self.authorize.authorize(&envelope.principal, Action::Command { category, key, name: &header.name })
+        let action = Action::Command { category, key, name: &header.name, body, state: None };
+        self.authorize.authorize(&envelope.principal, action)
     }
 
     async fn refuse_forbidden<T>(

@@ -337,7 +337,15 @@ pub(crate) async fn get_in(stores: &Stores, group: &Group, table: usize, key: &s
 
 /// A query of the main tenant.
 pub(crate) fn query(sort: Option<(usize, Direction)>, conditions: Vec<Condition>) -> Outcome<RawFind> {
-    Ok(RawFind { tenant: tenant(MAIN)?, conditions, sort, after: None, rows_max: EVERYTHING })
+    Ok(RawFind {
+        rule: diptych_query::RowRule::All,
+        words: diptych_query::Words::default(),
+        tenant: tenant(MAIN)?,
+        conditions,
+        sort,
+        after: None,
+        rows_max: EVERYTHING,
+    })
 }
 
 pub(crate) async fn find(stores: &Stores, group: &Group, find: &RawFind) -> Outcome<Vec<Vec<Value>>> {

@@ -51,6 +51,7 @@ pub(crate) async fn process(
         groups: groups.to_vec(),
         progress,
         authorize: Arc::new(Unrestricted),
+        policy: Arc::new(Unrestricted),
         clock,
         page_key: PageKey::new([7; 32], None),
         limits: QueryLimits::default(),

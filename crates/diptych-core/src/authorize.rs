@@ -20,6 +20,11 @@ pub enum Action<'a> {
         key: &'a str,
         /// The command's name.
         name: &'a str,
+        /// Its data, a JSON object.
+        body: &'a str,
+        /// What the decider offers of the stream's state to be judged by, a JSON object; none before the
+        /// state is loaded, and none where nothing is offered.
+        state: Option<&'a serde_json::Value>,
     },
     /// Set the time of a command to one in the past, as an import does.
     Import {
@@ -49,6 +54,11 @@ pub enum Action<'a> {
         /// The model's name.
         model: &'a str,
     },
+    /// Ask a read model for the rows of all tenants.
+    QueryAllTenants {
+        /// The model's name.
+        model: &'a str,
+    },
 }
 
 /// Permission, with the policies it came from.
@@ -56,6 +66,9 @@ pub enum Action<'a> {
 pub struct Permit {
     /// Which policies allowed it; none where none are configured.
     pub policy: Option<PolicyVersion>,
+    /// Whether it is only provisional: the policies ask for the state, and the same must be asked again with
+    /// it before anything is decided.
+    pub needs_state: bool,
 }
 
 /// Permission refused.

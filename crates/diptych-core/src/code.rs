@@ -90,6 +90,12 @@ codes! {
     RowDiffers = "DP0059", "a row is not what the log says";
     CorrectionRefused = "DP0060", "the row cannot be corrected like that";
     ParkedMany = "DP0061", "more keys are parked than may be";
+    Unauthenticated = "DP0062", "the caller does not prove who it is";
+    PolicyInvalid = "DP0063", "the policies cannot be used";
+    FieldWithheld = "DP0064", "a field may not be asked by";
+    Unbounded = "DP0065", "the question is for more than an answer holds";
+    AuthenticationInvalid = "DP0066", "the authentication is set up wrongly";
+    ExportCut = "DP0067", "an export could not be finished";
 }
 
 impl fmt::Display for Code {

@@ -2,6 +2,9 @@
 
 use crate::limits::KEY_BYTES_MAX;
 use crate::text::{self, checked_text};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 checked_text! {
     /// Whose data it is: part of the identity of every stream, command, row and token.
@@ -35,14 +38,42 @@ pub struct Principal {
     pub tenant: Tenant,
     /// Who asks.
     pub actor: Actor,
+    /// What else the authentication says of the actor.
+    pub claims: Arc<Claims>,
+}
+
+/// What an authentication says of an actor beside the name: policies decide by it. The default is nobody in
+/// particular.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Claims {
+    /// The teams that the actor works in.
+    pub teams: BTreeSet<String>,
+    /// What the actor is trusted with, such as `approver`.
+    pub roles: BTreeSet<String>,
+    /// How careful a thing the actor may look at: the rank of a level of sensitivity, 0 being the lowest.
+    pub clearance: u32,
 }
 
 impl Principal {
-    /// Names a principal.
+    /// Names a principal of whom nothing else is known.
     ///
     /// # Errors
     /// Refuses an empty or overlong tenant or actor.
     pub fn new(tenant: impl AsRef<str>, actor: impl AsRef<str>) -> Result<Self, crate::TextError> {
-        Ok(Self { tenant: Tenant::new(tenant)?, actor: Actor::new(actor)? })
+        Ok(Self::named(Tenant::new(tenant)?, Actor::new(actor)?))
+    }
+
+    /// A principal of whom nothing but the name is known.
+    #[must_use]
+    pub fn named(tenant: Tenant, actor: Actor) -> Self {
+        Self { tenant, actor, claims: Arc::default() }
+    }
+
+    /// The same principal, of whom this is known.
+    #[must_use]
+    pub fn with(mut self, claims: Claims) -> Self {
+        self.claims = Arc::new(claims);
+        self
     }
 }

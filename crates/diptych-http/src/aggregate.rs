@@ -1,7 +1,7 @@
 //! `GET /{collection}/{id}`: one aggregate from the command side, current, its version a strong tag. What it
 //! was before is in `history`.
 
-use crate::app::{App, private};
+use crate::app::{App, principal, private};
 use crate::command::key_of;
 use crate::json::{Node, Object};
 use crate::model::pairs;
@@ -26,12 +26,12 @@ pub(crate) async fn read(
     request: Request,
 ) -> Result<Response, Problem> {
     let key = key_of(path)?;
-    let request_headers = request.headers();
+    let (principal, request_headers) = (principal(&request)?, request.headers());
     if let Some(moment) = history::moment(&pairs(request.uri())?, app.wire.commands.now())? {
-        return history::read(&app, &latency, category, &key, moment, request_headers).await;
+        return history::read(&app, &latency, (&principal, category, &key), moment, request_headers).await;
     }
     let started = Instant::now();
-    let found = app.wire.commands.aggregate(&app.wire.principal, category, &key, None).await;
+    let found = app.wire.commands.aggregate(&principal, category, &key, None).await;
     latency.observe(started.elapsed());
     let aggregate = found.map_err(error::of_command_side)?.ok_or_else(|| {
         let detail = format!("there is no {} `{key}`", category.replace('_', " "));

@@ -1,10 +1,13 @@
 //! What every handler shares: the service and its names.
 
 use crate::announced::Announced;
+use crate::error;
 use crate::names::Names;
+use crate::problem::Problem;
 use crate::wire::Wire;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
+use diptych_core::{Authenticated, Principal, Unauthenticated};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -32,12 +35,29 @@ pub(crate) struct Framed {
     pub(crate) prefix: String,
     /// When the request must be answered.
     pub(crate) deadline: Instant,
+    /// Who sends it, or why that is not known.
+    pub(crate) caller: Result<Authenticated, Unauthenticated>,
+}
+
+impl Framed {
+    /// On whose behalf the request acts.
+    pub(crate) fn principal(&self) -> Result<Principal, Problem> {
+        match &self.caller {
+            Ok(authenticated) => Ok(authenticated.principal.clone()),
+            Err(unauthenticated) => Err(error::unauthenticated(unauthenticated)),
+        }
+    }
 }
 
 /// What the frame noted about a request.
 pub(crate) fn framed(request: &Request) -> Framed {
     let framed = request.extensions().get().cloned();
     framed.expect("the frame stands around every handler and notes what it knows")
+}
+
+/// On whose behalf a request acts.
+pub(crate) fn principal(request: &Request) -> Result<Principal, Problem> {
+    framed(request).principal()
 }
 
 /// Marks an answer as the caller's own, to be asked for again before every use.

@@ -32,9 +32,10 @@ struct Asked {
 }
 
 pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let prefix = framed(&request).prefix;
+    let framed = framed(&request);
+    let (principal, prefix) = (framed.principal()?, framed.prefix);
     let Asked { filter, rows_max, before, question } = asked(&pairs(request.uri())?)?;
-    let found = app.wire.commands.audit(&app.wire.principal, filter, before, rows_max).await;
+    let found = app.wire.commands.audit(&principal, filter, before, rows_max).await;
     let page = found.map_err(error::of_command_side)?;
     let items: Vec<_> = page.entries.iter().map(|entry| document(&app, &prefix, entry)).collect();
     let next = page.next.map(|place| format!("{:x}.{question}", place.0));
@@ -49,9 +50,10 @@ pub(crate) async fn tree(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let prefix = framed(&request).prefix;
+    let framed = framed(&request);
+    let (principal, prefix) = (framed.principal()?, framed.prefix);
     let id = key_of(path)?;
-    let found = app.wire.commands.tree(&app.wire.principal, &id, TreeLimits::default()).await;
+    let found = app.wire.commands.tree(&principal, &id, TreeLimits::default()).await;
     let tree = found.map_err(error::of_command_side)?.ok_or_else(|| {
         let detail = format!("neither a command nor an event `{id}` is known");
         Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail)

@@ -13,7 +13,7 @@ use diptych_command::{
     Accepted, AnyDecider, CommandType, HandleError, RawCommand, RawError, RawReceipt, RawRequest, Refusal,
     Request as By, generate_command_id,
 };
-use diptych_core::{CausationId, Code, CommandId, CorrelationId, RawFact, Version};
+use diptych_core::{CausationId, Code, CommandId, CorrelationId, Principal, RawFact, Version};
 use std::sync::Arc;
 use tokio::time::timeout_at;
 
@@ -37,6 +37,8 @@ pub(crate) struct Asked {
     correlation: Option<CorrelationId>,
     causation: Option<CausationId>,
     pub(crate) framed: Framed,
+    /// On whose behalf it is asked.
+    pub(crate) principal: Principal,
 }
 
 /// When a caller would like a command to be done.
@@ -87,7 +89,7 @@ pub(crate) async fn run(
     };
     match result {
         Ok(receipt) => {
-            let status = status_of(app, &receipt).await;
+            let status = status_of(app, &asked.principal, &receipt).await;
             Ok(answer(app, &receipt, status, asked))
         }
         Err(error) => {
@@ -116,7 +118,8 @@ pub(crate) fn read_headers(request: &Request) -> Result<Asked, Problem> {
     let preferences = headers::preferences(map);
     let timing = if preferences.respond_async { Timing::Later } else { Timing::AtOnce };
     let (representation, framed) = (preferences.representation, framed(request));
-    Ok(Asked { id, keyed, expected, timing, representation, correlation, causation, framed })
+    let principal = framed.principal()?;
+    Ok(Asked { id, keyed, expected, timing, representation, correlation, causation, framed, principal })
 }
 
 async fn assemble(
@@ -129,7 +132,7 @@ async fn assemble(
     must_be_keyed(&endpoint.command, asked)?;
     let body = body::json_text(request, app.wire.limits.body_bytes_max).await?;
     let command = RawCommand { name: endpoint.command.name.to_owned(), body };
-    let by = By::by(&app.wire.principal);
+    let by = By::by(&asked.principal);
     Ok(asked.complete(by.to_raw(endpoint.decider.category(), key, command)))
 }
 
@@ -163,10 +166,9 @@ impl Asked {
 
 /// The text property `status` of the state that the command left; none when there is none to show. Never an
 /// error: the command is done, whatever may be read.
-async fn status_of(app: &App, receipt: &RawReceipt) -> Option<String> {
+async fn status_of(app: &App, principal: &Principal, receipt: &RawReceipt) -> Option<String> {
     let stream = &receipt.stream;
     let (category, key) = (stream.category.as_str(), stream.key.as_str());
-    let principal = &app.wire.principal;
     let read = app.wire.commands.aggregate(principal, category, key, Some(receipt.version)).await;
     match read {
         Ok(aggregate) => {

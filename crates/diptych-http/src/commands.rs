@@ -15,7 +15,7 @@ use diptych_command::{
     CommandHeader, CommandRecord, CommandRef, Ending, Outcome, QueueEntry, QueueState, QueueStatus,
     RefusedFor, Trouble,
 };
-use diptych_core::{Code, CommandId, RawFact};
+use diptych_core::{Code, CommandId, Principal, RawFact};
 use diptych_query::{Health, Mode, Visibility, VisibleSince};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,8 @@ pub(crate) async fn read(
     let id = id_of(path)?;
     let wait = headers::preferences(request.headers()).wait;
     let until = wait.map(|wait| (Instant::now() + wait).min(framed.deadline));
-    let told = tell_by(&app, &framed.prefix, &id, until).await?;
+    let principal = framed.principal()?;
+    let told = tell_by(&app, (&principal, &framed.prefix), &id, until).await?;
     let mut response = told.document.response(StatusCode::OK);
     let response_headers = response.headers_mut();
     private(response_headers);
@@ -63,12 +64,17 @@ pub(crate) fn id_of(path: Result<Path<String>, PathRejection>) -> Result<Command
 }
 
 /// The status, waiting for the final one at most until a time.
-async fn tell_by(app: &App, prefix: &str, id: &CommandId, until: Option<Instant>) -> Result<Told, Problem> {
-    let command = CommandRef { tenant: app.wire.principal.tenant.clone(), id: id.clone() };
+async fn tell_by(
+    app: &App,
+    (principal, prefix): (&Principal, &str),
+    id: &CommandId,
+    until: Option<Instant>,
+) -> Result<Told, Problem> {
+    let command = CommandRef { tenant: principal.tenant.clone(), id: id.clone() };
     // Before the first look, so that no change falls between.
     let mut changes = app.wire.commands.queue_changes();
     loop {
-        let told = tell(app, prefix, id).await?;
+        let told = tell(app, principal, prefix, id).await?;
         let (Some(until), Some(changes)) = (until, &mut changes) else {
             return Ok(told);
         };
@@ -84,8 +90,13 @@ async fn tell_by(app: &App, prefix: &str, id: &CommandId, until: Option<Instant>
 }
 
 /// The status as it is now: from the queue while it remembers the command, and from the ledger and the audit.
-pub(crate) async fn tell(app: &App, prefix: &str, id: &CommandId) -> Result<Told, Problem> {
-    let (commands, principal) = (&app.wire.commands, &app.wire.principal);
+pub(crate) async fn tell(
+    app: &App,
+    principal: &Principal,
+    prefix: &str,
+    id: &CommandId,
+) -> Result<Told, Problem> {
+    let commands = &app.wire.commands;
     let entry = commands.queued(principal, id).await.map_err(error::of_command_side)?;
     let asks_ledger = entry
         .as_ref()

@@ -43,12 +43,12 @@ fn open(app: &App, text: &str, asked: &mut Asked) -> Result<(Arc<dyn AnyDecider>
     };
     let (decider, command) = addressed(app, &name, &mut fields)?;
     let key: Option<String> = fields.take(&words::id_member(decider.category()));
-    check_actor(app, &command, &mut fields)?;
+    check_actor(asked, &command, &mut fields)?;
     let body = fields.rest().map_err(shape)?;
     let key = key.ok_or_else(|| shape(ShapeError::field("", "the target is missing")))?;
     must_be_keyed(&command, asked)?;
     let command = RawCommand { name: command.name.to_owned(), body };
-    let raw = By::by(&app.wire.principal).to_raw(decider.category(), &key, command);
+    let raw = By::by(&asked.principal).to_raw(decider.category(), &key, command);
     let raw = asked.complete(raw);
     Ok((decider, raw))
 }
@@ -104,12 +104,12 @@ fn addressed(
 }
 
 /// A member that says who acts must say who asks.
-fn check_actor(app: &App, command: &CommandType, fields: &mut Fields) -> Result<(), Problem> {
+fn check_actor(asked: &Asked, command: &CommandType, fields: &mut Fields) -> Result<(), Problem> {
     let Some(member) = command.actor else {
         return Ok(());
     };
     let named: Option<Option<String>> = fields.take(member);
-    let actor = app.wire.principal.actor.as_str();
+    let actor = asked.principal.actor.as_str();
     match named.flatten() {
         Some(named) if named != actor => {
             let detail = format!("`{member}` is `{named}`, and the request comes from `{actor}`");

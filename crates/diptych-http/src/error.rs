@@ -3,12 +3,12 @@
 use crate::headers::IDEMPOTENCY_REPLAYED;
 use crate::json::{Node, Object};
 use crate::problem::{Problem, sentence};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use diptych_command::{
     AnyDecider, Conflict, ConflictCause, HandleError, RawError, RawRejection, Refusal, RejectionKind,
     ShapeError,
 };
-use diptych_core::{Code, Fault, Timestamp};
+use diptych_core::{Code, Fault, Timestamp, Unauthenticated};
 use diptych_query::QueryError;
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub(crate) fn of_query(error: QueryError) -> Problem {
         QueryError::Stalled { health } => {
             plain(StatusCode::SERVICE_UNAVAILABLE).with("health", Node::of(health))
         }
+        QueryError::FieldWithheld { .. } => plain(StatusCode::FORBIDDEN),
+        QueryError::Unbounded { .. } => plain(StatusCode::BAD_REQUEST),
         QueryError::TimedOut => plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_DEFAULT),
         // Both end by what an operator does, so that trying again now and then is right.
         _ if matches!(code, Code::ModelSuspended | Code::ModelDegraded) => {
@@ -184,4 +186,10 @@ mod tests {
         assert_eq!(of_conflict(&version, true).code(), Code::StaleVersion);
         assert!(!of_conflict(&version, false).document("/", "").contains("cause"));
     }
+}
+
+/// The answer to whoever does not say who it is, or cannot prove it (RFC 6750, section 3).
+pub(crate) fn unauthenticated(error: &Unauthenticated) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, sentence(error))
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }

@@ -14,7 +14,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use diptych_command::CommandRef;
-use diptych_core::{Code, CommandId};
+use diptych_core::{Code, CommandId, Principal};
 use http_body::Frame;
 use std::convert::Infallible;
 use std::future::pending;
@@ -38,6 +38,7 @@ const RECONNECT: &str = "retry: 1000\n\n";
 struct Stream {
     app: Arc<App>,
     prefix: String,
+    principal: Principal,
     id: CommandId,
     lines: mpsc::Sender<Bytes>,
     /// The change that the client has seen last.
@@ -65,10 +66,11 @@ pub(crate) async fn follow(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let prefix = framed(&request).prefix;
+    let framed = framed(&request);
+    let (principal, prefix) = (framed.principal()?, framed.prefix);
     let id = id_of(path)?;
     let seen = headers::last_event_id(request.headers());
-    let told = tell(&app, &prefix, &id).await?;
+    let told = tell(&app, &principal, &prefix, &id).await?;
     if told.is_final && seen.as_ref() == Some(&told.change) {
         // A client that has seen the end is told not to come again.
         let mut response = Response::new(Body::empty());
@@ -81,7 +83,7 @@ pub(crate) async fn follow(
             .retry_after(RETRY_AFTER_DEFAULT)
     })?;
     let (lines, body) = mpsc::channel(4);
-    let stream = Stream { app, prefix, id, lines, seen, _permit: permit };
+    let stream = Stream { app, prefix, principal, id, lines, seen, _permit: permit };
     tokio::spawn(stream.run());
     let mut response = typed(StatusCode::OK, "text/event-stream", Body::new(Lines(body)));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -94,7 +96,7 @@ impl Stream {
     /// Tells changes until the final one, the end of its time, the end of the service, or of the client.
     async fn run(mut self) {
         let end = Instant::now() + self.app.wire.limits.sse_duration_max;
-        let command = CommandRef { tenant: self.app.wire.principal.tenant.clone(), id: self.id.clone() };
+        let command = CommandRef { tenant: self.principal.tenant.clone(), id: self.id.clone() };
         let mut changes = self.app.wire.commands.queue_changes();
         let mut stopping = self.app.wire.stopping.clone();
         let mut heartbeat = Instant::now() + HEARTBEAT;
@@ -102,7 +104,7 @@ impl Stream {
             return;
         }
         loop {
-            match tell(&self.app, &self.prefix, &self.id).await {
+            match tell(&self.app, &self.principal, &self.prefix, &self.id).await {
                 Ok(told) => {
                     if self.seen.as_ref() != Some(&told.change) {
                         if self.lines.send(event(&told)).await.is_err() {

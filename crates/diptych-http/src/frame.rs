@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{OriginalUri, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use diptych_core::{BoxFuture, Code};
+use diptych_core::{BoxFuture, Code, Credentials};
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -63,7 +63,8 @@ where
         let prefix = original.path().strip_suffix(request.uri().path()).unwrap_or_default().to_owned();
         let deadline = started + self.app.wire.limits.request_duration_max;
         let admitted = admit(&self.app, &original, &request);
-        request.extensions_mut().insert(Framed { prefix: prefix.clone(), deadline });
+        let caller = self.app.wire.authenticate.authenticate(credentials(request.headers()));
+        request.extensions_mut().insert(Framed { prefix: prefix.clone(), deadline, caller });
         let answer = admitted.map(|()| catch_unwind(AssertUnwindSafe(|| self.handler.call(request))));
         Box::pin(async move {
             let response = match answer {
@@ -137,6 +138,15 @@ fn finish(response: Response, instance: &str, prefix: &str) -> Response {
 fn secure(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+/// What a request brings to say who sends it (RFC 6750, section 2.1).
+fn credentials(headers: &HeaderMap) -> Credentials<'_> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = given
+        .and_then(|given| given.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Credentials { bearer: bearer.map(|(_, token)| token.trim()) }
 }
 
 /// Keeps other people's web pages from using a visitor's browser against this service.

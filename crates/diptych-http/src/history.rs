@@ -8,7 +8,7 @@ use crate::problem::Problem;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use diptych_command::{AsOf, Past, PastAggregate};
-use diptych_core::{Code, Timestamp, Version};
+use diptych_core::{Code, Principal, Timestamp, Version};
 use diptych_query::Latency;
 use std::time::Instant;
 
@@ -45,13 +45,12 @@ pub(crate) fn moment(pairs: &[(String, String)], now: Timestamp) -> Result<Optio
 pub(crate) async fn read(
     app: &App,
     latency: &Latency,
-    category: &str,
-    key: &str,
+    (principal, category, key): (&Principal, &str, &str),
     moment: AsOf,
     request_headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let started = Instant::now();
-    let found = app.wire.commands.aggregate_as_of(&app.wire.principal, category, key, moment).await;
+    let found = app.wire.commands.aggregate_as_of(principal, category, key, moment).await;
     latency.observe(started.elapsed());
     let past = match found.map_err(error::of_command_side)? {
         Past::State(past) => past,

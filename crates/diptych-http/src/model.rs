@@ -1,6 +1,6 @@
 //! `GET /{model}` and `GET /{model}/{key...}`: rows that say how fresh they are.
 
-use crate::app::{App, framed, private};
+use crate::app::{App, framed, principal, private};
 use crate::json::{Node, Object, typed};
 use crate::problem::Problem;
 use crate::rows::{HealthMember, Item, PageBody, PageMember, RowBody, text};
@@ -43,8 +43,9 @@ pub(crate) async fn row(endpoint: Arc<Endpoint>, request: Request) -> Response {
 async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
+    let principal = principal(&request)?;
     let ask = read_ask(app, schema, request.uri(), request.headers())?;
-    let answer = app.wire.queries.ask(&app.wire.principal, schema.name, &ask).await;
+    let answer = app.wire.queries.ask(&principal, schema.name, &ask).await;
     latency.observe(started.elapsed());
     let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
     let body = PageBody {
@@ -59,6 +60,7 @@ async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, 
 async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
+    let principal = principal(&request)?;
     let (mut parts, _) = request.into_parts();
     let Path(key) = Path::<Vec<String>>::from_request_parts(&mut parts, &()).await.map_err(|_| {
         Problem::new(
@@ -70,7 +72,7 @@ async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, P
     let ask = read_ask(app, schema, &parts.uri, &parts.headers)?;
     only_freshness(&ask)?;
     let segments: Vec<_> = key.iter().map(String::as_str).collect();
-    let answer = app.wire.queries.get_text(&app.wire.principal, schema.name, &segments, &ask).await;
+    let answer = app.wire.queries.get_text(&principal, schema.name, &segments, &ask).await;
     latency.observe(started.elapsed());
     let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
     match value {

@@ -26,6 +26,7 @@ error_pages! {
     "DP0030" "DP0031" "DP0032" "DP0033" "DP0034" "DP0035" "DP0036" "DP0037" "DP0038"
     "DP0040" "DP0041" "DP0042" "DP0043" "DP0044" "DP0045" "DP0046" "DP0047" "DP0048" "DP0049" "DP0050"
     "DP0051" "DP0052" "DP0053" "DP0054" "DP0055" "DP0056" "DP0057" "DP0058" "DP0059" "DP0060" "DP0061"
+    "DP0062" "DP0063" "DP0064" "DP0065" "DP0066" "DP0067"
 }
 
 /// The page of a code, markdown; none for a text that is no code.

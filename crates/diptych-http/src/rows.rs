@@ -2,7 +2,7 @@
 
 use crate::json::Node;
 use diptych_core::Value;
-use diptych_query::{Freshness, Health, Schema};
+use diptych_query::{ColumnSpec, Freshness, Health, RawRow, Schema, Withheld};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -40,10 +40,11 @@ pub(crate) struct PageMember<'a> {
 /// How the model is doing.
 pub(crate) struct HealthMember<'a>(pub(crate) &'a Health);
 
-/// A row under its public names: stored columns, then computed ones.
+/// A row under its public names: stored columns, then computed ones. What is withheld has no value, or is
+/// left out, as its column declares.
 pub(crate) struct Item<'a> {
     pub(crate) schema: &'a Schema,
-    pub(crate) row: &'a [Value],
+    pub(crate) row: &'a RawRow,
 }
 
 /// The text of an answer with `rows` rows of a model.
@@ -54,13 +55,22 @@ pub(crate) fn text(body: &impl Serialize, schema: &Schema, rows: usize) -> Vec<u
     out
 }
 
+impl Item<'_> {
+    fn leaves_out(&self, index: usize) -> bool {
+        let absent = |column: &ColumnSpec| column.facets.withheld == Withheld::Absent;
+        self.row.withheld.contains(&index) && self.schema.columns.get(index).is_some_and(absent)
+    }
+}
+
 impl Serialize for Item<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let stored = self.schema.columns.iter().map(|column| column.public);
         let computed = self.schema.computed.iter().map(|column| column.public);
         let mut map = serializer.serialize_map(None)?;
-        for (name, value) in stored.chain(computed).zip(self.row) {
-            map.serialize_entry(name, &Column(value))?;
+        for (index, (name, value)) in stored.chain(computed).zip(&self.row.values).enumerate() {
+            if !self.leaves_out(index) {
+                map.serialize_entry(name, &Column(value))?;
+            }
         }
         map.end()
     }
@@ -134,7 +144,8 @@ mod tests {
 
     #[test]
     fn columns_stand_under_their_public_names_in_order() {
-        let row = [Value::Text("a/b".to_owned()), Value::Text("one".to_owned()), Value::Integer(3)];
+        let values = vec![Value::Text("a/b".to_owned()), Value::Text("one".to_owned()), Value::Integer(3)];
+        let row = RawRow { values, withheld: Vec::new() };
         let item = Item { schema: schema("rows"), row: &row };
         let text = String::from_utf8(text(&item, item.schema, 1)).unwrap();
         assert_eq!(text, r#"{"noteId":"a/b","text":"one","textBytes":3}"#);

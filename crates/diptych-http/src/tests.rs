@@ -10,9 +10,9 @@ use diptych_command::{
     RejectionType, ShapeError, erase,
 };
 use diptych_core::{
-    BoxFuture, Clock, CommandId, DecodeError, EncodeError, Epoch, Event, EventName, EventType, Fault,
-    Fingerprint, Position, Principal, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Token, Unrestricted,
-    Version,
+    BoxFuture, Clock, CommandId, DecodeError, EncodeError, Epoch, Event, EventName, EventType, Everybody,
+    Fault, Fingerprint, Position, Principal, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Token,
+    Unrestricted, Version,
 };
 use schemars::{Schema as JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -367,7 +367,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
         commands: Arc::new(commands),
         queries: Arc::new(models::queries(&store, Arc::new(Fixed))),
         registry: Arc::<Store>::clone(&store),
-        principal: Principal::new("main", "ann").unwrap(),
+        authenticate: Arc::new(Everybody(Principal::new("main", "ann").unwrap())),
         metrics: Arc::new(|| "# EOF\n".to_owned()),
         ready: Arc::new(Readiness::default),
         limits: HttpLimits { body_bytes_max: 100, ..HttpLimits::default() },

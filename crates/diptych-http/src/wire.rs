@@ -1,7 +1,7 @@
 //! What a service hands over to be put on the wire. Holds no handler.
 
 use diptych_command::Commands;
-use diptych_core::Principal;
+use diptych_core::Authenticate;
 use diptych_query::{Queries, Registry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct Wire {
     pub queries: Arc<Queries>,
     /// What is known of read models beside their rows: their builds, and what operators announced.
     pub registry: Arc<dyn Registry>,
-    /// On whose behalf every request acts: the tenant is configuration, never a request's own claim.
-    pub principal: Principal,
+    /// Says on whose behalf a request acts: the tenant is never a request's own claim.
+    pub authenticate: Arc<dyn Authenticate>,
     /// Writes the metrics of the whole service as OpenMetrics text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Says whether the service can do its work.

@@ -372,7 +372,7 @@ pub fn data(input: TokenStream) -> TokenStream {
 /// The constant of a field of type `Option<T>` compares with `T`: no value never fits a condition.
 #[proc_macro_derive(
     ReadModel,
-    attributes(read_model, index, computed, key, filter, sort, json, sensitivity, column)
+    attributes(read_model, index, computed, key, filter, sort, json, full_text, sensitivity, column)
 )]
 pub fn read_model(input: TokenStream) -> TokenStream {
     run(input, read_model::derive)

@@ -249,6 +249,7 @@ impl GroupRows {
         let values = own.filter_map(|held| held.values.as_ref());
         let mut fit: Vec<_> = values
             .filter(|row| find.conditions.iter().all(|condition| fits(schema, condition, row)))
+            .filter(|row| find.rule.admits(schema, row) && find.words.fit(schema, row))
             .collect();
         let place = |row: &[Value]| {
             let sorted = find.sort.map(|(column, _)| row[column].clone());

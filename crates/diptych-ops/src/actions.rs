@@ -272,7 +272,7 @@ pub async fn query(operator: &Operator<'_>, name: &str, words: &[String]) -> Res
     let answer = operator.queries.ask(operator.principal, schema.name, &ask).await?;
     let stored = schema.columns.iter().map(|column| column.public);
     let columns: Vec<_> = stored.chain(schema.computed.iter().map(|column| column.public)).collect();
-    let rows = answer.value.rows.iter().map(|row| row.iter().map(Value::to_json).collect()).collect();
+    let rows = answer.value.rows.iter().map(|row| row.values.iter().map(Value::to_json).collect()).collect();
     let next_page_token = answer.value.next_page_token;
     Ok(Report::Rows(RowsReport {
         columns,

@@ -124,8 +124,15 @@ async fn the_database_keeps_reads_from_writing_on_every_way() {
         let client = place.connect().await;
         let_reads_write(&client).await;
         let row = RowRef { tenant: tenant("main"), key: vec![Value::Text("all".to_owned())] };
-        let all =
-            RawFind { tenant: tenant("main"), conditions: Vec::new(), sort: None, after: None, rows_max: 10 };
+        let all = RawFind {
+            rule: diptych_query::RowRule::All,
+            words: diptych_query::Words::default(),
+            tenant: tenant("main"),
+            conditions: Vec::new(),
+            sort: None,
+            after: None,
+            rows_max: 10,
+        };
         let reads: [(&str, Option<Fault>); 5] = [
             ("load", store.load(&stream("a"), Version::NONE, 9).await.err()),
             ("recorded", store.recorded(&tenant("main"), &id("c1")).await.err()),

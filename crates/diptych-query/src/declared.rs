@@ -86,6 +86,7 @@ impl Table {
                 filter: true,
                 sort: true,
                 sensitivity: Sensitivity::Restricted,
+                facets: crate::Facets::PLAIN,
                 meaning: "",
             });
         }
@@ -107,6 +108,8 @@ impl Table {
             partitions,
             contract: Contract::Eventual,
             tenants: Tenants::Own,
+            about: "",
+            pending: false,
             upkeep: Upkeep::DEFAULT,
             governance: Governance::NONE,
         })))

@@ -1,6 +1,6 @@
 //! Why a question has no answer.
 
-use crate::Health;
+use crate::{Health, Schema};
 use diptych_core::{Code, Fault, Forbidden, Token};
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +11,18 @@ use std::time::Duration;
 pub enum QueryError {
     /// The principal may not ask it.
     Forbidden(Forbidden),
+    /// The principal may see the rows and not this column, so may not ask by it either.
+    FieldWithheld {
+        /// The column, by its public name.
+        field: &'static str,
+    },
+    /// The question is for more than an answer may hold.
+    Unbounded {
+        /// What is too much, and what would do.
+        reason: String,
+        /// The read model, whose export has no such bound.
+        model: &'static str,
+    },
     /// There is no such read model.
     UnknownModel {
         /// What was asked for.
@@ -76,6 +88,8 @@ impl QueryError {
     pub fn code(&self) -> Code {
         match self {
             Self::Forbidden(_) => Code::Forbidden,
+            Self::FieldWithheld { .. } => Code::FieldWithheld,
+            Self::Unbounded { .. } => Code::Unbounded,
             Self::UnknownModel { .. } => Code::NotFound,
             Self::Parameter { .. } => Code::BadParameter,
             Self::PageToken { .. } => Code::BadPageToken,
@@ -89,6 +103,12 @@ impl QueryError {
             Self::TimedOut => Code::TimedOut,
             Self::Fault(fault) => fault.code(),
         }
+    }
+
+    pub(crate) fn withheld(schema: &Schema, column: usize) -> Self {
+        let stored = schema.columns.get(column).map(|column| column.public);
+        let computed = || schema.computed.get(column.checked_sub(schema.columns.len())?).map(|it| it.public);
+        Self::FieldWithheld { field: stored.or_else(computed).unwrap_or_default() }
     }
 
     pub(crate) fn parameter(name: &str, reason: impl Into<String>) -> Self {
@@ -108,6 +128,12 @@ impl fmt::Display for QueryError {
         match self {
             Self::Forbidden(forbidden) => forbidden.fmt(out),
             Self::Fault(fault) => fault.fmt(out),
+            Self::FieldWithheld { field } => {
+                write!(out, "not allowed: `{field}` is withheld, and may not be asked by ({code})")
+            }
+            Self::Unbounded { reason, model } => {
+                write!(out, "{reason}; the export of `{model}` has no such bound ({code})")
+            }
             Self::UnknownModel { name } => write!(out, "there is no read model `{name}` ({code})"),
             Self::Parameter { name, reason } => write!(out, "`{name}` {reason} ({code})"),
             Self::PageToken { reason } => {

@@ -1,5 +1,6 @@
 //! A query as a value: typed in Rust, the same value from the text of an address or a command line.
 
+use crate::{RowRule, Words};
 use diptych_core::{Tenant, Token, Value};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -89,6 +90,13 @@ impl<M> Default for Find<M> {
 }
 
 impl<M> Find<M> {
+    /// Only rows that have all of these words in the columns declared `#[full_text]`.
+    #[must_use]
+    pub fn words(mut self, words: Words) -> Self {
+        self.ask.words = words;
+        self
+    }
+
     /// Only rows that fit. Several filters must all fit.
     #[must_use]
     pub fn filter(mut self, filter: Filter<M>) -> Self {
@@ -132,13 +140,17 @@ impl<M> Find<M> {
     }
 }
 
-/// A query as a store sees it: everything by index, the tenant fixed.
+/// A query as a store sees it: everything by index, the tenant and what may be seen fixed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RawFind {
     /// Whose rows.
     pub tenant: Tenant,
     /// What must hold.
     pub conditions: Vec<Condition>,
+    /// Which rows may be seen at all.
+    pub rule: RowRule,
+    /// Words that a row must have, all of them.
+    pub words: Words,
     /// The order; ties are broken by the key, ascending.
     pub sort: Option<(usize, Direction)>,
     /// Rows after this place only.

@@ -27,15 +27,18 @@ mod progress;
 mod projection;
 mod queries;
 mod registry;
+mod row_rule;
 mod samples;
 mod schema;
 mod serving;
 mod siblings;
+mod sight;
 mod sql_projection;
 mod stage;
 mod text;
 mod touch;
 mod upkeep;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -66,14 +69,19 @@ pub use page::PageKey;
 pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
-pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, Visibility, VisibleSince};
+pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince};
 pub use registry::{Record, Registry};
+pub use row_rule::{PatternPart, RowConditions, RowExpr, RowFailed, RowRule, RowType};
 pub use samples::Samples;
-pub use schema::{ColumnSpec, ComputedSpec, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants};
+pub use schema::{
+    ColumnSpec, ComputedSpec, Facets, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants, Withheld,
+};
 pub use serving::Serving;
 pub use siblings::{NoCircularReads, Reads, Siblings};
+pub use sight::{FieldRule, Purpose, ReadPolicy, Sight};
 pub use sql_projection::{Dialect, GIVEN_UP, SqlProjection, Statements, statement_texts};
 pub use stage::{IllegalMove, Stage};
 pub use text::key_from_text;
 pub use touch::{Touch, Touched};
 pub use upkeep::{Corrections, Degraded, Intended, OnFailure, Patrol, Upkeep};
+pub use words::{WORDS_MAX, Word, Words};

@@ -96,6 +96,9 @@ impl Question<'_> {
             part(format!("{} {:?}", condition.column, condition.operator).as_bytes());
             part(&bytes);
         }
+        if !self.ask.words.is_empty() {
+            part(format!("{:?}", self.ask.words).as_bytes());
+        }
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         fingerprint

@@ -34,6 +34,11 @@ pub struct Schema {
     pub contract: Contract,
     /// Whose rows it holds.
     pub tenants: Tenants,
+    /// The category of the aggregates that its rows are about, one key each: a row's key is the key of its
+    /// stream. Empty where that is not declared.
+    pub about: &'static str,
+    /// Whether an answer names what is under way for its rows and not in them yet.
+    pub pending: bool,
     /// How it is kept right.
     pub upkeep: Upkeep,
     /// Who answers for it and why it exists.
@@ -61,8 +66,37 @@ pub struct ColumnSpec {
     pub sort: bool,
     /// How careful to be with it.
     pub sensitivity: Sensitivity,
+    /// In which further ways it takes part in questions and answers.
+    pub facets: Facets,
     /// What it means, from the doc comment.
     pub meaning: &'static str,
+}
+
+/// In which further ways a column takes part in questions and answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facets {
+    /// Whether its words can be searched.
+    pub full_text: bool,
+    /// How an answer looks to whoever may see the row and not the column.
+    pub withheld: Withheld,
+    /// The widest range that a question may ask for, in the column's unit (microseconds for a time); a question
+    /// that filters by a range must bound it on both sides then. None where any may be.
+    pub range_max: Option<i64>,
+}
+
+impl Facets {
+    /// A column that takes part in no further way.
+    pub const PLAIN: Self = Self { full_text: false, withheld: Withheld::Masked, range_max: None };
+}
+
+/// How an answer looks to whoever may see a row and not one of its columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Withheld {
+    /// The column is there without a value, and the answer says that it is withheld.
+    #[default]
+    Masked,
+    /// The column is not there.
+    Absent,
 }
 
 /// A column computed from a row and the clock.
@@ -176,6 +210,14 @@ impl Schema {
         self.columns.iter().position(|column| column.public == public)
     }
 
+    /// Whether a column is not for everybody who may see the row: it is more than public, and no part of the
+    /// key.
+    #[must_use]
+    pub fn is_guarded(&self, column: usize) -> bool {
+        let guarded = |spec: &ColumnSpec| spec.sensitivity > Sensitivity::Public;
+        !self.key.contains(&column) && self.columns.get(column).is_some_and(guarded)
+    }
+
     /// Whether the key or an index begins with a column, so that rows can be found by it.
     #[must_use]
     pub fn is_indexed(&self, column: usize) -> bool {
@@ -224,6 +266,9 @@ impl Schema {
         part(&format!("{:?}", self.key));
         for index in self.indexes {
             part(&format!("{:?}", index.columns));
+        }
+        for column in self.columns.iter().filter(|column| column.facets.full_text) {
+            part(&format!("full text {}", column.name));
         }
         hasher.finalize().to_hex()[..16].to_owned()
     }

@@ -25,11 +25,12 @@ const fn column(name: &'static str, public: &'static str, value_type: ValueType)
         filter: true,
         sort: true,
         sensitivity: Sensitivity::Public,
+        facets: crate::Facets::PLAIN,
         meaning: "",
     }
 }
 
-static SCHEMA: Schema = Schema {
+pub(crate) static SCHEMA: Schema = Schema {
     name: "order_summary",
     path: "",
     revision: 1,
@@ -55,6 +56,8 @@ static SCHEMA: Schema = Schema {
     partitions: 1,
     contract: Contract::Bounded { within: Duration::from_secs(5), breach: Breach::Flag },
     tenants: Tenants::Own,
+    about: "",
+    pending: false,
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
@@ -192,6 +195,8 @@ const SCHEMA_PARTS: Schema = Schema {
     partitions: 1,
     contract: Contract::Eventual,
     tenants: Tenants::Own,
+    about: "",
+    pending: false,
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };

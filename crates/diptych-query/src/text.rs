@@ -2,13 +2,13 @@
 //! typed code.
 
 use crate::correction::value_from_json;
-use crate::{Ask, Condition, Direction, Operator, QueryError, Schema};
+use crate::{Ask, Condition, Direction, Operator, QueryError, Schema, Words};
 use diptych_core::{Money, Timestamp, Value, ValueType};
 use std::time::Duration;
 
 impl Ask {
     /// Reads a question from pairs of text: `status=PLACED`, `total.gte=10 GBP`, `sort=-placedAt`,
-    /// `pageSize=20`, `pageToken`, `minPosition`, `maxStale=5` (seconds). A filter named several times
+    /// `q=words`, `pageSize=20`, `pageToken`, `minPosition`, `maxStale=5` (seconds). A filter named several times
     /// means any of its values.
     ///
     /// # Errors
@@ -26,6 +26,7 @@ impl Ask {
                         text.parse().map_err(|_| QueryError::parameter(name, "must be a number of rows"))?;
                     ask.page_size = Some(size);
                 }
+                "q" => ask.words = words(schema, text)?,
                 "pageToken" => ask.page_token = Some(text.to_owned()),
                 "minPosition" => {
                     let token =
@@ -59,6 +60,13 @@ pub fn key_from_text(schema: &'static Schema, segments: &[&str]) -> Result<Vec<V
     columns
         .map(|(column, text)| value_from_text(schema, *column, schema.columns[*column].public, text))
         .collect()
+}
+
+fn words(schema: &'static Schema, text: &str) -> Result<Words, QueryError> {
+    if schema.columns.iter().any(|column| column.facets.full_text) {
+        return Words::parse(text);
+    }
+    Err(QueryError::parameter("q", "is not a filter of this read model: none of its columns is searched"))
 }
 
 fn add_condition(ask: &mut Ask, schema: &'static Schema, name: &str, text: &str) -> Result<(), QueryError> {

@@ -62,7 +62,15 @@ async fn drop_first(store: &SqliteStore, group: &Group) {
 }
 
 fn everything() -> RawFind {
-    RawFind { tenant: tenant("main"), conditions: vec![], sort: None, after: None, rows_max: 100_000 }
+    RawFind {
+        rule: diptych_query::RowRule::All,
+        words: diptych_query::Words::default(),
+        tenant: tenant("main"),
+        conditions: vec![],
+        sort: None,
+        after: None,
+        rows_max: 100_000,
+    }
 }
 
 /// The build that answers.

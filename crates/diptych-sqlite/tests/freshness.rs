@@ -18,6 +18,7 @@ fn queries(store: &Arc<SqliteStore>, clock: &Arc<Hands>, group: &Arc<Group>) -> 
         groups: vec![Arc::clone(group)],
         progress: Arc::new(Progress::default()),
         authorize: Arc::new(Unrestricted),
+        policy: Arc::new(Unrestricted),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         page_key: PageKey::new([7; 32], None),
         limits: QueryLimits::default(),
@@ -26,7 +27,7 @@ fn queries(store: &Arc<SqliteStore>, clock: &Arc<Hands>, group: &Arc<Group>) -> 
 
 /// Asks for one row and for a page, which must agree on how fresh they are.
 async fn freshness(queries: &Queries, model: &str) -> Freshness {
-    let principal = Principal { tenant: tenant("main"), actor: Actor::new("ann").unwrap() };
+    let principal = Principal::named(tenant("main"), Actor::new("ann").unwrap());
     let row = queries.get_text(&principal, model, &["a"], &Ask::default()).await.unwrap();
     let Answer { value, freshness, .. } = queries.ask(&principal, model, &Ask::default()).await.unwrap();
     assert_eq!(row.freshness, freshness);

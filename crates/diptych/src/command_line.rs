@@ -6,9 +6,10 @@ use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
-use diptych_core::Principal;
+use diptych_core::{Claims, Principal};
 use diptych_ops::Output;
 use diptych_postgres::Notify;
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -129,7 +130,9 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
 
 fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
     let text = |name| arguments.get_one::<String>(name).map(String::as_str).unwrap_or_default();
-    let principal = Principal::new(text("tenant"), text("actor"))?;
+    // Whoever can run this program can read its store: policies may tell operators apart by the role.
+    let claims = Claims { roles: BTreeSet::from(["operator".to_owned()]), ..Claims::default() };
+    let principal = Principal::new(text("tenant"), text("actor"))?.with(claims);
     let given = |name: &str, variable: &str| {
         let given = arguments.get_one::<String>(name).cloned();
         given.or_else(|| std::env::var(variable).ok().filter(|text| !text.is_empty()))

@@ -6,7 +6,7 @@ use crate::{Config, Place, Role, Service};
 use diptych_command::{
     CommandQueue, Commands, Holder, OutboxWorker, Persistence, QueuePanel, QueueWorkers, QueueWorkersParts,
 };
-use diptych_core::{Clock, Code, Fault, Principal};
+use diptych_core::{Authenticate, Clock, Code, Everybody, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
 use diptych_ops::{LogStatus, Operator};
 use diptych_projector::{Projector, ProjectorParts};
@@ -59,6 +59,7 @@ impl Running {
             groups: groups.clone(),
             progress: Arc::clone(&progress),
             authorize: Arc::clone(&service.authorize),
+            policy: Arc::clone(&service.policy),
             clock: Arc::clone(&service.clock),
             page_key: store.page_key().await?,
             limits: config.queries.clone(),
@@ -202,6 +203,15 @@ impl Running {
         &self.service.name
     }
 
+    /// What tells on whose behalf a request acts: the service's authentication, or else everybody is the
+    /// configured principal.
+    pub(crate) fn authenticate(&self) -> Arc<dyn Authenticate> {
+        match &self.service.authenticate {
+            Some(authenticate) => Arc::clone(authenticate),
+            None => Arc::new(Everybody(self.config.principal.clone())),
+        }
+    }
+
     /// The service's HTTP interface, which nests in any axum application.
     ///
     /// # Errors
@@ -218,13 +228,13 @@ impl Running {
             commands: Arc::clone(&self.commands),
             queries: Arc::clone(&self.queries),
             registry: Arc::clone(&self.store) as _,
-            principal: self.config.principal.clone(),
+            authenticate: self.authenticate(),
             metrics: Arc::new(move || metrics.exposition()),
             ready: Arc::new(move || Readiness { reasons: watched.failure().into_iter().collect() }),
             limits: self.config.http.clone(),
             collections: self.service.collections.clone(),
             entries: self.service.links.clone(),
-            hosts: Hosts::Loopback,
+            hosts: if self.authenticate().is_proof() { Hosts::Any } else { Hosts::Loopback },
             panels: self.config.roles.panels(),
             stopping: self.stopping.subscribe(),
         })

@@ -7,14 +7,14 @@ use diptych_command::{
     AnyDecider, Boundary, CommandLimits, Decider, Languages, OutboxLimits, Persistence, QueueLimits,
     StoredState,
 };
-use diptych_core::{Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
+use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::HttpLimits;
 use diptych_ops::catalog::Catalog;
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{
-    AnyModel, CORRECTION, Corrections, Group, GroupError, JoinedProjection, QueryLimits, SqlProjection,
-    Tables,
+    AnyModel, CORRECTION, Corrections, Group, GroupError, JoinedProjection, QueryLimits, ReadPolicy,
+    SqlProjection, Tables,
 };
 use diptych_sqlite::{Durability, SqliteLimits};
 use std::collections::BTreeMap;
@@ -61,6 +61,8 @@ pub struct Service {
     pub(crate) verbs: Vec<Arc<dyn Verb>>,
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
+    pub(crate) policy: Arc<dyn ReadPolicy>,
+    pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -177,6 +179,8 @@ impl Service {
             verbs: Vec::new(),
             before_serving: None,
             authorize: Arc::new(Unrestricted),
+            policy: Arc::new(Unrestricted),
+            authenticate: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -357,6 +361,22 @@ impl Service {
     #[must_use]
     pub fn authorize(mut self, authorize: impl Authorize) -> Self {
         self.authorize = Arc::new(authorize);
+        self
+    }
+
+    /// Decides what of the read models anybody may see, and by what they may ask. Everything where this is not
+    /// called.
+    #[must_use]
+    pub fn read_policy(mut self, policy: impl ReadPolicy) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// Tells who sends a request. Where this is not called everybody is the configured principal, and only
+    /// this machine is served.
+    #[must_use]
+    pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
+        self.authenticate = Some(Arc::new(authenticate));
         self
     }
 

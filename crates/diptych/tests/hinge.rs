@@ -311,7 +311,7 @@ async fn a_computed_column_is_not_stored_and_still_answered() {
     let answer = running.queries().ask(running.principal(), "fill_count", &ask).await.unwrap();
     let columns: Vec<_> = answer.value.schema.columns.iter().map(|column| column.name).collect();
     assert_eq!(columns, ["of", "fills"]);
-    let doubled: Vec<_> = answer.value.rows.iter().map(|row| row[2].clone()).collect();
+    let doubled: Vec<_> = answer.value.rows.iter().map(|row| row.values[2].clone()).collect();
     assert_eq!(doubled, [diptych::core::Value::Integer(2), diptych::core::Value::Integer(2)]);
     running.stop().await.unwrap();
 }

@@ -96,7 +96,7 @@ impl QueuedCommand {
     /// On whose behalf it runs.
     #[must_use]
     pub fn principal(&self) -> Principal {
-        Principal { tenant: self.stream.tenant.clone(), actor: self.actor.clone() }
+        Principal::named(self.stream.tenant.clone(), self.actor.clone())
     }
 }
 

@@ -236,6 +236,7 @@ pub(super) fn queries(stores: &Stores, group: &Arc<Group>) -> Outcome<Queries> {
         groups: vec![Arc::clone(group)],
         progress: Arc::clone(&stores.progress),
         authorize: Arc::new(Unrestricted),
+        policy: Arc::new(Unrestricted),
         clock: Arc::<diptych_memory::ManualClock>::clone(&stores.clock),
         page_key,
         limits: QueryLimits::default(),

@@ -79,7 +79,7 @@ pub(crate) async fn page_tokens_continue_one_question(harness: &dyn Harness) -> 
     let mut keys = Vec::new();
     for page in 0..3 {
         let answer = queries(&stores, &balance).ask(&ann, "balance", &ask).await?;
-        keys.extend(answer.value.rows.iter().map(|row| row[0].to_json().to_string()));
+        keys.extend(answer.value.rows.iter().map(|row| row.values[0].to_json().to_string()));
         let token = answer.value.next_page_token;
         ensure_eq!(token.is_none(), page == 2, "whether page {page} is the last");
         if token.is_some() {
@@ -126,6 +126,7 @@ fn queries(stores: &Stores, group: &Arc<Group>) -> Queries {
         groups: vec![Arc::clone(group)],
         progress: Arc::clone(&stores.progress),
         authorize: Arc::new(Unrestricted),
+        policy: Arc::new(Unrestricted),
         clock: Arc::<diptych_memory::ManualClock>::clone(&stores.clock),
         page_key: PageKey::new([7; 32], None),
         limits: QueryLimits::default(),

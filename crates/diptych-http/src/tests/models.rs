@@ -26,6 +26,7 @@ const fn column(name: &'static str, filter: bool, key: bool) -> ColumnSpec {
         filter,
         sort: filter,
         sensitivity: Sensitivity::Public,
+        facets: diptych_query::Facets::PLAIN,
         meaning: "",
     }
 }
@@ -50,6 +51,8 @@ const fn declaration(name: &'static str) -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        about: "",
+        pending: false,
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }
@@ -130,6 +133,7 @@ pub(super) fn queries(store: &Arc<Store>, clock: Arc<dyn Clock>) -> Queries {
         groups: vec![Arc::new(Group::of_one(erase::<NoteRow>()))],
         progress: Arc::new(Progress::default()),
         authorize: Arc::new(Unrestricted),
+        policy: Arc::new(Unrestricted),
         clock,
         page_key: PageKey::new([7; 32], None),
         limits: QueryLimits::default(),

@@ -15,16 +15,49 @@ pub(super) struct Column {
     pub(super) filter: bool,
     pub(super) sort: bool,
     pub(super) json: bool,
+    pub(super) full_text: bool,
+    /// Whether it is left out where it is withheld.
+    pub(super) absent: bool,
+    /// The widest range that may be asked for: a number, or microseconds.
+    pub(super) range_max: Option<RangeMax>,
     /// The variant of `Sensitivity`.
     pub(super) sensitivity: &'static str,
     pub(super) meaning: String,
+}
+
+/// The widest range that may be asked for, as it was declared.
+#[derive(Clone, Copy)]
+pub(super) enum RangeMax {
+    /// In the column's unit.
+    Number(i64),
+    /// Of a time.
+    Micros(i64),
+}
+
+/// What `#[column(...)]` says.
+struct Named {
+    sql: String,
+    public: String,
+    absent: bool,
+    range_max: Option<RangeMax>,
 }
 
 /// Column names that every store keeps for itself.
 const RESERVED_COLUMNS: [&str; 3] = ["tenant_id", "projection_position", "row_hash"];
 
 /// Query parameters that are not filters.
-const RESERVED_PARAMETERS: [&str; 5] = ["sort", "pageSize", "pageToken", "minPosition", "maxStale"];
+const RESERVED_PARAMETERS: [&str; 10] = [
+    "q",
+    "sort",
+    "pageSize",
+    "pageToken",
+    "minPosition",
+    "maxStale",
+    "consistency",
+    "format",
+    "model",
+    "pending",
+];
 
 /// Reads a field.
 pub(super) fn read(field: Field) -> Result<Column> {
@@ -35,10 +68,13 @@ pub(super) fn read(field: Field) -> Result<Column> {
         filter: marker("filter")?,
         sort: marker("sort")?,
         json: marker("json")?,
+        full_text: marker("full_text")?,
+        absent: names.absent,
+        range_max: names.range_max,
         sensitivity: sensitivity(&field)?,
         meaning: attributes::meaning(&field.attributes),
-        sql: names.0,
-        public: names.1,
+        sql: names.sql,
+        public: names.public,
         field,
     };
     check(&column)?;
@@ -71,24 +107,66 @@ fn check(column: &Column) -> Result<()> {
             "a `#[json]` column cannot be a key, a filter or a sort: no store compares it".to_owned(),
         );
     }
+    if column.range_max.is_some() && !filtered {
+        return error("`range_max` bounds what may be asked for: mark the field `#[filter]`".to_owned());
+    }
+    if column.absent && column.key {
+        return error("a key is never withheld from whoever may see its row".to_owned());
+    }
     if column.key && column.field.optional {
         return error("a key always has a value: it cannot be an `Option`".to_owned());
     }
     Ok(())
 }
 
-fn names_of(field: &Field) -> Result<(String, String)> {
-    let mut sql = field.ident.to_string().trim_start_matches("r#").to_owned();
-    let mut public = field.json.clone();
-    attributes::read_entries(&field.attributes, "column", "name, public", |name, entry| {
-        match name {
-            "name" => sql = attributes::text(entry)?.value(),
-            "public" => public = public_name(&attributes::text(entry)?)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    Ok((sql, public))
+fn names_of(field: &Field) -> Result<Named> {
+    let mut named = Named {
+        sql: field.ident.to_string().trim_start_matches("r#").to_owned(),
+        public: field.json.clone(),
+        absent: false,
+        range_max: None,
+    };
+    attributes::read_entries(
+        &field.attributes,
+        "column",
+        "name, public, withheld, range_max",
+        |name, entry| {
+            match name {
+                "name" => named.sql = attributes::text(entry)?.value(),
+                "public" => named.public = public_name(&attributes::text(entry)?)?,
+                "withheld" => named.absent = is_absent(&attributes::text(entry)?)?,
+                "range_max" => named.range_max = Some(range_max(&attributes::text(entry)?)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        },
+    )?;
+    Ok(named)
+}
+
+fn is_absent(text: &LitStr) -> Result<bool> {
+    match text.value().as_str() {
+        "masked" => Ok(false),
+        "absent" => Ok(true),
+        _ => Err(Error::new(text.span(), "what is withheld is `\"masked\"` or `\"absent\"`")),
+    }
+}
+
+/// `"31d"`, `"12h"` for a time, `"1000"` for a number.
+fn range_max(text: &LitStr) -> Result<RangeMax> {
+    const UNITS: [(&str, i64); 4] =
+        [("d", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000)];
+    let value = text.value();
+    let number = |digits: &str| digits.parse::<i64>().ok().filter(|number| *number > 0);
+    let time = UNITS.iter().find_map(|(unit, micros)| {
+        number(value.strip_suffix(unit)?)?.checked_mul(*micros).map(RangeMax::Micros)
+    });
+    time.or_else(|| number(&value).map(RangeMax::Number)).ok_or_else(|| {
+        Error::new(
+            text.span(),
+            "a range is a time such as `\"31d\"` or `\"12h\"`, or a number such as `\"1000\"`",
+        )
+    })
 }
 
 fn public_name(text: &LitStr) -> Result<String> {

@@ -6,6 +6,7 @@ use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{DeriveInput, Error, Expr, LitInt, LitStr, Path, Result, Token, Type};
 
 /// What `#[read_model(...)]` says.
@@ -23,6 +24,10 @@ pub(super) struct Declaration {
     pub(super) partitions: u8,
     /// The variant of `Tenants`.
     pub(super) tenants: &'static str,
+    /// The category of the aggregates that rows are about; empty where that is not declared.
+    pub(super) about: String,
+    /// Whether answers name what is under way.
+    pub(super) pending: bool,
     pub(super) default_sort: Option<Sorted>,
     /// Fields of `Upkeep` that were declared, each with its value.
     pub(super) upkeep: Vec<(Ident, TokenStream)>,
@@ -61,7 +66,7 @@ pub(super) struct Computed {
     pub(super) function: Expr,
 }
 
-const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, default_sort, reads, \
+const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, about, pending, default_sort, reads, \
 partitions, on_failure, degraded, patrol, corrections, intended, purpose, journey, freshness_target, \
 correctness_target, latency_target, signed_off_by, signed_off_on, sign_off_cadence, runbook";
 
@@ -88,6 +93,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
     let (mut reads, mut partitions) = (Vec::new(), None);
+    let (mut about, mut pending) = (None, None);
     let (mut upkeep, mut intended, mut parks) = (Vec::new(), None, None);
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
@@ -105,6 +111,8 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
                 reads.push(sibling.path);
                 Ok(())
             })?,
+            "about" => about = Some(category(&attributes::text(entry)?)?),
+            "pending" => pending = Some(entry.path.span()),
             "partitions" => partitions = Some(partition_count(&attributes::value(entry)?)?),
             "default_sort" => default_sort = Some(attributes::text(entry)?.parse::<Sorted>()?),
             "intended" => intended = Some(read_intended(&attributes::text(entry)?)?),
@@ -131,6 +139,11 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         return Err(missing("owner"));
     }
     refuse_alone(mode, &reads, partitions.as_ref(), parks)?;
+    if let (Some(span), None) = (pending, &about) {
+        let message = "`pending` names commands that are under way for a row: say whose they are, with \
+                       `about = \"order\"`";
+        return Err(Error::new(span, message));
+    }
     Ok(Declaration {
         name: name.ok_or_else(|| missing("name"))?,
         path,
@@ -140,6 +153,8 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         reads,
         partitions: partitions.map_or(1, |(count, _)| count),
         tenants,
+        about: about.unwrap_or_default(),
+        pending: pending.is_some(),
         default_sort,
         upkeep,
         intended,
@@ -232,6 +247,14 @@ fn model_name(text: &LitStr) -> Result<String> {
         Ok(text.value())
     } else {
         Err(Error::new(text.span(), "the name of a read model is snake_case ASCII, such as `order_summary`"))
+    }
+}
+
+fn category(text: &LitStr) -> Result<String> {
+    if names::is_snake(&text.value()) {
+        Ok(text.value())
+    } else {
+        Err(Error::new(text.span(), "a category is snake_case ASCII, such as `order`"))
     }
 }
 

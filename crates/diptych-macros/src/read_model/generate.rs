@@ -1,5 +1,6 @@
 //! The code of a checked read model.
 
+use super::column::RangeMax;
 use super::declaration::{self, Contract, Intended};
 use super::{Column, Model};
 use crate::{names, shape};
@@ -93,7 +94,7 @@ impl Model<'_> {
 
     fn schema(&self) -> TokenStream {
         let Self { meaning, key, .. } = self;
-        let declaration::Declaration { name, path, revision, .. } = &self.declaration;
+        let declaration::Declaration { name, path, revision, about, pending, .. } = &self.declaration;
         let columns = self.columns.iter().map(column_spec);
         let indexes = self.indexes.iter().map(|columns| {
             let columns = columns.iter().copied().map(sorted);
@@ -141,6 +142,8 @@ impl Model<'_> {
                 partitions: #partitions,
                 contract: #contract,
                 tenants: ::diptych::__private::query::Tenants::#tenants,
+                about: #about,
+                pending: #pending,
                 upkeep: #upkeep,
                 governance: ::diptych::__private::query::Governance {
                     #(#governance,)*
@@ -331,6 +334,7 @@ fn column_spec(column: &Column) -> TokenStream {
     let ty = &field.ty;
     let (filter, sort) = (column.key || column.filter, column.key || column.sort);
     let sensitivity = Ident::new(column.sensitivity, Span::call_site());
+    let facets = facets(column);
     let shape = if column.json {
         quote! {
             value_type: ::diptych::__private::core::ValueType::Json,
@@ -354,7 +358,48 @@ fn column_spec(column: &Column) -> TokenStream {
             filter: #filter,
             sort: #sort,
             sensitivity: ::diptych::__private::query::Sensitivity::#sensitivity,
+            facets: #facets,
             meaning: #meaning,
+        }
+    }
+}
+
+/// In which further ways the column takes part in questions and answers. What cannot be is refused where the
+/// declaration is compiled: the type is not known here.
+fn facets(column: &Column) -> TokenStream {
+    let ty = &column.field.ty;
+    let full_text = column.full_text;
+    let withheld = if column.absent { quote!(Absent) } else { quote!(Masked) };
+    let (range_max, needed) = match column.range_max {
+        None => (quote!(::core::option::Option::None), None),
+        Some(RangeMax::Number(number)) => {
+            (quote!(::core::option::Option::Some(#number)), Some((quote!(Integer), "a whole number")))
+        }
+        Some(RangeMax::Micros(micros)) => {
+            (quote!(::core::option::Option::Some(#micros)), Some((quote!(Timestamp), "a time")))
+        }
+    };
+    let text = full_text.then(|| (quote!(Text), "a text"));
+    let checks = needed.into_iter().chain(text).map(|(variant, words)| {
+        let message = format!("`{}` is not {words}, as its declaration needs", column.sql);
+        quote_spanned! {ty.span()=>
+            ::core::assert!(
+                ::core::matches!(
+                    <#ty as ::diptych::__private::core::Portable>::TYPE,
+                    ::diptych::__private::core::ValueType::#variant
+                ),
+                #message
+            );
+        }
+    });
+    quote! {
+        {
+            #(#checks)*
+            ::diptych::__private::query::Facets {
+                full_text: #full_text,
+                withheld: ::diptych::__private::query::Withheld::#withheld,
+                range_max: #range_max,
+            }
         }
     }
 }

@@ -151,7 +151,7 @@ async fn correct(
     let body = serde_json::to_string(&correction)
         .map_err(|error| ActionError::Argument { reason: error.to_string() })?;
     let tenant: Tenant = operator.principal.tenant.clone();
-    let principal = Principal { tenant, actor: order.actor.clone() };
+    let principal = Principal::named(tenant, order.actor.clone());
     let key = uuid::Uuid::now_v7().to_string();
     let command = RawCommand { name: CORRECT.to_owned(), body };
     let receipt =

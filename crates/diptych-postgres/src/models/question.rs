@@ -227,7 +227,15 @@ mod tests {
     const RANK: &str = r#"(CASE "risk" WHEN 'LOW' THEN 0 WHEN 'HIGH' THEN 1 END)"#;
 
     fn asked(conditions: Vec<Condition>, sort: Option<(usize, Direction)>, after: Option<Cursor>) -> RawFind {
-        RawFind { tenant: Tenant::new("main").unwrap(), conditions, sort, after, rows_max: 20 }
+        RawFind {
+            rule: diptych_query::RowRule::All,
+            words: diptych_query::Words::default(),
+            tenant: Tenant::new("main").unwrap(),
+            conditions,
+            sort,
+            after,
+            rows_max: 20,
+        }
     }
 
     fn equal(column: usize, value: Value) -> Condition {

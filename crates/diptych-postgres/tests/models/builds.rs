@@ -368,6 +368,8 @@ async fn read_everything(
 ) -> BuildId {
     let schema = model.models()[0].schema();
     let find = RawFind {
+        rule: diptych_query::RowRule::All,
+        words: diptych_query::Words::default(),
         tenant: tenant("main"),
         conditions: vec![],
         sort: None,

@@ -490,8 +490,15 @@ async fn pages(
     let schema = model.models()[0].schema();
     let (mut after, mut accounts) = (None, Vec::new());
     loop {
-        let find =
-            RawFind { tenant: tenant("main"), conditions: conditions.clone(), sort, after, rows_max: 2 };
+        let find = RawFind {
+            rule: diptych_query::RowRule::All,
+            words: diptych_query::Words::default(),
+            tenant: tenant("main"),
+            conditions: conditions.clone(),
+            sort,
+            after,
+            rows_max: 2,
+        };
         let found = store.find(model, schema, &find, Duration::from_secs(5)).await.unwrap();
         let Some(last) = found.rows.last() else { return accounts };
         after =
@@ -568,6 +575,8 @@ async fn a_query_past_its_time_is_interrupted() {
     }
     drain(&store, &model, 10_000).await;
     let find = RawFind {
+        rule: diptych_query::RowRule::All,
+        words: diptych_query::Words::default(),
         tenant: tenant("main"),
         conditions: vec![],
         sort: Some((1, Direction::Ascending)),

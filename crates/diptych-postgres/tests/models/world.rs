@@ -119,6 +119,7 @@ pub(crate) const fn column(name: &'static str, value_type: ValueType) -> ColumnS
         filter: true,
         sort: true,
         sensitivity: Sensitivity::Internal,
+        facets: diptych_query::Facets::PLAIN,
         meaning: "",
     }
 }
@@ -142,6 +143,8 @@ pub(crate) const fn schema(name: &'static str, columns: &'static [ColumnSpec], m
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        about: "",
+        pending: false,
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

@@ -3,7 +3,8 @@
 use crate::rebuild::Differing;
 use diptych_core::Value;
 use diptych_query::{
-    Build, BuildId, Condition, Cursor, Group, Intended, ModelStore, RawFind, Registry, Schema, as_declared,
+    Build, BuildId, Condition, Cursor, Group, Intended, ModelStore, RawFind, Registry, RowRule, Schema,
+    as_declared,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -144,7 +145,22 @@ impl Pair {
             .as_ref()
             .map(|Cursor { sorted, key }| Cursor { sorted: sorted.clone(), key: key.clone() });
         let conditions = conditions.collect::<Option<_>>()?;
-        Some(RawFind { tenant: find.tenant.clone(), conditions, sort, after, rows_max: find.rows_max })
+        // A rule and an index of words speak of columns by their place.
+        let moved = self.columns.iter().any(|(old_at, new_at)| old_at != new_at);
+        let placed = find.rule != RowRule::All || !find.words.is_empty();
+        if placed && (moved || self.old.shape() != self.new.shape()) {
+            return None;
+        }
+        let (rule, words) = (find.rule.clone(), find.words.clone());
+        Some(RawFind {
+            tenant: find.tenant.clone(),
+            conditions,
+            rule,
+            words,
+            sort,
+            after,
+            rows_max: find.rows_max,
+        })
     }
 
     /// The columns in which two versions of a row differ: name, the old value, the new one, whether declared.

@@ -25,6 +25,7 @@ const fn column(name: &'static str, public: &'static str, value_type: ValueType)
         filter: false,
         sort: false,
         sensitivity: Sensitivity::Internal,
+        facets: crate::Facets::PLAIN,
         meaning: "",
     }
 }
@@ -51,6 +52,8 @@ const fn labels(corrections: Corrections) -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        about: "",
+        pending: false,
         upkeep: Upkeep { corrections, ..Upkeep::DEFAULT },
         governance: Governance::NONE,
     }

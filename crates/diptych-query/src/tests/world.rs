@@ -120,6 +120,7 @@ const fn column(name: &'static str, nullable: bool) -> ColumnSpec {
         filter: true,
         sort: true,
         sensitivity: Sensitivity::Internal,
+        facets: crate::Facets::PLAIN,
         meaning: "",
     }
 }
@@ -140,6 +141,8 @@ const fn table(name: &'static str, columns: &'static [ColumnSpec]) -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        about: "",
+        pending: false,
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

@@ -6,8 +6,8 @@ use super::rows::{Binder, key_of, stored_row, values_of};
 use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
-use diptych_core::{Fault, Tenant, Value};
-use diptych_query::{Found, RawFind, RowRef, ScannedRow, TableSnapshot};
+use diptych_core::{Code, Fault, Tenant, Value};
+use diptych_query::{Found, RawFind, RowRef, RowRule, ScannedRow, TableSnapshot};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};
 use std::time::Instant;
@@ -43,6 +43,10 @@ fn find_in_snapshot(
     table: &Table,
     asked: &RawFind,
 ) -> Result<Found, Fault> {
+    // Nothing that may not be seen is read: what is not understood here is refused.
+    if asked.rule != RowRule::All || !asked.words.is_empty() {
+        return Err(Fault::permanent(Code::Internal, "this store cannot ask by rules or words"));
+    }
     let snapshot = connection.unchecked_transaction().or_fault()?;
     let checkpoint = existing(&snapshot, attached.place)?;
     let mut rows = Vec::new();

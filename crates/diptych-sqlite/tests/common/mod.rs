@@ -113,6 +113,7 @@ const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
         filter: true,
         sort: true,
         sensitivity: Sensitivity::Internal,
+        facets: diptych_query::Facets::PLAIN,
         meaning: "",
     }
 }
@@ -133,6 +134,8 @@ const fn schema(name: &'static str, columns: &'static [ColumnSpec], mode: Mode) 
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        about: "",
+        pending: false,
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

@@ -59,7 +59,7 @@ async fn give(service: &Running, step: Step) -> Result<bool, VerbError> {
     }
     // Whoever acts in the scenario is made up as well; the tenant is the service's own.
     let tenant = service.principal().tenant.clone();
-    let principal = Principal { tenant, actor: Actor::new(step.actor)? };
+    let principal = Principal::named(tenant, Actor::new(step.actor)?);
     let Step { at, version, action, .. } = step;
     let circumstances = (principal, at, version);
     match action {

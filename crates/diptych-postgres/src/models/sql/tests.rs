@@ -14,6 +14,7 @@ const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
         filter: true,
         sort: true,
         sensitivity: Sensitivity::Internal,
+        facets: diptych_query::Facets::PLAIN,
         meaning: "",
     }
 }
@@ -45,6 +46,8 @@ pub(crate) static ORDER: Schema = Schema {
     partitions: 1,
     contract: Contract::Eventual,
     tenants: Tenants::Own,
+    about: "",
+    pending: false,
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
@@ -194,6 +197,8 @@ const fn copy() -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        about: "",
+        pending: false,
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

@@ -15,6 +15,7 @@ const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
         filter: true,
         sort: true,
         sensitivity: Sensitivity::Internal,
+        facets: diptych_query::Facets::PLAIN,
         meaning: "",
     }
 }
@@ -46,6 +47,8 @@ static ORDER: Schema = Schema {
     partitions: 1,
     contract: Contract::Eventual,
     tenants: Tenants::Own,
+    about: "",
+    pending: false,
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
@@ -55,7 +58,15 @@ const COLUMNS: &str =
 const RANK: &str = r#"CASE "risk" WHEN 'LOW' THEN 0 WHEN 'HIGH' THEN 1 END"#;
 
 fn asked(conditions: Vec<Condition>, sort: Option<(usize, Direction)>, after: Option<Cursor>) -> RawFind {
-    RawFind { tenant: Tenant::new("main").unwrap(), conditions, sort, after, rows_max: 20 }
+    RawFind {
+        rule: diptych_query::RowRule::All,
+        words: diptych_query::Words::default(),
+        tenant: Tenant::new("main").unwrap(),
+        conditions,
+        sort,
+        after,
+        rows_max: 20,
+    }
 }
 
 fn equal(column: usize, value: Value) -> Condition {
@@ -228,6 +239,8 @@ const fn copy() -> Schema {
         partitions: 1,
         contract: Contract::Eventual,
         tenants: Tenants::Own,
+        about: "",
+        pending: false,
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

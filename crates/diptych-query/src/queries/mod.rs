@@ -1,13 +1,18 @@
 //! The running right panel: asks the model store, measures freshness, keeps contracts.
 
+mod answering;
+mod seeing;
+mod waiting;
+
 use crate::held_back::held_back;
 use crate::page::Question;
 use crate::text::key_from_text;
 use crate::{
-    Answer, AnyModel, Breach, BuildId, Checkpoint, Condition, Contract, Cursor, Degraded, Direction, Feed,
-    Find, Found, Freshness, Group, Health, Lag, ModelStore, Page, PageKey, Parked, Progress, ProgressEntry,
-    QueryError, QueryMetrics, RawFind, ReadModel, RowRef, Schema, Stage, Touched,
+    Answer, AnyModel, BuildId, Condition, Cursor, Direction, Feed, Find, Freshness, Group, Health,
+    ModelStore, Page, PageKey, Parked, Progress, ProgressEntry, Purpose, QueryError, QueryMetrics, RawFind,
+    ReadModel, ReadPolicy, RowRef, Schema, Touched, Words,
 };
+use answering::{health, refuse_troubled};
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
 };
@@ -50,6 +55,8 @@ impl Default for QueryLimits {
 pub struct Ask {
     /// What must hold, all of it.
     pub conditions: Vec<Condition>,
+    /// Words that a row must have.
+    pub words: Words,
     /// The order; the model's own where none is asked for.
     pub sort: Option<(usize, Direction)>,
     /// At most this many rows.
@@ -69,10 +76,19 @@ pub struct Ask {
 pub struct RawPage {
     /// The declaration that names the columns.
     pub schema: &'static Schema,
-    /// Stored columns followed by computed ones.
-    pub rows: Vec<Vec<Value>>,
+    /// The rows.
+    pub rows: Vec<RawRow>,
     /// Where the next page starts; none when this is the last.
     pub next_page_token: Option<String>,
+}
+
+/// A row without its type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RawRow {
+    /// Stored columns followed by computed ones. What is withheld has no value.
+    pub values: Vec<Value>,
+    /// The columns that are withheld from whoever asks, by their place among the values.
+    pub withheld: Vec<usize>,
 }
 
 /// Whether a command's events can be seen in a read model.
@@ -120,6 +136,7 @@ pub struct Queries {
     feed: Arc<dyn Feed>,
     models: BTreeMap<&'static str, Served>,
     authorize: Arc<dyn Authorize>,
+    policy: Arc<dyn ReadPolicy>,
     clock: Arc<dyn Clock>,
     page_key: PageKey,
     limits: QueryLimits,
@@ -138,6 +155,8 @@ pub struct QueryParts {
     pub progress: Arc<Progress>,
     /// Who may ask.
     pub authorize: Arc<dyn Authorize>,
+    /// What they may see.
+    pub policy: Arc<dyn ReadPolicy>,
     /// The present time.
     pub clock: Arc<dyn Clock>,
     /// What signs page tokens.
@@ -150,7 +169,7 @@ impl Queries {
     /// Joins read models with a store.
     #[must_use]
     pub fn new(parts: QueryParts) -> Self {
-        let QueryParts { store, feed, groups, progress, authorize, clock, page_key, limits } = parts;
+        let QueryParts { store, feed, groups, progress, authorize, policy, clock, page_key, limits } = parts;
         let served = groups.iter().flat_map(|group| {
             group.models().iter().map(|model| {
                 let entry = progress.entry(group.name());
@@ -160,7 +179,7 @@ impl Queries {
         });
         let models = served.collect();
         let metrics = QueryMetrics::default();
-        Self { store, feed, models, authorize, clock, page_key, limits, metrics }
+        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics }
     }
 
     /// The read models, by name.
@@ -190,9 +209,7 @@ impl Queries {
         find: Find<M>,
     ) -> Result<Answer<Page<M>>, QueryError> {
         let answer = self.ask(principal, M::SCHEMA.name, &find.ask).await?;
-        let width = M::SCHEMA.columns.len();
-        let rows = answer.value.rows.iter().map(|row| M::from_row(&row[..width.min(row.len())]));
-        let items = rows.collect::<Result<_, _>>().map_err(unreadable)?;
+        let items = answer.value.rows.iter().map(typed::<M>).collect::<Result<_, _>>()?;
         let next_page_token = answer.value.next_page_token.clone();
         Ok(answer.map(|_| Page { items, next_page_token }))
     }
@@ -211,9 +228,7 @@ impl Queries {
         let key = <M as ReadModel>::key_values(key);
         let served = self.served(principal, M::SCHEMA.name)?;
         let answer = self.get_values(served, principal, key, &ask).await?;
-        let width = M::SCHEMA.columns.len();
-        let row = answer.value.as_ref().map(|row| M::from_row(&row[..width.min(row.len())]));
-        let row = row.transpose().map_err(unreadable)?;
+        let row = answer.value.as_ref().map(typed::<M>).transpose()?;
         Ok(answer.map(|_| row))
     }
 
@@ -231,7 +246,8 @@ impl Queries {
         let schema = served.model.schema();
         let rows = self.page_rows(ask)?;
         let mut ask = ask.clone();
-        ask.sort = ask.sort.or(schema.default_sort);
+        let sight = self.sight(principal, served, Purpose::View)?;
+        let rule = self.rule_of(principal, schema, &sight, &mut ask)?;
         let question = Question { schema, principal, ask: &ask };
         let place =
             ask.page_token.as_deref().map(|token| self.page_key.read(&question, token)).transpose()?;
@@ -240,6 +256,8 @@ impl Queries {
         let find = RawFind {
             tenant: principal.tenant.clone(),
             conditions: ask.conditions.clone(),
+            rule,
+            words: ask.words.clone(),
             sort: ask.sort,
             after: place.as_ref().map(|(_, cursor)| cursor.clone()),
             rows_max: rows + 1,
@@ -254,7 +272,7 @@ impl Queries {
         let last = found.rows.last().filter(|_| more);
         let next_page_token =
             last.map(|row| self.page_key.issue(&question, found.build, &cursor(schema, &ask, row)));
-        let (rows, freshness, health) = self.finish(served, &reading, found, target, &ask).await?;
+        let (rows, freshness, health) = self.finish(served, &reading, found, (target, &sight), &ask).await?;
         Ok(Answer { value: RawPage { schema, rows, next_page_token }, freshness, health })
     }
 
@@ -268,7 +286,7 @@ impl Queries {
         model: &str,
         key: &[&str],
         ask: &Ask,
-    ) -> Result<Answer<Option<Vec<Value>>>, QueryError> {
+    ) -> Result<Answer<Option<RawRow>>, QueryError> {
         let served = self.served(principal, model)?;
         let key = key_from_text(served.model.schema(), key)?;
         self.get_values(served, principal, key, ask).await
@@ -280,12 +298,15 @@ impl Queries {
         principal: &Principal,
         key: Vec<Value>,
         ask: &Ask,
-    ) -> Result<Answer<Option<Vec<Value>>>, QueryError> {
+    ) -> Result<Answer<Option<RawRow>>, QueryError> {
+        let sight = self.sight(principal, served, Purpose::View)?;
         let reading = served.reading(None);
         let target = self.prepare(served, &reading, ask).await?;
-        let row = RowRef { tenant: principal.tenant.clone(), key };
-        let found = self.store.get(&reading.group, served.model.schema(), &row).await?;
-        let (rows, freshness, health) = self.finish(served, &reading, found, target, ask).await?;
+        let (schema, row) = (served.model.schema(), RowRef { tenant: principal.tenant.clone(), key });
+        let mut found = self.store.get(&reading.group, schema, &row).await?;
+        let rule = sight.rows.or(&sight.redacted);
+        found.rows.retain(|row| rule.admits(schema, row));
+        let (rows, freshness, health) = self.finish(served, &reading, found, (target, &sight), ask).await?;
         Ok(Answer { value: rows.into_iter().next(), freshness, health })
     }
 
@@ -365,150 +386,6 @@ impl Queries {
         }
         Ok(rows)
     }
-
-    /// Checks the position that an answer must hold, and waits for it as long as was asked.
-    async fn prepare(
-        &self,
-        served: &Served,
-        reading: &Reading,
-        ask: &Ask,
-    ) -> Result<Option<Position>, QueryError> {
-        let strong = served.model.schema().contract == Contract::Strong;
-        let mut target = None;
-        if let Some(token) = ask.at_least {
-            self.verify(token).await?;
-            target = Some(token.position);
-        }
-        if strong {
-            let head = self.feed.head().await?.position();
-            target = Some(target.map_or(head, |position: Position| position.max(head)));
-        }
-        let wait = match ask.wait {
-            Some(wait) => wait.min(self.limits.wait_max),
-            None if strong => self.limits.query_max,
-            None => Duration::ZERO,
-        };
-        if let Some(target) = target
-            && !wait.is_zero()
-        {
-            self.wait(served, reading, target, wait).await?;
-        }
-        Ok(ask.at_least.map(|token| token.position).or(target.filter(|_| strong)))
-    }
-
-    /// A token must be of this log as it is now.
-    async fn verify(&self, token: Token) -> Result<(), QueryError> {
-        match self.feed.mark(token.position).await? {
-            Some(mark) if mark.token == token => Ok(()),
-            _ => Err(QueryError::EpochChanged { token }),
-        }
-    }
-
-    /// Waits until a group stands at a position, stops moving, or time is up.
-    async fn wait(
-        &self,
-        served: &Served,
-        reading: &Reading,
-        target: Position,
-        at_most: Duration,
-    ) -> Result<(), QueryError> {
-        let Served { entry, .. } = served;
-        let mut watch = entry.watch();
-        let reached = async {
-            loop {
-                let reached = *watch.borrow_and_update() >= target || entry.health().is_stalled();
-                if reached && reading.is_own {
-                    return Ok(());
-                }
-                if entry.is_followed() && reading.is_own {
-                    // The sender lives as long as the entry does.
-                    let _ = watch.changed().await;
-                    continue;
-                }
-                let checkpoint = self.store.checkpoint(&reading.group).await?;
-                if reading.is_own {
-                    entry.advance(checkpoint.mark.position());
-                }
-                if checkpoint.mark.position() >= target || checkpoint.stopped.is_some() {
-                    return Ok(());
-                }
-                let _ = tokio::time::timeout(self.limits.foreign_poll, watch.changed()).await;
-            }
-        };
-        match tokio::time::timeout(at_most, reached).await {
-            Ok(result) => result,
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Measures freshness after the rows were read, and holds it against the contract.
-    async fn finish(
-        &self,
-        served: &Served,
-        reading: &Reading,
-        found: Found,
-        target: Option<Position>,
-        ask: &Ask,
-    ) -> Result<(Vec<Vec<Value>>, Freshness, Health), QueryError> {
-        let mut freshness = self.measure(&found.checkpoint, target).await?;
-        let health = health(served, reading, &found.checkpoint);
-        if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
-            return Err(QueryError::Stalled { health });
-        }
-        refuse_troubled(served.model.schema(), health.clone())?;
-        self.hold_contract(served.model.schema(), &mut freshness, ask)?;
-        let now = self.clock.now();
-        let mut rows = found.rows;
-        for row in &mut rows {
-            let computed = served.model.computed(row, now).map_err(unreadable)?;
-            row.extend(computed);
-        }
-        Ok((rows, freshness, health))
-    }
-
-    fn hold_contract(&self, schema: &Schema, freshness: &mut Freshness, ask: &Ask) -> Result<(), QueryError> {
-        let lag = freshness.lag_seconds;
-        let refuse = |within| {
-            let retry_after = Duration::from_secs(1);
-            Err(QueryError::NotFreshEnough { lag_seconds: lag, within, retry_after })
-        };
-        if let Some(within) = ask.max_stale.filter(|within| lag > within.as_secs_f64()) {
-            self.metrics.stale(schema.name);
-            return refuse(Some(within));
-        }
-        match schema.contract {
-            Contract::Strong if freshness.caught_up_to_requested_position == Some(false) => {
-                self.metrics.stale(schema.name);
-                refuse(None)
-            }
-            Contract::Bounded { within, breach } if lag > within.as_secs_f64() => {
-                self.metrics.stale(schema.name);
-                freshness.stale = true;
-                if breach == Breach::Refuse { refuse(Some(within)) } else { Ok(()) }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Lag against the head as it is now, which is after the rows were read.
-    async fn measure(
-        &self,
-        checkpoint: &Checkpoint,
-        target: Option<Position>,
-    ) -> Result<Freshness, QueryError> {
-        let mark = checkpoint.mark;
-        let position = mark.position();
-        let lag = Lag::measure(&*self.feed, &*self.clock, position).await?;
-        Ok(Freshness {
-            projection_position: position,
-            lag_seconds: lag.seconds,
-            lag_events: lag.events,
-            as_of: (position > Position::START).then_some(mark.recorded_at),
-            caught_up_to_requested_position: target.map(|target| position >= target),
-            token: mark.token,
-            stale: false,
-        })
-    }
 }
 
 /// The build that a question is answered from.
@@ -532,43 +409,6 @@ impl Served {
     }
 }
 
-/// How a model is doing, by what its worker says, what stands beside its rows, and where its builds stand.
-fn health(served: &Served, reading: &Reading, checkpoint: &Checkpoint) -> Health {
-    let serving = served.entry.serving();
-    if !reading.is_own {
-        return served.entry.troubles().health().unwrap_or(Health::Rebuilding);
-    }
-    let live = served.entry.health();
-    // What was written down about a fact that is in the rows by now no longer holds.
-    let reached = checkpoint.mark.position();
-    let stopped = checkpoint.stopped.as_ref().filter(|stopped| stopped.position > reached);
-    match (stopped, live) {
-        (Some(stopped), Health::Live) => {
-            Health::Stopped { position: stopped.position, reason: stopped.reason.clone() }
-        }
-        (_, live @ (Health::Live | Health::CatchingUp)) => {
-            let troubled = served.entry.troubles().health();
-            troubled.unwrap_or_else(|| match serving.stage() {
-                Some(Stage::Building | Stage::Shadowing) => Health::Building,
-                Some(Stage::Rebuilding) => Health::Rebuilding,
-                _ => live,
-            })
-        }
-        (_, health) => health,
-    }
-}
-
-/// Refuses to answer where an operator or the model's declaration says so.
-fn refuse_troubled(schema: &Schema, health: Health) -> Result<(), QueryError> {
-    match health {
-        Health::Suspended { reason } => Err(QueryError::Suspended { reason }),
-        Health::Degraded { .. } if schema.upkeep.degraded == Degraded::Refuse => {
-            Err(QueryError::Degraded { health })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The place of a row in the order that was asked for.
 fn cursor(schema: &Schema, ask: &Ask, row: &[Value]) -> Cursor {
     let value = |column: usize| row.get(column).cloned().unwrap_or(Value::Null);
@@ -576,6 +416,15 @@ fn cursor(schema: &Schema, ask: &Ask, row: &[Value]) -> Cursor {
         sorted: ask.sort.map(|(column, _)| value(column)),
         key: schema.key.iter().map(|column| value(*column)).collect(),
     }
+}
+
+/// A row as its type, where nothing that the type needs is withheld.
+fn typed<M: ReadModel>(row: &RawRow) -> Result<M, QueryError> {
+    let width = M::SCHEMA.columns.len().min(row.values.len());
+    M::from_row(&row.values[..width]).map_err(|error| match row.withheld.first() {
+        Some(column) => QueryError::withheld(M::SCHEMA, *column),
+        None => unreadable(error),
+    })
 }
 
 fn unreadable(error: diptych_core::DecodeError) -> QueryError {
