@@ -23,6 +23,7 @@ mod outbox_worker;
 mod queue;
 mod reading;
 mod receipt;
+mod reference;
 mod rejection;
 mod request;
 mod restore;
@@ -63,6 +64,7 @@ pub use queue::{
 };
 pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
+pub use reference::{EDITIONS_MAX, Edition, Editions, EditionsError, Reference, References, Standing};
 pub use rejection::{Rejection, RejectionKind, RejectionType};
 pub use request::{RawRequest, Request, RequestBy, generate_command_id};
 pub use restore::{LogRestore, RestoreSource, RestoredEvent};

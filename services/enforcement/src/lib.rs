@@ -8,6 +8,7 @@ pub mod query;
 pub mod scenario;
 
 use diptych::Service;
+use diptych::prelude::Reference;
 
 /// The service, ready to be opened.
 #[must_use]
@@ -18,6 +19,7 @@ pub fn service() -> Service {
         .decider::<command::Case>()
         .state_stored::<command::Decision>()
         .decider_in::<command::Party>("parties")
+        .reference(facts::DecisionPolicy::editions())
         .group("decision_work", |group| {
             group
                 .read_model::<query::CaseTitle>()

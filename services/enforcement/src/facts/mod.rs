@@ -1,4 +1,4 @@
-//! What both panels share: identities, values, the known policies and the events, whose names are the stored
+//! What both panels share: identities, values, the policies of decisions and the events, whose names are the stored
 //! format.
 
 mod events;
@@ -6,7 +6,7 @@ mod policy;
 mod values;
 
 pub use events::{CaseEvent, DecisionEvent, PartyEvent};
-pub use policy::{CURRENT_POLICY, Standing, standing};
+pub use policy::{CURRENT_POLICY, DecisionPolicy};
 pub use values::{
     CaseId, DecisionId, DecisionStatus, Evidence, PartyId, PolicyVersion, RiskBand, SensitivityLevel, TeamId,
     VisibilityScope,
