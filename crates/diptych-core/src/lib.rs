@@ -29,7 +29,9 @@ mod time;
 mod value;
 
 pub use authenticate::{Authenticate, Authenticated, Credentials, Everybody, Unauthenticated};
-pub use authorize::{Action, Authorize, Forbidden, Permit, PolicyVersion, Unrestricted};
+pub use authorize::{
+    Action, AttributeKind, Authorize, Forbidden, Permit, PolicyAttribute, PolicyVersion, Unrestricted,
+};
 pub use clock::{BoxFuture, Clock};
 pub use code::Code;
 pub use currency::Currency;
