@@ -169,6 +169,12 @@ fn of_shape(shape: &ShapeError, problem: Problem) -> Problem {
     problem.with("errors", Node::of(&shape.problems))
 }
 
+/// The answer to whoever does not say who it is, or cannot prove it (RFC 6750, section 3).
+pub(crate) fn unauthenticated(error: &Unauthenticated) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, sentence(error))
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,10 +192,4 @@ mod tests {
         assert_eq!(of_conflict(&version, true).code(), Code::StaleVersion);
         assert!(!of_conflict(&version, false).document("/", "").contains("cause"));
     }
-}
-
-/// The answer to whoever does not say who it is, or cannot prove it (RFC 6750, section 3).
-pub(crate) fn unauthenticated(error: &Unauthenticated) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, sentence(error))
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }

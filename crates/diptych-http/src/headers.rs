@@ -117,6 +117,11 @@ pub(crate) fn preferences(headers: &HeaderMap) -> Preferences {
     found
 }
 
+/// The wait that was granted, as `Preference-Applied` says it.
+pub(crate) fn wait_applied(wait: Duration) -> Option<HeaderValue> {
+    value(&format!("wait={}", wait.as_secs()))
+}
+
 /// The last event of a stream that a client has seen (HTML, server-sent events).
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("last-event-id")?.to_str().ok()?.trim();

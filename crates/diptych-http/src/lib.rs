@@ -15,6 +15,7 @@ mod envelope;
 mod error;
 mod following;
 mod frame;
+mod freshness;
 mod headers;
 mod health;
 mod history;

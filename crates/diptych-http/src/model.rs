@@ -1,10 +1,10 @@
 //! `GET /{model}` and `GET /{model}/{key...}`: rows that say how fresh they are.
 
-use crate::app::{App, framed, principal, private};
+use crate::app::{App, Framed, framed, private};
 use crate::json::{Node, Object, typed};
 use crate::problem::Problem;
 use crate::rows::{HealthMember, Item, PageBody, PageMember, RowBody, text};
-use crate::{announced, error, headers};
+use crate::{announced, error, freshness, headers};
 use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
@@ -43,8 +43,9 @@ pub(crate) async fn row(endpoint: Arc<Endpoint>, request: Request) -> Response {
 async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
-    let principal = principal(&request)?;
-    let ask = read_ask(app, schema, request.uri(), request.headers())?;
+    let framed = framed(&request);
+    let principal = framed.principal()?;
+    let ask = read_ask(app, &framed, schema, request.uri(), request.headers())?;
     let answer = app.wire.queries.ask(&principal, schema.name, &ask).await;
     latency.observe(started.elapsed());
     let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
@@ -60,7 +61,8 @@ async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, 
 async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
-    let principal = principal(&request)?;
+    let framed = framed(&request);
+    let principal = framed.principal()?;
     let (mut parts, _) = request.into_parts();
     let Path(key) = Path::<Vec<String>>::from_request_parts(&mut parts, &()).await.map_err(|_| {
         Problem::new(
@@ -69,7 +71,7 @@ async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, P
             "the key in the path is not percent-encoded UTF-8",
         )
     })?;
-    let ask = read_ask(app, schema, &parts.uri, &parts.headers)?;
+    let ask = read_ask(app, &framed, schema, &parts.uri, &parts.headers)?;
     only_freshness(&ask)?;
     let segments: Vec<_> = key.iter().map(String::as_str).collect();
     let answer = app.wire.queries.get_text(&principal, schema.name, &segments, &ask).await;
@@ -93,12 +95,17 @@ async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, P
 }
 
 /// Reads the question from the address and from `Prefer: wait`.
-fn read_ask(app: &App, schema: &'static Schema, uri: &Uri, headers: &HeaderMap) -> Result<Ask, Problem> {
+fn read_ask(
+    app: &App,
+    framed: &Framed,
+    schema: &'static Schema,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Ask, Problem> {
     let pairs = pairs(uri)?;
     let pairs = pairs.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let mut ask = Ask::from_text(schema, pairs).map_err(error::of_query)?;
-    let wait = headers::preferences(headers).wait;
-    ask.wait = wait.map(|wait| wait.min(app.wire.queries.limits().wait_max));
+    ask.wait = headers::preferences(headers).wait.map(|wait| freshness::within(app, framed, wait));
     Ok(ask)
 }
 
@@ -135,8 +142,7 @@ fn answered(body: Vec<u8>, freshness: &Freshness, wait: Option<Duration>) -> Res
     let headers = response.headers_mut();
     headers.extend(freshness_headers(freshness));
     private(headers);
-    let applied = wait.and_then(|wait| headers::value(&format!("wait={}", wait.as_secs())));
-    if let Some(applied) = applied {
+    if let Some(applied) = wait.and_then(headers::wait_applied) {
         headers.insert(headers::PREFERENCE_APPLIED, applied);
     }
     response

@@ -14,8 +14,10 @@ use diptych_core::{
     Fault, Fingerprint, Position, Principal, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Token,
     Unrestricted, Version,
 };
+use diptych_query::{Progress, Stopped};
 use schemars::{Schema as JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -192,6 +194,12 @@ pub(crate) struct Store {
     pub(crate) contended: Mutex<bool>,
     /// Never answers a commit, when set.
     pub(crate) hangs: Mutex<bool>,
+    /// How often somebody has looked where the read model stands.
+    pub(crate) looks: AtomicU64,
+    /// Why the read model does not move on, when set.
+    pub(crate) stopped: Mutex<Option<Stopped>>,
+    /// What the process knows of its read models.
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// The time at which everything happens in these tests.

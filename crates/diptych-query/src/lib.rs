@@ -69,7 +69,10 @@ pub use page::PageKey;
 pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
-pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince};
+pub use queries::{
+    Ask, Awaited, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince,
+    WaitOutcome,
+};
 pub use registry::{Record, Registry};
 pub use row_rule::{PatternPart, RowConditions, RowExpr, RowFailed, RowRule, RowType};
 pub use samples::Samples;

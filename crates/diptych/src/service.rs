@@ -364,8 +364,8 @@ impl Service {
         self
     }
 
-    /// Decides what of the read models anybody may see, and by what they may ask. Everything where this is not
-    /// called.
+    /// Decides what of the read models anybody may see, and by what they may ask. Everything where this is
+    /// not called.
     #[must_use]
     pub fn read_policy(mut self, policy: impl ReadPolicy) -> Self {
         self.policy = Arc::new(policy);

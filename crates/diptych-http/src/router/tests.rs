@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 mod stages;
+mod waits;
 
 struct Client {
     router: Router,

@@ -1,5 +1,5 @@
-//! What an answer says of itself: how fresh it is, how its model is doing, whether its contract allows it, and
-//! what is withheld. Looks for no row.
+//! What an answer says of itself: how fresh it is, how its model is doing, whether its contract allows it,
+//! and what is withheld. Looks for no row.
 
 use super::{Ask, Queries, RawRow, Reading, Served};
 use crate::{

@@ -1,8 +1,13 @@
 //! The running right panel: asks the model store, measures freshness, keeps contracts.
 
 mod answering;
+mod awaiting;
+mod looking;
 mod seeing;
 mod waiting;
+
+pub use awaiting::{Awaited, WaitOutcome};
+pub use looking::Moves;
 
 use crate::held_back::held_back;
 use crate::page::Question;
@@ -16,6 +21,7 @@ use answering::{health, refuse_troubled};
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
 };
+use looking::Looks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +39,8 @@ pub struct QueryLimits {
     pub wait_max: Duration,
     /// The longest time a query may run in the store.
     pub query_max: Duration,
-    /// How often a wait looks at the store for a group that another process moves.
+    /// How long lies between two looks at the store for a group that another process moves, made for all who
+    /// wait for it together.
     pub foreign_poll: Duration,
 }
 
@@ -128,6 +135,7 @@ struct Served {
     model: Arc<dyn AnyModel>,
     group: Arc<Group>,
     entry: Arc<ProgressEntry>,
+    looks: Arc<Looks>,
 }
 
 /// The right panel of a running service.
@@ -171,9 +179,11 @@ impl Queries {
     pub fn new(parts: QueryParts) -> Self {
         let QueryParts { store, feed, groups, progress, authorize, policy, clock, page_key, limits } = parts;
         let served = groups.iter().flat_map(|group| {
-            group.models().iter().map(|model| {
-                let entry = progress.entry(group.name());
-                let served = Served { model: Arc::clone(model), group: Arc::clone(group), entry };
+            let (looks, entry) = (Arc::<Looks>::default(), progress.entry(group.name()));
+            group.models().iter().map(move |model| {
+                let entry = Arc::clone(&entry);
+                let looks = Arc::clone(&looks);
+                let served = Served { model: Arc::clone(model), group: Arc::clone(group), entry, looks };
                 (model.schema().name, served)
             })
         });
@@ -362,11 +372,16 @@ impl Queries {
         Ok(all)
     }
 
-    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
+    /// A model that a principal may ask.
+    fn known(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
         let served = self.models.get(model);
-        let served = served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
+        served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
+    }
+
+    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
+        let served = self.known(principal, model)?;
         // Before anybody waits for anything.
         if let Some(health) = served.entry.troubles().health() {
             refuse_troubled(served.model.schema(), health)?;
