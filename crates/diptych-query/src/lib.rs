@@ -28,6 +28,7 @@ mod projection;
 mod queries;
 mod registry;
 mod row_rule;
+mod rows_stamp;
 mod samples;
 mod schema;
 mod serving;
@@ -72,6 +73,7 @@ pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince};
 pub use registry::{Record, Registry};
 pub use row_rule::{PatternPart, RowConditions, RowExpr, RowFailed, RowRule, RowType};
+pub use rows_stamp::RowsStamp;
 pub use samples::Samples;
 pub use schema::{
     ColumnSpec, ComputedSpec, Facets, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants, Withheld,

@@ -7,7 +7,7 @@ use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
 use diptych_core::{Code, Fault, Tenant, Value};
-use diptych_query::{Found, RawFind, RowRef, RowRule, ScannedRow, TableSnapshot};
+use diptych_query::{Found, RawFind, RowRef, RowRule, RowsStamp, ScannedRow, TableSnapshot};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};
 use std::time::Instant;
@@ -148,6 +148,15 @@ pub(crate) fn snapshot(
     let rows = scan(reader, table, after, rows_max).or_fault()?;
     moment.commit().or_fault()?;
     Ok(TableSnapshot { checkpoints, digest, rows })
+}
+
+/// What tells the rows of a build from others.
+pub(crate) fn stamp(reader: &Reader, attached: &Attached) -> Result<RowsStamp, Fault> {
+    let moment = reader.connection.unchecked_transaction().or_fault()?;
+    let token = existing(&moment, attached.place)?.mark.token;
+    let repairs = attached.place.repairs(&moment).or_fault()?;
+    moment.commit().or_fault()?;
+    Ok(RowsStamp::of(attached.place.build(), [token], repairs))
 }
 
 /// How many rows a table has: as its digest says, or counted where SQL keeps them.
