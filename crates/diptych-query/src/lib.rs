@@ -72,7 +72,7 @@ pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince};
 pub use registry::{Record, Registry};
-pub use row_rule::{PatternPart, RowConditions, RowExpr, RowFailed, RowRule, RowType};
+pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};
 pub use rows_stamp::RowsStamp;
 pub use samples::Samples;
 pub use schema::{

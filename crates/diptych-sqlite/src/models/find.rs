@@ -7,7 +7,7 @@ use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
 use diptych_core::{Code, Fault, Tenant, Value};
-use diptych_query::{Found, RawFind, RowRef, RowRule, RowsStamp, ScannedRow, TableSnapshot};
+use diptych_query::{Found, RawFind, RowRef, RowsStamp, ScannedRow, TableSnapshot};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};
 use std::time::Instant;
@@ -44,13 +44,13 @@ fn find_in_snapshot(
     asked: &RawFind,
 ) -> Result<Found, Fault> {
     // Nothing that may not be seen is read: what is not understood here is refused.
-    if asked.rule != RowRule::All || !asked.words.is_empty() {
-        return Err(Fault::permanent(Code::Internal, "this store cannot ask by rules or words"));
+    if !asked.words.is_empty() {
+        return Err(Fault::permanent(Code::Internal, "this store cannot ask by words"));
     }
     let snapshot = connection.unchecked_transaction().or_fault()?;
     let checkpoint = existing(&snapshot, attached.place)?;
     let mut rows = Vec::new();
-    for part in sql::find(&table.name, table.schema, asked) {
+    for part in sql::find(&table.name, table.schema, asked)? {
         let left = asked.rows_max.saturating_sub(rows.len());
         if left > 0 {
             run_part(&snapshot, table, part, left, &mut rows).or_fault()?;
