@@ -9,6 +9,7 @@ mod announced;
 mod app;
 mod audit;
 mod body;
+mod caching;
 mod command;
 mod commands;
 mod envelope;

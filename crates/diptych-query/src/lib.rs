@@ -71,8 +71,8 @@ pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Rea
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{
-    Ask, Awaited, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince,
-    WaitOutcome,
+    AnswerTag, Ask, Awaited, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow, Unless, Visibility,
+    VisibleSince, WaitOutcome,
 };
 pub use registry::{Record, Registry};
 pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};
