@@ -11,10 +11,11 @@ use diptych_core::{Authenticated, Credentials, Unauthenticated};
 
 /// The addresses that say nothing of anybody's data: what the service is, its interface, its problems, and
 /// whether it is well. They are answered to whoever can reach the service.
-const OPEN: [&str; 4] = ["/openapi.json", "/docs", "/health/live", "/health/ready"];
+const OPEN: [&str; 6] =
+    ["/openapi.json", "/docs", "/docs/docs.js", "/docs/docs.css", "/health/live", "/health/ready"];
 
-/// The addresses below which everything is open.
-const OPEN_BELOW: [&str; 2] = ["/docs/", "/problems/"];
+/// Below this everything is open: the pages on what goes wrong.
+const OPEN_BELOW: &str = "/problems/";
 
 /// What proxies add. A request that came through one has not been sent on this machine.
 const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
@@ -39,9 +40,10 @@ pub(crate) fn admit(
     }
 }
 
-fn is_open(app: &App, path: &str) -> bool {
+/// Whether an address is answered to callers of whom nothing is known.
+pub(crate) fn is_open(app: &App, path: &str) -> bool {
     OPEN.contains(&path)
-        || OPEN_BELOW.iter().any(|below| path.starts_with(below))
+        || path.starts_with(OPEN_BELOW)
         || (path == "/metrics" && app.wire.metrics_access == MetricsAccess::Open)
 }
 

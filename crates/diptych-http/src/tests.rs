@@ -294,6 +294,11 @@ impl EventStore for Store {
 }
 
 impl Store {
+    /// Every command that came to its end.
+    pub(crate) fn records(&self) -> Vec<CommandRecord> {
+        self.records.lock().unwrap().clone()
+    }
+
     /// What a key that is already claimed answers.
     fn claimed(&self, commit: &Commit) -> Option<Result<Committed, CommitError>> {
         let Commit { header, effect, .. } = commit;

@@ -2,4 +2,4 @@
 
 mod jwt;
 
-pub use jwt::{ClaimNames, Jwt, TOKEN_BYTES_MAX, TOKEN_LIFE_MAX};
+pub use jwt::{ClaimNames, Jwt, TOKEN_BYTES_MAX, TOKEN_LIFE_MAX, write_secret};

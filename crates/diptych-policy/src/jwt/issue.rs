@@ -7,8 +7,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diptych_core::{Code, Fault, Principal, Timestamp};
 use jsonwebtoken::Algorithm;
 use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value, json};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
+
+/// The length of a new secret before it is written as text, in bytes: enough for every hash.
+const SECRET_BYTES: usize = 64;
 
 /// The longest life of a token that is made here.
 pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -59,4 +66,28 @@ impl Jwt {
 
 fn seconds(time: Timestamp) -> Value {
     json!(time.as_micros().div_euclid(1_000_000))
+}
+
+/// Writes a new secret to a new file that only its owner can read.
+///
+/// # Errors
+/// [`Code::AuthenticationInvalid`]: the file exists already, or cannot be written.
+pub fn write_secret(file: &Path) -> Result<(), Fault> {
+    let cannot = |error: std::io::Error| {
+        let message = format!("`{}` cannot be written", file.display());
+        Fault::permanent(Code::AuthenticationInvalid, message).because(error)
+    };
+    let mut secret = [0; SECRET_BYTES];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| Fault::permanent(Code::AuthenticationInvalid, "the system has no random numbers"))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let mut opened = options.open(file).map_err(cannot)?;
+    writeln!(opened, "{}", URL_SAFE_NO_PAD.encode(secret)).map_err(cannot)
 }

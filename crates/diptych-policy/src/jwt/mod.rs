@@ -12,7 +12,7 @@ mod token;
 mod tests;
 
 pub use claims::ClaimNames;
-pub use issue::TOKEN_LIFE_MAX;
+pub use issue::{TOKEN_LIFE_MAX, write_secret};
 pub use token::TOKEN_BYTES_MAX;
 
 use diptych_core::{Authenticate, Authenticated, Credentials, Fault, Timestamp, Unauthenticated};
