@@ -28,6 +28,7 @@ mod projection;
 mod queries;
 mod registry;
 mod row_rule;
+mod rows_stamp;
 mod samples;
 mod schema;
 mod serving;
@@ -69,9 +70,13 @@ pub use page::PageKey;
 pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Readiness, Shares, WorkerId};
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
-pub use queries::{Ask, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince};
+pub use queries::{
+    AnswerTag, Ask, Awaited, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow, Unless, Visibility,
+    VisibleSince, WaitOutcome,
+};
 pub use registry::{Record, Registry};
-pub use row_rule::{PatternPart, RowConditions, RowExpr, RowFailed, RowRule, RowType};
+pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};
+pub use rows_stamp::RowsStamp;
 pub use samples::Samples;
 pub use schema::{
     ColumnSpec, ComputedSpec, Facets, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants, Withheld,

@@ -8,7 +8,7 @@ use diptych_command::{
     Persistence, QueueLimits, Reference, References, StoredState,
 };
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
-use diptych_http::HttpLimits;
+use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
@@ -127,6 +127,8 @@ pub struct Config {
     pub references: BTreeMap<String, PathBuf>,
     /// What this process does of the service.
     pub roles: Roles,
+    /// Who may read the metrics where callers have to prove who they are.
+    pub metrics_access: MetricsAccess,
     /// Limits of handling commands.
     pub commands: CommandLimits,
     /// Limits of taking in what an application records in its outbox.
@@ -161,6 +163,7 @@ impl Config {
             persistence: BTreeMap::new(),
             references: BTreeMap::new(),
             roles: Roles::ALL,
+            metrics_access: MetricsAccess::default(),
             commands: CommandLimits::default(),
             outbox_limits: OutboxLimits::default(),
             queue: QueueLimits::default(),
@@ -402,8 +405,8 @@ impl Service {
         self
     }
 
-    /// Decides what of the read models anybody may see, and by what they may ask. Everything where this is not
-    /// called.
+    /// Decides what of the read models anybody may see, and by what they may ask. Everything where this is
+    /// not called.
     #[must_use]
     pub fn read_policy(mut self, policy: impl ReadPolicy) -> Self {
         self.policy = Arc::new(policy);
