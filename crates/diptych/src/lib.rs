@@ -12,6 +12,7 @@ mod command_line;
 mod correction;
 mod metrics;
 mod place;
+mod policing;
 mod problems;
 mod progress_line;
 mod roles;
@@ -28,6 +29,7 @@ pub use diptych_core as core;
 pub use diptych_http as http;
 pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
 pub use diptych_ops as ops;
+pub use diptych_policy as policy;
 pub use diptych_postgres as postgres;
 pub use diptych_projector as projector;
 pub use diptych_query as query;
@@ -47,10 +49,11 @@ pub mod prelude {
         StateColumn, StoredState,
     };
     pub use diptych_core::{
-        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, TagQuery, Tenant, Timestamp,
-        Token, Version,
+        Currency, Event, EventSet, Fact, Id, Money, PolicyAttribute, Position, Principal, Scalar, TagQuery,
+        Tenant, Timestamp, Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
+    pub use diptych_policy::Policies;
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
     };
