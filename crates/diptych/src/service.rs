@@ -10,6 +10,7 @@ use diptych_command::{
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
+use diptych_policy::{Guard, Policies, PolicyError};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{
@@ -65,6 +66,9 @@ pub struct Service {
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
     pub(crate) policy: Arc<dyn ReadPolicy>,
+    pub(crate) policies: Option<Result<Policies, PolicyError>>,
+    /// The policies in force, once the service is opened.
+    pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -195,6 +199,8 @@ impl Service {
             before_serving: None,
             authorize: Arc::new(Unrestricted),
             policy: Arc::new(Unrestricted),
+            policies: None,
+            guard: None,
             authenticate: None,
             clock: Arc::new(SystemClock),
         }
@@ -442,7 +448,9 @@ impl Service {
     /// What is wrong with how the service is put together; empty when nothing is.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        problems(self)
+        let mut problems = problems(self);
+        problems.extend(self.guard().err().into_iter().flat_map(|error| error.problems));
+        problems
     }
 
     /// The event catalog: every event type with its schema, who writes and who reads it. Opens no store.
@@ -459,7 +467,7 @@ impl Service {
     }
 
     fn check(&self) -> Result<(), Fault> {
-        let problems = self.problems();
+        let problems = problems(self);
         if problems.is_empty() {
             return Ok(());
         }
@@ -473,7 +481,7 @@ impl Service {
     /// A service put together wrongly, with every problem named, or a fault of the store.
     pub async fn open(&self, config: Config) -> Result<Running, Fault> {
         self.check()?;
-        let service = self.persisted(&config.persistence)?.referring(&config.references)?;
+        let service = self.persisted(&config.persistence)?.referring(&config.references)?.guarded()?;
         Running::open(service, config).await
     }
 
