@@ -28,7 +28,7 @@ mod text;
 mod time;
 mod value;
 
-pub use authenticate::{Authenticate, Authenticated, Credentials, Everybody, Unauthenticated};
+pub use authenticate::{Anybody, Authenticate, Authenticated, Credentials, Everybody, Flaw, Unauthenticated};
 pub use authorize::{
     Action, AttributeKind, Authorize, Forbidden, Permit, PolicyAttribute, PolicyVersion, Unrestricted,
 };
@@ -39,7 +39,7 @@ pub use event::{DecodeError, EncodeError, Event, EventSet, EventType, Language, 
 pub use fact::{EventName, Fact, RawFact, SharedText};
 pub use fault::Fault;
 pub use id::{Id, Scalar};
-pub use identity::{Actor, CausationId, Claims, CommandId, CorrelationId, Principal, Tenant};
+pub use identity::{Actor, CausationId, Claims, CommandId, CorrelationId, Principal, PrincipalError, Tenant};
 pub use limits::{INDEXED_TEXT_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_PER_EVENT_MAX};
 pub use limits::{QUERY_ITEMS_MAX, TAGS_PER_ITEM_MAX, TYPES_PER_ITEM_MAX};
 pub use metadata::Metadata;

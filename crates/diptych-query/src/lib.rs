@@ -28,6 +28,7 @@ mod projection;
 mod queries;
 mod registry;
 mod row_rule;
+mod rows_stamp;
 mod samples;
 mod schema;
 mod serving;
@@ -70,11 +71,12 @@ pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Rea
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{
-    Ask, Awaited, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow, Visibility, VisibleSince,
-    WaitOutcome,
+    AnswerTag, Ask, Awaited, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow, Unless, Visibility,
+    VisibleSince, WaitOutcome,
 };
 pub use registry::{Record, Registry};
-pub use row_rule::{PatternPart, RowConditions, RowExpr, RowFailed, RowRule, RowType};
+pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};
+pub use rows_stamp::RowsStamp;
 pub use samples::Samples;
 pub use schema::{
     ColumnSpec, ComputedSpec, Facets, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants, Withheld,

@@ -6,6 +6,7 @@
 #[allow(unused_extern_crates, reason = "tests and documentation derive through it")]
 extern crate self as diptych;
 
+mod authentication;
 mod clock;
 mod columns;
 mod command_line;
@@ -53,7 +54,7 @@ pub mod prelude {
         Tenant, Timestamp, Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
-    pub use diptych_policy::Policies;
+    pub use diptych_policy::{Jwt, Policies};
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
     };

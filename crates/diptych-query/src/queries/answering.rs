@@ -1,33 +1,38 @@
 //! What an answer says of itself: how fresh it is, how its model is doing, whether its contract allows it,
 //! and what is withheld. Looks for no row.
 
+use super::asking::Meant;
 use super::{Ask, Queries, RawRow, Reading, Served};
-use crate::{
-    Breach, Checkpoint, Contract, Degraded, Found, Freshness, Health, Lag, QueryError, Schema, Sight, Stage,
-};
-use diptych_core::Position;
+use crate::{Breach, Checkpoint, Contract, Degraded, Freshness, Health, Lag, QueryError, Schema, Stage};
+use diptych_core::{Position, Value};
 use std::time::Duration;
 
 impl Queries {
     /// Measures freshness after the rows were read, and holds it against the contract.
     pub(super) async fn finish(
         &self,
-        served: &Served,
-        reading: &Reading,
-        found: Found,
-        (target, sight): (Option<Position>, &Sight),
-        ask: &Ask,
-    ) -> Result<(Vec<RawRow>, Freshness, Health), QueryError> {
-        let mut freshness = self.measure(&found.checkpoint, target).await?;
-        let health = health(served, reading, &found.checkpoint);
+        meant: &Meant<'_>,
+        checkpoint: &Checkpoint,
+    ) -> Result<(Freshness, Health), QueryError> {
+        let Meant { served, reading, target, ask, .. } = meant;
+        let mut freshness = self.measure(checkpoint, *target).await?;
+        let health = health(served, reading, checkpoint);
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
         }
-        refuse_troubled(served.model.schema(), health.clone())?;
-        self.hold_contract(served.model.schema(), &mut freshness, ask)?;
-        let rows = found.rows.into_iter().map(|row| self.shown(&*served.model, sight, row));
-        let rows = rows.collect::<Result<_, _>>()?;
-        Ok((rows, freshness, health))
+        refuse_troubled(meant.schema(), health.clone())?;
+        self.hold_contract(meant.schema(), &mut freshness, ask)?;
+        Ok((freshness, health))
+    }
+
+    /// Rows as they may be seen.
+    pub(super) fn all_shown(
+        &self,
+        meant: &Meant<'_>,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<Vec<RawRow>, QueryError> {
+        let Meant { served, sight, .. } = meant;
+        rows.into_iter().map(|row| self.shown(&*served.model, sight, row)).collect()
     }
 
     fn hold_contract(&self, schema: &Schema, freshness: &mut Freshness, ask: &Ask) -> Result<(), QueryError> {

@@ -79,7 +79,7 @@ async fn every_outcome_of_waiting_has_a_word_of_its_own() {
 async fn nobody_waits_for_a_model_that_is_suspended_meanwhile() {
     let client = Arc::new(one_behind().await);
     let waiting = Arc::clone(&client);
-    let path = format!("/freshness?{BEHIND}");
+    let path = format!("/freshness?model=note_list&{BEHIND}");
     let waiting = tokio::spawn(async move { waiting.get(&path, &[("prefer", "wait=20")]).await.json() });
     while client.store.looks.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
@@ -92,7 +92,7 @@ async fn nobody_waits_for_a_model_that_is_suspended_meanwhile() {
 #[tokio::test]
 async fn how_models_stand_is_told_without_their_rows() {
     let client = one_behind().await;
-    let told = client.get("/freshness", &[]).await.json();
+    let told = client.get("/freshness?model=note-list", &[]).await.json();
     let freshness = client.get("/note-list", &[]).await.json()["freshness"].clone();
     let golden = json!({
         "caughtUpToRequestedPosition": null,
@@ -102,8 +102,12 @@ async fn how_models_stand_is_told_without_their_rows() {
         }],
     });
     assert_eq!(told, golden);
-    let named = client.get("/freshness?model=note-list&model=note_list", &[]).await.json();
-    assert_eq!(named["models"].as_array().unwrap().len(), 1);
+    for (query, expected) in
+        [("?model=note-list&model=note_list", 1), ("?model=note_list&model=note-text", 2), ("", 2)]
+    {
+        let told = client.get(&format!("/freshness{query}"), &[]).await.json();
+        assert_eq!(told["models"].as_array().unwrap().len(), expected, "{query}");
+    }
     client.get("/freshness?model=nothing", &[]).await.is_problem(404, "DP0009");
     client.get("/freshness?colour=red", &[]).await.is_problem(400, "DP0020");
     client.get("/freshness?minPosition=7", &[]).await.is_problem(400, "DP0023");
