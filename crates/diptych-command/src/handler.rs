@@ -4,7 +4,7 @@ use crate::cache::{Loaded, StateCache, Weight};
 use crate::erased::DecideError;
 use crate::error::RawRejection;
 use crate::fields::texts_fit;
-use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
+use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome};
 use crate::queue::QueuePanel;
 use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
@@ -14,8 +14,8 @@ use crate::{
     NewState, RawCommand, RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
 };
 use diptych_core::{
-    Action, Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, Permit,
-    RawFact, StreamId, StreamKey, StreamRef, Timestamp, Version,
+    Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, RawFact,
+    StreamId, StreamKey, StreamRef, Timestamp, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,6 +70,8 @@ pub(crate) struct Checked<'a> {
     pub(crate) command: RawCommand,
     pub(crate) context: Context,
     pub(crate) expected: ExpectedVersion,
+    /// Whether the permission is only provisional, until the state is known.
+    pub(crate) needs_state: bool,
 }
 
 /// The state at hand while its command is being committed.
@@ -186,7 +188,7 @@ impl Commands {
             Err(error) if keyed && !matches!(error, HandleError::Rejected(_)) => {
                 self.replay_instead_of(&checked, error).await
             }
-            Err(HandleError::Conflict(conflict)) => self.refuse_conflict(&checked, conflict).await,
+            Err(error) => Err(self.evident(&checked, error).await),
             answer => return answer,
         };
         receipt.map(Settled::read_back)
@@ -202,8 +204,7 @@ impl Commands {
         match (self.final_record(&checked.header).await, error) {
             (Ok(Some(record)), _) => self.replay(checked.decider, record).await,
             (Err(HandleError::Refused(refusal)), _) => Err(refusal.into()),
-            (_, HandleError::Conflict(conflict)) => self.refuse_conflict(checked, conflict).await,
-            (_, error) => Err(error),
+            (_, error) => Err(self.evident(checked, error).await),
         }
     }
 
@@ -253,12 +254,19 @@ impl Commands {
         {
             // The cached state is a hint: only the store may call the caller's belief stale.
             loaded = self.catch_up(checked.decider, &header.stream, loaded).await?;
-            if expected != loaded.version {
-                let actual = loaded.version;
-                self.keep(checked.decider, &header.stream, loaded);
-                let stream = header.stream.stream.clone();
-                return Err(HandleError::Conflict(Conflict::of_version(stream, expected, actual)));
-            }
+        }
+        // Before the belief is judged: who may not act on the stream does not learn its version either.
+        if let Err(forbidden) = self.judge(checked, &loaded.state) {
+            self.keep(checked.decider, &header.stream, loaded);
+            return Err(forbidden.into());
+        }
+        if let ExpectedVersion::Exactly(expected) = checked.expected
+            && expected != loaded.version
+        {
+            let actual = loaded.version;
+            self.keep(checked.decider, &header.stream, loaded);
+            let stream = header.stream.stream.clone();
+            return Err(HandleError::Conflict(Conflict::of_version(stream, expected, actual)));
         }
         self.decide_on(checked, typed, loaded).await
     }
@@ -391,6 +399,10 @@ impl Commands {
             Err(forbidden) => return self.refuse_forbidden(header, forbidden).await,
         };
         header.policy = permit.policy;
+        if permit.needs_state {
+            // What policies judge by must have its shape before they are asked for good.
+            decider.check(&command).map_err(Refusal::Shape)?;
+        }
         let context = Context {
             command: header.id.clone(),
             principal: envelope.principal,
@@ -399,48 +411,8 @@ impl Commands {
             correlation: envelope.correlation,
             causation: envelope.causation,
         };
-        Ok(Checked { decider, name, header, command, context, expected: envelope.expected })
-    }
-
-    fn permit(
-        &self,
-        envelope: &Envelope,
-        header: &CommandHeader,
-        body: &str,
-    ) -> Result<Permit, diptych_core::Forbidden> {
-        let (category, key) = (header.stream.stream.category.as_str(), header.stream.stream.key.as_str());
-        if envelope.time.is_some() {
-            self.authorize.authorize(&envelope.principal, Action::Import { category })?;
-        }
-        let action = Action::Command { category, key, name: &header.name, body, state: None };
-        self.authorize.authorize(&envelope.principal, action)
-    }
-
-    async fn refuse_forbidden<T>(
-        &self,
-        header: CommandHeader,
-        forbidden: diptych_core::Forbidden,
-    ) -> Result<T, RawError> {
-        let effect = Effect::Refuse { reason: RefusedFor::Forbidden, version: Version::NONE };
-        self.keep_evidence(Commit::new(header, effect)).await;
-        Err(Refusal::Forbidden(forbidden).into())
-    }
-
-    async fn refuse_conflict(
-        &self,
-        checked: &Checked<'_>,
-        conflict: Conflict,
-    ) -> Result<RawReceipt, RawError> {
-        let effect = Effect::Refuse { reason: RefusedFor::Conflict, version: conflict.actual };
-        self.keep_evidence(Commit::new(checked.header.clone(), effect)).await;
-        Err(HandleError::Conflict(conflict))
-    }
-
-    /// Evidence of a refusal is kept when it can be; the refusal stands either way.
-    async fn keep_evidence(&self, commit: Commit) {
-        if let Err(error) = self.store.commit(commit).await {
-            tracing::warn!(?error, "a refused command left no audit row");
-        }
+        let (expected, needs_state) = (envelope.expected, permit.needs_state);
+        Ok(Checked { decider, name, header, command, context, expected, needs_state })
     }
 
     /// Waits a random time below a bound that doubles with every attempt.

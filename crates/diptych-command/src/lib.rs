@@ -20,6 +20,7 @@ mod ledger;
 mod metrics;
 mod outbox;
 mod outbox_worker;
+mod permission;
 mod queue;
 mod reading;
 mod receipt;

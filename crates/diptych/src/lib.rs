@@ -13,6 +13,7 @@ mod command_line;
 mod correction;
 mod metrics;
 mod place;
+mod policing;
 mod problems;
 mod progress_line;
 mod roles;
@@ -49,11 +50,11 @@ pub mod prelude {
         StateColumn, StoredState,
     };
     pub use diptych_core::{
-        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, TagQuery, Tenant, Timestamp,
-        Token, Version,
+        Currency, Event, EventSet, Fact, Id, Money, PolicyAttribute, Position, Principal, Scalar, TagQuery,
+        Tenant, Timestamp, Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
-    pub use diptych_policy::Jwt;
+    pub use diptych_policy::{Jwt, Policies};
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
     };

@@ -10,6 +10,7 @@ use diptych_command::{
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
+use diptych_policy::{Declarations, Guard, Policies, PolicyError};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{
@@ -62,6 +63,12 @@ pub struct Service {
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
     pub(crate) policy: Arc<dyn ReadPolicy>,
+    pub(crate) policies: Option<Result<Policies, PolicyError>>,
+    pub(crate) policy_principals: Vec<Principal>,
+    /// What policies may speak of, once the service is opened.
+    pub(crate) declared: Arc<Declarations>,
+    /// The policies in force, once the service is opened.
+    pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -183,6 +190,10 @@ impl Service {
             before_serving: None,
             authorize: Arc::new(Unrestricted),
             policy: Arc::new(Unrestricted),
+            policies: None,
+            policy_principals: Vec::new(),
+            declared: Arc::default(),
+            guard: None,
             authenticate: None,
             clock: Arc::new(SystemClock),
         }
@@ -404,7 +415,9 @@ impl Service {
     /// What is wrong with how the service is put together; empty when nothing is.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        problems(self)
+        let mut problems = problems(self);
+        problems.extend(self.guard().err().into_iter().flat_map(|error| error.problems));
+        problems
     }
 
     /// The event catalog: every event type with its schema, who writes and who reads it. Opens no store.
@@ -421,7 +434,7 @@ impl Service {
     }
 
     fn check(&self) -> Result<(), Fault> {
-        let problems = self.problems();
+        let problems = problems(self);
         if problems.is_empty() {
             return Ok(());
         }
@@ -435,7 +448,7 @@ impl Service {
     /// A service put together wrongly, with every problem named, or a fault of the store.
     pub async fn open(&self, config: Config) -> Result<Running, Fault> {
         self.check()?;
-        Running::open(self.persisted(&config.persistence)?, config).await
+        Running::open(self.persisted(&config.persistence)?.guarded()?, config).await
     }
 
     /// The same service with other persistences for some categories.
