@@ -6,10 +6,10 @@ use diptych_core::{
     Value, ValueType, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec, Contract, Feed,
-    Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey, Parked, Partition,
-    Progress, Projection, Queries, QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, RowsStamp,
-    ScannedRow, Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
+    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec, Contract,
+    Exporting, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey, Parked,
+    Partition, Progress, Projection, Queries, QueryLimits, QueryParts, RawExport, RawFind, ReadModel, Route,
+    RowRef, RowsStamp, ScannedRow, Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,6 +241,16 @@ impl ModelStore for Store {
         found.rows.sort_by(|a, b| a[0].portable_cmp(&b[0]));
         found.rows.truncate(find.rows_max);
         now(Ok(found))
+    }
+
+    fn export<'a>(
+        &'a self,
+        _: &'a Group,
+        _: &'static Schema,
+        _: &'a RawExport,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Exporting, Fault>> {
+        unasked()
     }
 
     fn get<'a>(

@@ -1,6 +1,7 @@
 //! What an answer says of itself: how fresh it is, how its model is doing, whether its contract allows it, and
 //! what is withheld. Looks for no row.
 
+use super::seeing::shown;
 use super::{Ask, Queries, RawRow, Reading, Served};
 use crate::{
     Breach, Checkpoint, Contract, Degraded, Found, Freshness, Health, Lag, QueryError, Schema, Sight, Stage,
@@ -25,7 +26,8 @@ impl Queries {
         }
         refuse_troubled(served.model.schema(), health.clone())?;
         self.hold_contract(served.model.schema(), &mut freshness, ask)?;
-        let rows = found.rows.into_iter().map(|row| self.shown(&*served.model, sight, row));
+        let now = self.clock.now();
+        let rows = found.rows.into_iter().map(|row| shown(&*served.model, sight, row, now));
         let rows = rows.collect::<Result<_, _>>()?;
         Ok((rows, freshness, health))
     }

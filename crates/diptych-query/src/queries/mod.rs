@@ -1,6 +1,7 @@
 //! The running right panel: asks the model store, measures freshness, keeps contracts.
 
 mod answering;
+mod exporting;
 mod seeing;
 mod waiting;
 
@@ -16,9 +17,11 @@ use answering::{health, refuse_troubled};
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
 };
+pub use exporting::{ExportTotals, RowStream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// The limits of asking.
 #[derive(Clone, Debug)]
@@ -33,6 +36,10 @@ pub struct QueryLimits {
     pub wait_max: Duration,
     /// The longest time a query may run in the store.
     pub query_max: Duration,
+    /// The longest time an export may take. The store keeps what it was in the beginning for as long.
+    pub export_max: Duration,
+    /// The most exports at a time.
+    pub exports_max: usize,
     /// How often a wait looks at the store for a group that another process moves.
     pub foreign_poll: Duration,
 }
@@ -45,6 +52,8 @@ impl Default for QueryLimits {
             condition_values_max: 200,
             wait_max: Duration::from_secs(30),
             query_max: Duration::from_secs(5),
+            export_max: Duration::from_secs(600),
+            exports_max: 2,
             foreign_poll: Duration::from_millis(50),
         }
     }
@@ -141,6 +150,7 @@ pub struct Queries {
     page_key: PageKey,
     limits: QueryLimits,
     metrics: QueryMetrics,
+    exports: Arc<Semaphore>,
 }
 
 /// What [`Queries`] is made of.
@@ -179,7 +189,8 @@ impl Queries {
         });
         let models = served.collect();
         let metrics = QueryMetrics::default();
-        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics }
+        let exports = Arc::new(Semaphore::new(limits.exports_max));
+        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics, exports }
     }
 
     /// The read models, by name.
