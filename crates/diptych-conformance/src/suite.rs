@@ -261,6 +261,7 @@ suites! {
         a_stop_is_kept,
         a_reset_clears_the_stop,
         the_time_of_passing_is_kept,
+        a_stamp_tells_rows_apart,
     }
     intake {
         arrivals_stand_in_the_log_in_their_order,

@@ -10,6 +10,7 @@ mod app;
 mod audit;
 mod body;
 mod caching;
+mod caller;
 mod command;
 mod commands;
 mod envelope;
@@ -38,4 +39,4 @@ mod words;
 
 pub use pages::error_page;
 pub use router::router;
-pub use wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};
+pub use wire::{Hosts, HttpLimits, MetricsAccess, Panels, Readiness, ServiceInfo, Wire};

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::names::Names;
-use crate::wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};
+use crate::wire::{Hosts, HttpLimits, MetricsAccess, Panels, Readiness, ServiceInfo, Wire};
 use diptych_command::{AuditFilter, AuditLog, AuditPage, AuditPlace, AuditQuery};
 use diptych_command::{
     Base, Command, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError, Committed,
@@ -302,6 +302,11 @@ impl EventStore for Store {
 }
 
 impl Store {
+    /// Every command that came to its end.
+    pub(crate) fn records(&self) -> Vec<CommandRecord> {
+        self.records.lock().unwrap().clone()
+    }
+
     /// What a key that is already claimed answers.
     fn claimed(&self, commit: &Commit) -> Option<Result<Committed, CommitError>> {
         let Commit { header, effect, .. } = commit;
@@ -382,6 +387,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
         collections: std::collections::BTreeMap::new(),
         entries: vec!["/note-list?sort=-text".to_owned(), "https://example.org/".to_owned()],
         hosts: Hosts::Loopback,
+        metrics_access: MetricsAccess::Proven,
         panels: Panels::Both,
         stopping: tokio::sync::watch::channel(false).1,
     };

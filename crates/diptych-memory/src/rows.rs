@@ -4,8 +4,8 @@ use crate::log::Log;
 use diptych_core::{Code, Fault, Position, Timestamp, Value};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
 use diptych_query::{
-    Checkpoint, ColumnSpec, Condition, Direction, Fence, Fold, FoldError, Group, Mark, Operator, Parked,
-    Partition, RawFind, RowRef, Schema, StoredRow, TableChanges, TableNeeds, WorkerId,
+    BuildId, Checkpoint, ColumnSpec, Condition, Direction, Fence, Fold, FoldError, Group, Mark, Operator,
+    Parked, Partition, RawFind, RowRef, RowsStamp, Schema, StoredRow, TableChanges, TableNeeds, WorkerId,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ pub(crate) struct GroupRows {
     parts: Vec<Part>,
     tables: Vec<Table>,
     parked: Vec<Parked>,
+    /// How often rows were put right, parked or removed where they stand.
+    repairs: u64,
 }
 
 /// What a store keeps of one partition.
@@ -57,6 +59,7 @@ impl GroupRows {
             parts: vec![part; group.partitions().count()],
             tables: vec![Table::default(); group.models().len()],
             parked: Vec::new(),
+            repairs: 0,
         }
     }
 
@@ -110,6 +113,7 @@ impl GroupRows {
     }
 
     pub(crate) fn park(&mut self, parked: &[Parked]) {
+        self.repairs += 1;
         for parked in parked {
             let same = |held: &Parked| held.model == parked.model && held.row == parked.row;
             if !self.parked.iter().any(same) {
@@ -125,11 +129,17 @@ impl GroupRows {
 
     /// Puts rows right; the checkpoint stays.
     pub(crate) fn mend(&mut self, group: &Group, changes: Vec<TableChanges>, healed: &[(usize, RowRef)]) {
+        self.repairs += 1;
         self.write(changes);
         for (table, row) in healed {
             let name = group.models().get(*table).map(|model| model.schema().name);
             self.parked.retain(|parked| Some(&*parked.model) != name || parked.row != *row);
         }
+    }
+
+    /// What tells these rows from others.
+    pub(crate) fn stamp(&self, build: BuildId) -> RowsStamp {
+        RowsStamp::of(build, self.parts.iter().map(|part| part.checkpoint.mark.token), self.repairs)
     }
 
     /// Where every partition stands.
@@ -226,6 +236,7 @@ impl GroupRows {
     pub(crate) fn reset(&mut self, log: &Log, now: Timestamp) {
         self.tables = vec![Table::default(); self.tables.len()];
         self.parked = Vec::new();
+        self.repairs += 1;
         for part in &mut self.parts {
             part.passed = Vec::new();
             part.checkpoint = start(log, now);

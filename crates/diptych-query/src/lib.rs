@@ -28,6 +28,7 @@ mod projection;
 mod queries;
 mod registry;
 mod row_rule;
+mod rows_stamp;
 mod samples;
 mod schema;
 mod serving;
@@ -74,7 +75,8 @@ pub use queries::{
     VisibleSince, WaitOutcome,
 };
 pub use registry::{Record, Registry};
-pub use row_rule::{PatternPart, RowConditions, RowExpr, RowFailed, RowRule, RowType};
+pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};
+pub use rows_stamp::RowsStamp;
 pub use samples::Samples;
 pub use schema::{
     ColumnSpec, ComputedSpec, Facets, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants, Withheld,

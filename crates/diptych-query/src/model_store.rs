@@ -2,7 +2,7 @@
 
 use crate::{
     BuildId, Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, Passed, RawFind, Readiness,
-    Schema, Shares, WorkerId,
+    RowsStamp, Schema, Shares, WorkerId,
 };
 use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
 use std::cmp::Ordering;
@@ -394,6 +394,10 @@ pub trait ModelStore: Send + Sync + 'static {
         group: &'a Group,
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>>;
+
+    /// What tells the rows of a group, as they are now, from what they were and will be. Looks at no row. To be
+    /// read before rows: then nobody keeps newer rows under an older stamp for longer than until he asks again.
+    fn stamp<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<RowsStamp, Fault>>;
 
     /// Empties the group's tables and sets the checkpoint of every partition to the start.
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>>;

@@ -1,9 +1,14 @@
-//! Which rows somebody may see, as a value: typed conditions over the columns of one row. Stores print them as
-//! SQL; here they are judged in memory, which says what they mean. No policy language.
+//! Which rows somebody may see, as a value: typed conditions over the columns of one row. Stores print them
+//! as SQL; here they are judged in memory, which says what they mean. No policy language.
 //!
 //! The meaning is that of Cedar (<https://docs.cedarpolicy.com/auth/authorization.html>): an expression that
 //! fails, such as one that reads a column without a value, makes its whole condition count for nothing. That
 //! holds for a condition that forbids as well.
+
+mod printed;
+mod settled;
+
+pub use printed::RowDialect;
 
 use crate::Schema;
 use diptych_core::{Value, ValueType};
@@ -212,7 +217,7 @@ impl RowExpr {
                 let same = |listed: &Self| of(listed).is_ok_and(|listed| listed == worth);
                 Worth::Bool(list.iter().any(same))
             }
-            Self::Like(inner, pattern) => Worth::Bool(fits(pattern, &of(inner)?.text()?)),
+            Self::Like(inner, pattern) => Worth::Bool(fits(&settled::joined(pattern), &of(inner)?.text()?)),
         })
     }
 }
@@ -249,7 +254,7 @@ fn rank(schema: &Schema, row: &[Value], column: usize) -> Result<i64, RowFailed>
     place.and_then(|place| i64::try_from(place).ok()).ok_or(RowFailed)
 }
 
-/// Whether a text is made of the parts of a pattern. Between two places for any text, the earliest match of
+/// Whether a text is made of the parts of a pattern, no two texts beside each other. Between two places for any text, the earliest match of
 /// what stands there is as good as any later one.
 fn fits(pattern: &[PatternPart], text: &str) -> bool {
     let mut rest = text;

@@ -1,12 +1,13 @@
 //! The command line of a service: `serve`, the operator's verbs, and the service's own.
 #![allow(clippy::print_stderr, reason = "this is the command line")]
 
+use crate::authentication;
 use crate::progress_line::ProgressLine;
 use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
-use diptych_core::{Claims, Principal};
+use diptych_core::{Authenticate, Claims, Principal};
 use diptych_ops::Output;
 use diptych_postgres::Notify;
 use std::collections::BTreeSet;
@@ -79,7 +80,8 @@ fn command_line(service: &Service) -> Command {
         .about(service.about.clone())
         .version(service.version.clone())
         .args([store, reader, listen, outbox, persistence, tenant, actor, json])
-        .subcommand(serve_command());
+        .subcommand(serve_command())
+        .subcommand(authentication::token_verb());
     line = line.subcommand(diptych_ops::import_verb());
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
@@ -94,7 +96,7 @@ fn serve_command() -> Command {
     let listen = Arg::new("listen")
         .long("listen")
         .value_name("ADDRESS")
-        .help("Where to listen; this machine only, until authentication is configured")
+        .help("Where to listen; this machine only, unless callers prove who they are by tokens")
         .default_value("127.0.0.1:8080")
         .value_parser(value_parser!(SocketAddr));
     let roles = Arg::new("roles")
@@ -103,7 +105,8 @@ fn serve_command() -> Command {
         .help("What this process does of the service: `command`, `query`, `projector`, joined by commas")
         .default_value("command,query,projector")
         .value_parser(value_parser!(Roles));
-    Command::new("serve").about("Serve the HTTP interface").args([listen, roles])
+    let options = authentication::serve_options();
+    Command::new("serve").about("Serve the HTTP interface").args([listen, roles]).args(options)
 }
 
 async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
@@ -111,6 +114,10 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
         let report = diptych_ops::run_catalog(&service.catalog()?, own)?;
         say(&report.render(output(own)))?;
         return Ok(exit_code(report.is_clean()));
+    }
+    if let Some(("token", own)) = arguments.subcommand() {
+        say(&authentication::make(own)?)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let config = config(arguments)?;
     match arguments.subcommand() {
@@ -165,9 +172,12 @@ async fn serve(
     first: Option<Arc<dyn Verb>>,
 ) -> Result<ExitCode, VerbError> {
     let address = *arguments.get_one::<SocketAddr>("listen").expect("the argument has a default");
+    let (service, config) = authentication::configured(service, config, arguments)?;
+    let proven = service.authenticate.as_deref().is_some_and(Authenticate::is_proof);
     // Taken before anything long begins, so that a taken address is known at once.
-    let listener = listen(address).await?;
+    let listener = listen(address, proven).await?;
     let roles = *arguments.get_one::<Roles>("roles").expect("the argument has a default");
+    authentication::warn_of_development(&service, &config);
     let running = service.open(Config { roles, ..config }).await?;
     let stop = stop_signal();
     tokio::pin!(stop);

@@ -6,6 +6,7 @@
 #[allow(unused_extern_crates, reason = "tests and documentation derive through it")]
 extern crate self as diptych;
 
+mod authentication;
 mod clock;
 mod columns;
 mod command_line;
@@ -28,6 +29,7 @@ pub use diptych_core as core;
 pub use diptych_http as http;
 pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
 pub use diptych_ops as ops;
+pub use diptych_policy as policy;
 pub use diptych_postgres as postgres;
 pub use diptych_projector as projector;
 pub use diptych_query as query;
@@ -51,6 +53,7 @@ pub mod prelude {
         Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
+    pub use diptych_policy::Jwt;
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
     };

@@ -234,6 +234,7 @@ impl Running {
             limits: self.config.http.clone(),
             collections: self.service.collections.clone(),
             entries: self.service.links.clone(),
+            metrics_access: self.config.metrics_access,
             hosts: if self.authenticate().is_proof() { Hosts::Any } else { Hosts::Loopback },
             panels: self.config.roles.panels(),
             stopping: self.stopping.subscribe(),

@@ -8,7 +8,7 @@ use diptych_command::{
     StoredState,
 };
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
-use diptych_http::HttpLimits;
+use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
@@ -118,6 +118,8 @@ pub struct Config {
     pub persistence: BTreeMap<String, Persistence>,
     /// What this process does of the service.
     pub roles: Roles,
+    /// Who may read the metrics where callers have to prove who they are.
+    pub metrics_access: MetricsAccess,
     /// Limits of handling commands.
     pub commands: CommandLimits,
     /// Limits of taking in what an application records in its outbox.
@@ -151,6 +153,7 @@ impl Config {
             outbox: None,
             persistence: BTreeMap::new(),
             roles: Roles::ALL,
+            metrics_access: MetricsAccess::default(),
             commands: CommandLimits::default(),
             outbox_limits: OutboxLimits::default(),
             queue: QueueLimits::default(),
@@ -364,8 +367,8 @@ impl Service {
         self
     }
 
-    /// Decides what of the read models anybody may see, and by what they may ask. Everything where this is not
-    /// called.
+    /// Decides what of the read models anybody may see, and by what they may ask. Everything where this is
+    /// not called.
     #[must_use]
     pub fn read_policy(mut self, policy: impl ReadPolicy) -> Self {
         self.policy = Arc::new(policy);

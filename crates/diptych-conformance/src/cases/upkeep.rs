@@ -5,8 +5,8 @@ use crate::drive::{self, EVERYTHING, build, contents, deposited, get, history, n
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{OpenAccount, Total, group};
 use crate::{Harness, Outcome, Stores};
-use diptych_core::{Clock, Position, Timestamp, Value};
-use diptych_query::{Group, Partition, RowRef, Stopped};
+use diptych_core::{Clock, Portable, Position, Timestamp, Value};
+use diptych_query::{Group, Mend, Parked, Partition, RowRef, Stopped};
 use std::time::Duration;
 
 /// A reset empties rows, tombstones, digest and checkpoint, of that group alone; folding again restores them.
@@ -112,5 +112,46 @@ pub(crate) async fn the_time_of_passing_is_kept(harness: &dyn Harness) -> Outcom
             ensure_eq!(passed, Some(*time), "when {position} was passed, asked in round {round}");
         }
     }
+    Ok(())
+}
+
+/// The stamp of a group's rows is another one after everything that may change them, and the same as long as
+/// nothing does.
+pub(crate) async fn a_stamp_tells_rows_apart(harness: &dyn Harness) -> Outcome {
+    let mut stores = harness.open(Vec::new()).await?;
+    let total = group::<Total>(harness);
+    on(&stores, "a", &[opened("ann"), deposited(1)?]).await?;
+    let at = build(&stores, &total, EVERYTHING).await?.mark.position();
+    let mut seen = vec![stores.models.stamp(&total).await?];
+    drive::advance_to_head(&stores, &total, EVERYTHING).await?;
+    ensure_eq!(stores.models.stamp(&total).await?, seen[0], "the stamp after nothing has happened");
+    let (parked_at, reason) = (stores.clock.now(), "it broke (DP0035)".to_owned());
+    let row = RowRef { tenant: drive::tenant(drive::MAIN)?, key: vec!["all".to_owned().to_value()] };
+    let (model, event, position) = ("total".to_owned(), "AccountOpened".to_owned(), Position(9));
+    let parked = Parked { model, row: row.clone(), position, event, reason, parked_at };
+    stores.models.park(&total, None, &[parked]).await?;
+    seen.push(stores.models.stamp(&total).await?);
+    let (changes, healed, parked) = (Vec::new(), vec![(0, row)], Vec::new());
+    let mend = Mend { partition: Partition::WHOLE, lease: None, at, changes, healed, parked };
+    stores.models.mend(&total, mend).await?;
+    seen.push(stores.models.stamp(&total).await?);
+    stores.models.reset(&total).await?;
+    seen.push(stores.models.stamp(&total).await?);
+    drive::advance_to_head(&stores, &total, EVERYTHING).await?;
+    // Where it stood before, with rows that other code may have folded.
+    seen.push(stores.models.stamp(&total).await?);
+    note(&stores, "n").await?;
+    drive::advance_to_head(&stores, &total, EVERYTHING).await?;
+    let last = stores.models.stamp(&total).await?;
+    seen.push(last);
+    let begun = stores.registry.begin_build(&total, &super::builds::order("to be sure")?).await?;
+    build(&stores, &total.at(begun.id), EVERYTHING).await?;
+    seen.push(stores.models.stamp(&total.at(begun.id)).await?);
+    let different: std::collections::HashSet<_> = seen.iter().collect();
+    ensure_eq!(different.len(), seen.len(), "how many stamps there are");
+    harness.stop(stores).await?;
+    stores = harness.open(Vec::new()).await?;
+    stores.models.attach(&total).await?;
+    ensure_eq!(stores.models.stamp(&total).await?, last, "the stamp in the next life");
     Ok(())
 }

@@ -131,6 +131,7 @@ impl Defect {
                 ("checkpoint", "a_failing_fold_leaves_nothing"),
             ],
             Self::ComparedWithItself => &[("scenarios", "a_hand_edit_while_a_build_shadows")],
+            Self::RepairsUnseen => &[("upkeep", "a_stamp_tells_rows_apart")],
             _ => &[],
         }
     }

@@ -122,11 +122,13 @@ pub enum Defect {
     ErrorsSkipped,
     /// A new build is compared with itself, so that nothing ever differs.
     ComparedWithItself,
+    /// Rows that were put right leave the stamp as it was.
+    RepairsUnseen,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -177,6 +179,7 @@ impl Defect {
         Self::DigestForgotten,
         Self::ErrorsSkipped,
         Self::ComparedWithItself,
+        Self::RepairsUnseen,
     ];
 
     /// Whether only a store in which processes share the work can have it.

@@ -12,9 +12,9 @@ use diptych_core::{
     Timestamp, Value, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found, Group,
-    Lease, Mark, Mend, ModelStore, Operator, Parked, Partition, RawFind, Readiness, RowRef, ScannedRow,
-    Schema, Shares, Stopped, TableSnapshot, WorkerId,
+    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found,
+    Group, Lease, Mark, Mend, ModelStore, Operator, Parked, Partition, RawFind, Readiness, RowRef, RowsStamp,
+    ScannedRow, Schema, Shares, Stopped, TableSnapshot, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -548,6 +548,17 @@ impl ModelStore for Broken {
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
         self.inner.models.passed_at(group, position)
+    }
+
+    fn stamp<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<RowsStamp, Fault>> {
+        Box::pin(async move {
+            if self.defect != Defect::RepairsUnseen {
+                return self.inner.models.stamp(group).await;
+            }
+            let build = BuildId { revision: group.revision(), generation: 1 };
+            let token = self.inner.models.checkpoint(group).await?.mark.token;
+            Ok(RowsStamp::of(group.build().unwrap_or(build), [token], 0))
+        })
     }
 
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {

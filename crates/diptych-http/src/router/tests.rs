@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 mod caching;
+mod callers;
 mod stages;
 mod waits;
 

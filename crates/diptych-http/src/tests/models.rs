@@ -8,7 +8,7 @@ use diptych_core::{
 use diptych_query::{
     AdvanceError, Advanced, Block, Breach, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec,
     Contract, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey, Parked,
-    Partition, Projection, Queries, QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, ScannedRow,
+    Partition, Projection, Queries, QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, RowsStamp, ScannedRow,
     Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
 };
 use std::sync::Arc;
@@ -316,6 +316,11 @@ impl ModelStore for Store {
 
     fn passed_at<'a>(&'a self, _: &'a Group, _: Position) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
         now(Ok(super::NOW.parse().ok()))
+    }
+
+    fn stamp<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<RowsStamp, Fault>> {
+        let found = self.found(|_| false);
+        now(Ok(RowsStamp::of(found.build, [found.checkpoint.mark.token], 0)))
     }
 
     fn reset<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {

@@ -5,7 +5,8 @@ use crate::MemoryStore;
 use diptych_core::{BoxFuture, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, BuildId, Checkpoint, Fence, Fold, Found, Group, Lease, Mend, ModelStore, Parked,
-    Partition, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares, Stopped, TableSnapshot, WorkerId,
+    Partition, RawFind, Readiness, RowRef, RowsStamp, ScannedRow, Schema, Shares, Stopped, TableSnapshot,
+    WorkerId,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -202,6 +203,13 @@ impl ModelStore for MemoryStore {
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
         Box::pin(async move { self.with(group, |rows, _| rows.passed_at(position)) })
+    }
+
+    fn stamp<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<RowsStamp, Fault>> {
+        Box::pin(async move {
+            let build = self.build_of(group)?;
+            self.with(group, |rows, _| rows.stamp(build))
+        })
     }
 
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {

@@ -170,6 +170,7 @@ async fn empty(client: &Client, shared: &Shared, attached: &Attached, now: Times
     for place in places {
         place.forget(client, schema).await?;
         place.stop(client, schema, None).await?;
+        place.count_repair(client, schema).await?;
         place.move_to(client, schema, shared.start(), now).await?;
     }
     Ok(())

@@ -73,6 +73,11 @@ const MOVE_AND_REMEMBER: &str = "WITH moved AS ( \
     SELECT $1, $2, $3, $4, moves, $10, $5, $9 FROM moved";
 const SET_STOPPED: &str = "UPDATE diptych.checkpoint SET stopped_position = $5, stopped_reason = $6 \
     WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
+const COUNT_REPAIR: &str = "UPDATE diptych.checkpoint SET repairs = repairs + 1 \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4";
+/// What tells the rows of a build from others.
+const SELECT_STAMP: &str = "SELECT position, epoch, fingerprint, repairs FROM diptych.checkpoint \
+    WHERE group_name = $1 AND revision = $2 AND generation = $3 ORDER BY partition";
 const SELECT_PASSED: &str = "SELECT at FROM diptych.checkpoint_history \
     WHERE group_name = $1 AND revision = $2 AND generation = $3 AND partition = $4 \
     AND after < $5 AND position >= $5     ORDER BY move LIMIT 1";
@@ -364,6 +369,26 @@ impl Place {
         self.one(stopped)
     }
 
+    /// Notes that rows were put right, parked or removed without moving the checkpoint.
+    pub(crate) async fn count_repair(self, client: &Client, schema: &Schema) -> Result<(), Fault> {
+        let counted = client.execute_typed(&schema.sql(COUNT_REPAIR), &self.typed()).await.or_fault()?;
+        self.one(counted)
+    }
+
+    /// Where every partition of its build stands, in order, and how often rows were put right in any.
+    pub(crate) async fn stamp(self, client: &Client, schema: &Schema) -> Result<(Vec<Token>, u64), Fault> {
+        let rows = client.query_typed(&schema.sql(SELECT_STAMP), &self.build()).await.or_fault()?;
+        if rows.is_empty() {
+            return Err(self.lost());
+        }
+        let (mut tokens, mut repairs) = (Vec::with_capacity(rows.len()), 0);
+        for row in &rows {
+            tokens.push(token_at(row, 0)?);
+            repairs += crate::fault::unsigned(row, 3)?;
+        }
+        Ok((tokens, repairs))
+    }
+
     /// When a position at or below the checkpoint was passed.
     pub(crate) async fn passed(
         self,
@@ -412,15 +437,7 @@ pub(crate) async fn existing(client: &Client, schema: &Schema, place: Place) -> 
 
 /// The checkpoint of a row that holds [`COLUMNS`] from a column on.
 pub(crate) fn checkpoint_of(row: &Row, from: usize) -> Result<Checkpoint, Fault> {
-    let number = |column: usize| {
-        let held = crate::fault::unsigned(row, from + column)?;
-        u32::try_from(held).map_err(|_| damaged("a checkpoint holds a number that there cannot be"))
-    };
-    let token = Token {
-        position: position_at(row, from)?,
-        epoch: Epoch(number(1)?),
-        fingerprint: Fingerprint(number(2)?),
-    };
+    let token = token_at(row, from)?;
     let stopped: Option<i64> = row.try_get(from + 5).or_fault()?;
     let reason: Option<String> = row.try_get(from + 6).or_fault()?;
     Ok(Checkpoint {
@@ -431,4 +448,14 @@ pub(crate) fn checkpoint_of(row: &Row, from: usize) -> Result<Checkpoint, Fault>
             reason: reason.unwrap_or_default(),
         }),
     })
+}
+
+/// The token of a row that holds position, epoch and fingerprint from a column on.
+fn token_at(row: &Row, from: usize) -> Result<Token, Fault> {
+    let number = |column: usize| {
+        let held = crate::fault::unsigned(row, from + column)?;
+        u32::try_from(held).map_err(|_| damaged("a checkpoint holds a number that there cannot be"))
+    };
+    let position = position_at(row, from)?;
+    Ok(Token { position, epoch: Epoch(number(1)?), fingerprint: Fingerprint(number(2)?) })
 }

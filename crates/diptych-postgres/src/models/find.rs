@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::fault::{OrFault, damaged};
 use crate::shared::{Schema, Shared};
 use diptych_core::{Code, Fault};
-use diptych_query::{BucketDigest, Found, RawFind, RowRef, RowRule, ScannedRow, TableSnapshot};
+use diptych_query::{BucketDigest, Found, RawFind, RowRef, ScannedRow, TableSnapshot};
 use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
@@ -38,10 +38,10 @@ pub(crate) async fn find(
         return Err(Fault::transient(Code::TimedOut, "the query took longer than allowed"));
     }
     // Nothing that may not be seen is read: what is not understood here is refused.
-    if asked.rule != RowRule::All || !asked.words.is_empty() {
-        return Err(Fault::permanent(Code::Internal, "this store cannot ask by rules or words"));
+    if !asked.words.is_empty() {
+        return Err(Fault::permanent(Code::Internal, "this store cannot ask by words"));
     }
-    let parts = question::find(&table.name, table.schema, asked);
+    let parts = question::find(&table.name, table.schema, asked)?;
     let begin = begin(left);
     let (began, checkpoint, found, ended) = tokio::join!(
         biased;

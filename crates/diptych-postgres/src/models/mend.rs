@@ -28,6 +28,7 @@ pub(crate) async fn park(
     let place = lease.map_or(attached.place, |lease| attached.place.of(lease.partition));
     locked(client, shared, attached, place, lease).await?;
     parked::insert(client, &shared.schema, attached.place, keys).await?;
+    place.count_repair(client, &shared.schema).await?;
     transaction.commit().await.or_fault()?;
     Ok(())
 }
@@ -54,6 +55,7 @@ pub(crate) async fn mend(shared: &Shared, attached: &Attached, mend: Mend) -> Re
     if !parked.is_empty() {
         parked::insert(client, &shared.schema, attached.place, &parked).await?;
     }
+    place.count_repair(client, &shared.schema).await?;
     transaction.commit().await.or_fault()?;
     Ok(())
 }

@@ -16,6 +16,7 @@ mod question;
 mod records;
 mod registry;
 mod rows;
+mod rules;
 mod sql;
 mod statements;
 mod store;

@@ -2,9 +2,10 @@
 //! parameters.
 
 use super::rows::{Kind, Parameter, is_storable};
+use super::rules::Rules;
 use super::sql::{Named, all_columns, directed, key_terms, term_kinds, terms};
 use crate::time::Stamp;
-use diptych_core::Value;
+use diptych_core::{Fault, Value};
 use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema};
 use std::borrow::Cow;
 
@@ -17,10 +18,10 @@ pub(crate) struct Part {
 
 /// Parameters as they are met, each with its number.
 #[derive(Default)]
-struct Places(Vec<Parameter>);
+pub(super) struct Places(Vec<Parameter>);
 
 impl Places {
-    fn of(&mut self, parameter: Parameter) -> String {
+    pub(super) fn of(&mut self, parameter: Parameter) -> String {
         self.0.push(parameter);
         format!("${}", self.0.len())
     }
@@ -48,12 +49,15 @@ struct Asked<'c> {
 }
 
 /// A query in its parts, whose rows follow each other; each holds as many as are asked for.
-pub(crate) fn find(table: &Named, schema: &Schema, find: &RawFind) -> Vec<Part> {
+///
+/// # Errors
+/// A row rule that cannot be asked for.
+pub(crate) fn find(table: &Named, schema: &Schema, find: &RawFind) -> Result<Vec<Part>, Fault> {
     let sort = find.sort.and_then(|(column, direction)| Some((schema.columns.get(column)?, direction)));
     let after = find.after.as_ref();
     let by_key = || after.map_or(Start::Anywhere, Start::Key);
     let Some((column, direction)) = sort else {
-        return vec![part(table, schema, find, Asked { sort: None, given: None, start: by_key() })];
+        return Ok(vec![part(table, schema, find, Asked { sort: None, given: None, start: by_key() })?]);
     };
     let first = terms(column).into_iter().next().unwrap_or_default();
     let beyond_values = matches!(after, Some(Cursor { sorted: Some(Value::Null), .. }));
@@ -61,24 +65,25 @@ pub(crate) fn find(table: &Named, schema: &Schema, find: &RawFind) -> Vec<Part> 
     if !beyond_values {
         let start = after.map_or(Start::Anywhere, Start::Sorted);
         let given = column.nullable.then(|| format!("{first} IS NOT NULL"));
-        parts.push(part(table, schema, find, Asked { sort: Some((column, direction)), given, start }));
+        parts.push(part(table, schema, find, Asked { sort: Some((column, direction)), given, start })?);
     }
     if column.nullable {
         let start = if beyond_values { by_key() } else { Start::Anywhere };
         let given = Some(format!("{first} IS NULL"));
         // The sorted column stays in the order, although it tells these rows nothing: so its index gives it.
-        parts.push(part(table, schema, find, Asked { sort: Some((column, direction)), given, start }));
+        parts.push(part(table, schema, find, Asked { sort: Some((column, direction)), given, start })?);
     }
-    parts
+    Ok(parts)
 }
 
-fn part(table: &Named, schema: &Schema, find: &RawFind, asked: Asked<'_>) -> Part {
+fn part(table: &Named, schema: &Schema, find: &RawFind, asked: Asked<'_>) -> Result<Part, Fault> {
     let mut places = Places::default();
     let tenant = places.of(Parameter::Text(Some(find.tenant.as_str().to_owned())));
     let mut conditions = vec![format!("\"tenant_id\" = {tenant}")];
     for condition in &find.conditions {
         conditions.push(fits(schema, condition, &mut places));
     }
+    conditions.extend(find.rule.print(schema, &mut Rules { places: &mut places })?);
     conditions.extend(asked.given);
     match (asked.start, asked.sort) {
         (Start::Anywhere, _) => {}
@@ -103,7 +108,7 @@ fn part(table: &Named, schema: &Schema, find: &RawFind, asked: Asked<'_>) -> Par
         conditions.join(" AND "),
         order.join(", ")
     );
-    Part { sql, parameters: places.0 }
+    Ok(Part { sql, parameters: places.0 })
 }
 
 fn fits(schema: &Schema, asked: &Condition, places: &mut Places) -> String {
@@ -253,7 +258,7 @@ mod tests {
     #[track_caller]
     fn check(find: &RawFind, expected: &[&str]) {
         let table = Named::new(&shared::Schema::new("diptych"), "t");
-        let parts = super::find(&table, &ORDER, find);
+        let parts = super::find(&table, &ORDER, find).unwrap();
         let head = format!(r#"SELECT {COLUMNS} FROM "diptych"."t" WHERE "tenant_id" = $1"#);
         let tail = |part: &Part| part.sql.strip_prefix(&head).expect("every query begins alike").to_owned();
         let tails: Vec<_> = parts.iter().map(tail).collect();

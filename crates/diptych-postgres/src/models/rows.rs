@@ -33,6 +33,10 @@ pub(crate) enum Parameter {
     Text(Option<String>),
     Time(Option<Stamp>),
     Bytes(Option<Vec<u8>>),
+    /// A list of numbers.
+    Integers(Vec<i64>),
+    /// A list of texts.
+    Texts(Vec<String>),
 }
 
 /// The values of many rows for one physical column.
@@ -70,6 +74,8 @@ impl Parameter {
             Self::Text(text) => (text, Type::TEXT),
             Self::Time(time) => (time, Type::TIMESTAMPTZ),
             Self::Bytes(bytes) => (bytes, Type::BYTEA),
+            Self::Integers(list) => (list, Type::INT8_ARRAY),
+            Self::Texts(list) => (list, Type::TEXT_ARRAY),
         }
     }
 }

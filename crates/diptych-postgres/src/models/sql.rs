@@ -95,14 +95,16 @@ fn ordered(column: &ColumnSpec) -> Vec<String> {
 
 /// What a column sorts and filters by: itself, or the rank of its text among the choices.
 pub(crate) fn terms(column: &ColumnSpec) -> Vec<String> {
-    if !column.ranked {
-        return ordered(column);
-    }
+    if column.ranked { vec![rank_of(column)] } else { ordered(column) }
+}
+
+/// The rank of a column's text among the choices.
+pub(crate) fn rank_of(column: &ColumnSpec) -> String {
     let mut rank = format!("(CASE {}", quoted(column.name));
     for (number, choice) in column.choices.iter().enumerate() {
         let _ = write!(rank, " WHEN {} THEN {number}", literal(choice));
     }
-    vec![rank + " END)"]
+    rank + " END)"
 }
 
 /// The types of [`terms`].

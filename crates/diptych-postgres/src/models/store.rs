@@ -9,8 +9,8 @@ use crate::log;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Fold, Found, Group, Lease, Mend, Mode, ModelStore,
-    Parked, Partition, RawFind, Readiness, RowRef, ScannedRow, Schema, Shares, Stopped, TableSnapshot,
-    WorkerId,
+    Parked, Partition, RawFind, Readiness, RowRef, RowsStamp, ScannedRow, Schema, Shares, Stopped,
+    TableSnapshot, WorkerId,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -279,6 +279,17 @@ impl ModelStore for PostgresStore {
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
         Box::pin(async move {
             let read = |attached: Arc<Attached>| self.passed(attached, position);
+            self.shared.with_build(group, read).await
+        })
+    }
+
+    fn stamp<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<RowsStamp, Fault>> {
+        Box::pin(async move {
+            let read = |attached: Arc<Attached>| async move {
+                let reader = self.shared.reader().await?;
+                let (tokens, repairs) = attached.place.stamp(&reader, &self.shared.schema).await?;
+                Ok(RowsStamp::of(attached.build(), tokens, repairs))
+            };
             self.shared.with_build(group, read).await
         })
     }

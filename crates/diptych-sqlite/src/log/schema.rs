@@ -51,6 +51,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("../schema/answering_checkpoint.sql"),
         include_str!("../schema/parked_key.sql"),
     ],
+    &[include_str!("../schema/checkpoint_repairs.sql")],
 ];
 
 /// Which log this is.

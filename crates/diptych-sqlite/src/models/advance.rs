@@ -110,6 +110,7 @@ pub(crate) fn reset(
         }
         attached.place.forget(&transaction)?;
         attached.place.stop(&transaction, None)?;
+        attached.place.count_repair(&transaction)?;
         move_to(&transaction, attached.place, start, now)
     };
     empty().or_fault()?;

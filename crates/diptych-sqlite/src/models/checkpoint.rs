@@ -27,6 +27,10 @@ const SELECT_FILLING: &str =
     "SELECT filling FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
 const SET_FILLING: &str = "UPDATE checkpoint SET filling = ?4 \
     WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+const SELECT_REPAIRS: &str =
+    "SELECT repairs FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+const COUNT_REPAIR: &str = "UPDATE checkpoint SET repairs = repairs + 1 \
+    WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
 const DELETE: &str = "DELETE FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
 const INSERT_HISTORY: &str = "INSERT INTO checkpoint_history \
     (group_name, revision, generation, after, position, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -136,6 +140,19 @@ impl Place {
         let row = (self.group, self.revision, self.generation, filling);
         connection.prepare_cached(SET_FILLING)?.execute(row)?;
         Ok(())
+    }
+
+    /// Notes that rows were put right, parked or removed without moving the checkpoint.
+    pub(crate) fn count_repair(self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.prepare_cached(COUNT_REPAIR)?.execute(self.key())?;
+        Ok(())
+    }
+
+    /// How often that was.
+    pub(crate) fn repairs(self, connection: &Connection) -> rusqlite::Result<u64> {
+        let mut statement = connection.prepare_cached(SELECT_REPAIRS)?;
+        let repairs: Option<i64> = statement.query_row(self.key(), |row| row.get(0)).optional()?;
+        Ok(repairs.unwrap_or(0).cast_unsigned())
     }
 
     /// Removes the checkpoint with its history.

@@ -33,6 +33,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("../schema/projection_checkpoint.sql"),
         include_str!("../schema/parked_key.sql"),
     ],
+    &[include_str!("../schema/checkpoint_repairs.sql")],
 ];
 
 /// Names that a read model's file needs for itself.

@@ -7,7 +7,7 @@ use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
 use diptych_core::{Code, Fault, Tenant, Value};
-use diptych_query::{Found, RawFind, RowRef, RowRule, ScannedRow, TableSnapshot};
+use diptych_query::{Found, RawFind, RowRef, RowsStamp, ScannedRow, TableSnapshot};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};
 use std::time::Instant;
@@ -44,13 +44,13 @@ fn find_in_snapshot(
     asked: &RawFind,
 ) -> Result<Found, Fault> {
     // Nothing that may not be seen is read: what is not understood here is refused.
-    if asked.rule != RowRule::All || !asked.words.is_empty() {
-        return Err(Fault::permanent(Code::Internal, "this store cannot ask by rules or words"));
+    if !asked.words.is_empty() {
+        return Err(Fault::permanent(Code::Internal, "this store cannot ask by words"));
     }
     let snapshot = connection.unchecked_transaction().or_fault()?;
     let checkpoint = existing(&snapshot, attached.place)?;
     let mut rows = Vec::new();
-    for part in sql::find(&table.name, table.schema, asked) {
+    for part in sql::find(&table.name, table.schema, asked)? {
         let left = asked.rows_max.saturating_sub(rows.len());
         if left > 0 {
             run_part(&snapshot, table, part, left, &mut rows).or_fault()?;
@@ -148,6 +148,15 @@ pub(crate) fn snapshot(
     let rows = scan(reader, table, after, rows_max).or_fault()?;
     moment.commit().or_fault()?;
     Ok(TableSnapshot { checkpoints, digest, rows })
+}
+
+/// What tells the rows of a build from others.
+pub(crate) fn stamp(reader: &Reader, attached: &Attached) -> Result<RowsStamp, Fault> {
+    let moment = reader.connection.unchecked_transaction().or_fault()?;
+    let token = existing(&moment, attached.place)?.mark.token;
+    let repairs = attached.place.repairs(&moment).or_fault()?;
+    moment.commit().or_fault()?;
+    Ok(RowsStamp::of(attached.place.build(), [token], repairs))
 }
 
 /// How many rows a table has: as its digest says, or counted where SQL keeps them.

@@ -31,6 +31,7 @@ pub(crate) fn mend(connection: &mut Connection, attached: &Attached, mend: Mend)
         }
     }
     park(&transaction, attached, &mend.parked)?;
+    attached.place.count_repair(&transaction).or_fault()?;
     transaction.commit().or_fault()?;
     Ok(())
 }
@@ -43,6 +44,7 @@ pub(crate) fn park_all(
 ) -> Result<(), AdvanceError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).or_fault()?;
     park(&transaction, attached, parked)?;
+    attached.place.count_repair(&transaction).or_fault()?;
     transaction.commit().or_fault()?;
     Ok(())
 }

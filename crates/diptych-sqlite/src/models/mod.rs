@@ -15,6 +15,7 @@ mod parked;
 mod records;
 pub(crate) mod registry;
 mod rows;
+mod rules;
 mod sql;
 mod statements;
 mod store;

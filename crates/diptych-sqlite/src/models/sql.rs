@@ -5,7 +5,8 @@
 //! no plain index serves, a query on such a column has two parts: the rows with a value, then the rows
 //! without.
 
-use diptych_core::{Value, ValueType};
+use super::rules::Rules;
+use diptych_core::{Fault, Value, ValueType};
 use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema};
 use rusqlite::types::Value as Parameter;
 use std::fmt::Write;
@@ -58,14 +59,16 @@ fn ordered(column: &ColumnSpec) -> Vec<String> {
 
 /// What a column sorts and filters by: itself, or the rank of its text among the choices.
 fn terms(column: &ColumnSpec) -> Vec<String> {
-    if !column.ranked {
-        return ordered(column);
-    }
+    if column.ranked { vec![rank_of(column)] } else { ordered(column) }
+}
+
+/// The rank of a column's text among the choices.
+pub(crate) fn rank_of(column: &ColumnSpec) -> String {
     let mut rank = format!("CASE {}", quoted(column.name));
     for (number, choice) in column.choices.iter().enumerate() {
         let _ = write!(rank, " WHEN {} THEN {number}", literal(choice));
     }
-    vec![rank + " END"]
+    rank + " END"
 }
 
 /// A value as the parameters for [`terms`].
@@ -303,11 +306,14 @@ pub(crate) fn scan(table: &str, schema: &Schema, after: bool) -> String {
 }
 
 /// A query in its parts, to be run one after the other until there are enough rows.
-pub(crate) fn find(table: &str, schema: &Schema, find: &RawFind) -> Vec<Part> {
+///
+/// # Errors
+/// A row rule that cannot be asked for.
+pub(crate) fn find(table: &str, schema: &Schema, find: &RawFind) -> Result<Vec<Part>, Fault> {
     let sort = find.sort.and_then(|(column, direction)| Some((schema.columns.get(column)?, direction)));
     let Some((column, direction)) = sort else {
         let place = find.after.as_ref().map(|cursor| key_after(schema, cursor));
-        return vec![part(table, schema, find, &[], None, place)];
+        return Ok(vec![part(table, schema, find, &[], None, place)?]);
     };
     let first = terms(column).into_iter().next().unwrap_or_default();
     let beyond_values = matches!(&find.after, Some(Cursor { sorted: Some(Value::Null), .. }));
@@ -316,13 +322,13 @@ pub(crate) fn find(table: &str, schema: &Schema, find: &RawFind) -> Vec<Part> {
         let place = find.after.as_ref().map(|cursor| sorted_after(schema, column, direction, cursor));
         let given = column.nullable.then(|| format!("{first} IS NOT NULL"));
         let order: Vec<_> = terms(column).into_iter().map(|term| (term, direction)).collect();
-        parts.push(part(table, schema, find, &order, given, place));
+        parts.push(part(table, schema, find, &order, given, place)?);
     }
     if column.nullable {
         let place = find.after.as_ref().filter(|_| beyond_values).map(|cursor| key_after(schema, cursor));
-        parts.push(part(table, schema, find, &[], Some(format!("{first} IS NULL")), place));
+        parts.push(part(table, schema, find, &[], Some(format!("{first} IS NULL")), place)?);
     }
-    parts
+    Ok(parts)
 }
 
 type Place = (String, Vec<Parameter>);
@@ -334,7 +340,7 @@ fn part(
     order: &[(String, Direction)],
     given: Option<String>,
     place: Option<Place>,
-) -> Part {
+) -> Result<Part, Fault> {
     let mut conditions = vec!["\"tenant_id\" = ?".to_owned()];
     let mut parameters = vec![Parameter::Text(find.tenant.as_str().to_owned())];
     for asked in &find.conditions {
@@ -342,6 +348,7 @@ fn part(
         conditions.push(text);
         parameters.extend(values);
     }
+    conditions.extend(find.rule.print(schema, &mut Rules { parameters: &mut parameters })?);
     conditions.extend(given);
     if let Some((text, values)) = place {
         conditions.push(text);
@@ -359,7 +366,7 @@ fn part(
         conditions.join(" AND "),
         order.join(", ")
     );
-    Part { sql, parameters }
+    Ok(Part { sql, parameters })
 }
 
 fn condition(schema: &Schema, asked: &Condition) -> Place {

@@ -13,7 +13,7 @@ use crate::writer::Writer;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, Checkpoint, Fold, Found, Group, Lease, Mend, Mode, ModelStore, Parked, Partition,
-    RawFind, RowRef, ScannedRow, Schema, Stopped, TableSnapshot,
+    RawFind, RowRef, RowsStamp, ScannedRow, Schema, Stopped, TableSnapshot,
 };
 use rusqlite::Connection;
 use std::sync::{Arc, PoisonError};
@@ -198,6 +198,12 @@ impl ModelStore for SqliteStore {
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>> {
         Box::pin(self.read_here(group, move |attached, shared| passed(attached, shared, position)))
+    }
+
+    fn stamp<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<RowsStamp, Fault>> {
+        Box::pin(self.read_here(group, |attached, shared| {
+            find::stamp(&*attached.readers(&shared.readers).now()?, attached)
+        }))
     }
 
     fn reset<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {

@@ -2,12 +2,15 @@
 //! format.
 
 mod events;
+mod fine;
 mod policy;
 mod values;
 
 pub use events::{CaseEvent, DecisionEvent, PartyEvent};
+pub(crate) use fine::euros;
+pub use fine::{Balance, FineEvent, FineStatus, FineStep, Settlement};
 pub use policy::{CURRENT_POLICY, Standing, standing};
 pub use values::{
-    CaseId, DecisionId, DecisionStatus, Evidence, PartyId, PolicyVersion, RiskBand, SensitivityLevel, TeamId,
-    VisibilityScope,
+    Article, CaseId, DecisionId, DecisionStatus, DismissalCode, Evidence, FineId, NotificationCode,
+    OfficerId, PartyId, PolicyVersion, RiskBand, SensitivityLevel, TeamId, VehicleClass, VisibilityScope,
 };

@@ -79,7 +79,7 @@ fn text(text: &str) -> Value {
 
 #[track_caller]
 fn check(find: &RawFind, expected: &[&str]) {
-    let parts = super::find("order_summary", &ORDER, find);
+    let parts = super::find("order_summary", &ORDER, find).unwrap();
     let tails: Vec<_> = parts
         .iter()
         .map(|part| {
@@ -132,7 +132,7 @@ fn a_ranked_text_sorts_and_filters_by_its_rank() {
     let find = asked(vec![equal(5, text("HIGH"))], Some((5, Direction::Ascending)), None);
     let expected = format!(r#" AND {RANK} = ? ORDER BY {RANK}, "order_id" LIMIT ?"#);
     check(&find, &[&expected]);
-    let parts = super::find("order_summary", &ORDER, &find);
+    let parts = super::find("order_summary", &ORDER, &find).unwrap();
     assert_eq!(parts[0].parameters[1], Parameter::Integer(1));
 }
 
@@ -178,7 +178,7 @@ fn the_declared_orders_need_no_sorting_step() {
         (asked(vec![], Some((5, Direction::Descending)), None), "index_3"),
         (asked(vec![], Some((5, Direction::Descending)), at(Some(text("HIGH")))), "index_3"),
     ] {
-        for part in super::find("order_summary", &ORDER, &find) {
+        for part in super::find("order_summary", &ORDER, &find).unwrap() {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", part.sql)).unwrap();
             let limit = std::iter::once(Parameter::Integer(20));
             let parameters = rusqlite::params_from_iter(part.parameters.into_iter().chain(limit));
