@@ -188,28 +188,3 @@ fn of_shape(shape: &ShapeError, problem: Problem) -> Problem {
     }
     problem.with("errors", Node::of(&shape.problems))
 }
-
-/// The answer to whoever does not say who it is, or cannot prove it (RFC 6750, section 3).
-pub(crate) fn unauthenticated(error: &Unauthenticated) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, sentence(error))
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use diptych_core::{Position, StreamId, Version};
-
-    #[test]
-    fn a_lost_boundary_is_no_failed_precondition() {
-        let stream = StreamId::parse("enrolment-1").unwrap();
-        let boundary = Conflict::of_boundary(stream.clone(), Version(3), Position(9));
-        let document = of_conflict(&boundary, true).document("/", "");
-        assert!(document.contains(r#""status":409,"#), "{document}");
-        assert!(document.contains(r#""code":"DP0004","#), "{document}");
-        assert!(document.ends_with(r#""currentVersion":3,"retryAfter":1,"cause":"boundary"}"#), "{document}");
-        let version = Conflict::of_version(stream, Version(2), Version(3));
-        assert_eq!(of_conflict(&version, true).code(), Code::StaleVersion);
-        assert!(!of_conflict(&version, false).document("/", "").contains("cause"));
-    }
-}

@@ -7,7 +7,7 @@ use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
-use diptych_core::{Authenticate, Claims, Principal};
+use diptych_core::{Authenticate, Claims, Fault, Principal};
 use diptych_ops::Output;
 use diptych_postgres::Notify;
 use std::collections::BTreeSet;
@@ -123,6 +123,14 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
         say(&report.render(output(own)))?;
         return Ok(exit_code(report.is_clean()));
     }
+    if let Some(("policies", own)) = arguments.subcommand()
+        && let Some(report) = diptych_ops::run_policies(&own_policies(&service, own)?.in_force(), own)
+    {
+        let report = report?;
+        let output = own.subcommand().map_or(Output::Human, |(_, own)| output(own));
+        say(&report.render(output))?;
+        return Ok(exit_code(report.is_clean()));
+    }
     if let Some(("token", own)) = arguments.subcommand() {
         say(&authentication::make(own)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -140,6 +148,14 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
             Some(verb) => run_verb(&service, config, &**verb, own).await,
             None => operate(&service, config, name, own).await,
         },
+    }
+}
+
+/// The service with its policies in force, where they are looked at: others can be checked beside broken ones.
+fn own_policies(service: &Service, arguments: &ArgMatches) -> Result<Service, Fault> {
+    match arguments.subcommand_name() {
+        Some("show") => service.clone().guarded(),
+        _ => Ok(service.clone().declared()),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Access policies of a service: held against its deciders and read models when it is opened.
 
-use crate::Service;
+use crate::{Service, Store};
 use diptych_command::AnyDecider;
-use diptych_core::Fault;
+use diptych_core::{Fault, Principal, Timestamp};
+use diptych_ops::{PoliciesInForce, policies};
 use diptych_policy::{CategoryDeclaration, CommandDeclaration, Declarations, Guard, Policies, PolicyError};
+use diptych_query::Group;
 use schemars::SchemaGenerator;
 use std::sync::Arc;
 
@@ -54,6 +56,14 @@ impl Service {
         self
     }
 
+    /// Names principals by whom policies are compared when others come into force than were: what they may do
+    /// and see more or less of is recorded. Where none are named it is one in every role that the policies name.
+    #[must_use]
+    pub fn policy_principals(mut self, principals: impl IntoIterator<Item = Principal>) -> Self {
+        self.policy_principals.extend(principals);
+        self
+    }
+
     /// The schema that policies are written against, in Cedar's form.
     ///
     /// # Errors
@@ -79,19 +89,71 @@ impl Service {
         }
     }
 
+    /// The same service, whose declarations policies can be held against.
+    pub(crate) fn declared(mut self) -> Self {
+        self.declared = Arc::new(self.declarations());
+        self
+    }
+
     /// The same service with its policies in force.
-    pub(crate) fn guarded(mut self) -> Result<Self, Fault> {
-        if let Some(guard) = self.guard()? {
+    pub(crate) fn guarded(self) -> Result<Self, Fault> {
+        let mut service = self.declared();
+        if let Some(guard) = service.guard()? {
             for notice in guard.notices() {
                 tracing::warn!(notice, "of the access policies");
             }
             let guard = Arc::new(guard);
-            self.authorize = Arc::clone(&guard) as _;
-            self.policy = Arc::clone(&guard) as _;
-            self.guard = Some(guard);
+            service.authorize = Arc::clone(&guard) as _;
+            service.policy = Arc::clone(&guard) as _;
+            service.guard = Some(guard);
         }
-        Ok(self)
+        Ok(service)
     }
+}
+
+impl Service {
+    /// The policies as operators see them.
+    pub(crate) fn in_force(&self) -> PoliciesInForce<'_> {
+        let policies = self.policies.as_ref().and_then(|policies| policies.as_ref().ok());
+        PoliciesInForce {
+            declarations: &self.declared,
+            own: policies.zip(self.guard.as_deref()),
+            principals: &self.policy_principals,
+        }
+    }
+}
+
+/// Notes the policies of a service that starts with others than before, says so, and counts in the background
+/// who sees more and who sees less.
+pub(crate) async fn note_change(
+    service: &Service,
+    store: &Arc<dyn Store>,
+    (operator, now): (&Principal, Timestamp),
+    groups: &[Arc<Group>],
+) -> Result<(), Fault> {
+    let noted = policies::note_policies(&**store as _, &service.in_force(), operator, now).await?;
+    let Some(change) = noted else { return Ok(()) };
+    let before = change.before.as_deref().unwrap_or("none");
+    tracing::info!(version = change.version, before, "other access policies are in force");
+    let models = groups
+        .iter()
+        .flat_map(|group| group.models().iter().map(|model| (model.schema(), Arc::clone(group))));
+    let models: Vec<_> = models.collect();
+    let (service, store, operator) = (service.clone(), Arc::clone(store), operator.clone());
+    tokio::spawn(async move {
+        let ports = (&*store as _, &*store as _);
+        let counted =
+            policies::count_policy_change(ports, &service.in_force(), &operator, &models, change).await;
+        match counted {
+            Ok(change) if change.before.is_some() => {
+                let report = diptych_ops::Report::PolicyHistory(vec![change]);
+                tracing::info!("who sees more and who less:\n{}", report.render(diptych_ops::Output::Human));
+            }
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(%fault, "who sees more and who less could not be counted"),
+        }
+    });
+    Ok(())
 }
 
 fn category(decider: &dyn AnyDecider) -> CategoryDeclaration {

@@ -10,7 +10,7 @@ use diptych_command::{
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
-use diptych_policy::{Guard, Policies, PolicyError};
+use diptych_policy::{Declarations, Guard, Policies, PolicyError};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{
@@ -67,6 +67,9 @@ pub struct Service {
     pub(crate) authorize: Arc<dyn Authorize>,
     pub(crate) policy: Arc<dyn ReadPolicy>,
     pub(crate) policies: Option<Result<Policies, PolicyError>>,
+    pub(crate) policy_principals: Vec<Principal>,
+    /// What policies may speak of, once the service is opened.
+    pub(crate) declared: Arc<Declarations>,
     /// The policies in force, once the service is opened.
     pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
@@ -200,6 +203,8 @@ impl Service {
             authorize: Arc::new(Unrestricted),
             policy: Arc::new(Unrestricted),
             policies: None,
+            policy_principals: Vec::new(),
+            declared: Arc::default(),
             guard: None,
             authenticate: None,
             clock: Arc::new(SystemClock),
