@@ -5,11 +5,12 @@
 pub mod command;
 pub mod facts;
 pub mod import;
+pub mod people;
 pub mod query;
 pub mod scenario;
 
 use diptych::Service;
-use diptych::prelude::{Policies, Reference};
+use diptych::prelude::{Policies, Principal, Reference};
 
 /// Who may do what and see what, by the names of the files.
 const POLICIES: [(&str, &str); 4] = [
@@ -40,6 +41,7 @@ pub fn service() -> Service {
         })
         .read_model::<query::DecisionApproval>()
         .group("fines", |group| group.read_model::<query::FineBalance>().read_model::<query::FinesByStatus>())
+        .development_principal(Principal::from_text(people::EVERYBODY).expect("a test reads it"))
         .policies(Policies::from_texts(POLICIES).expect("a test reads the policies"))
         .link("/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVAL&sort=dueAt&pageSize=50")
         .link("/decision-detail/DEC-2026-00112")
