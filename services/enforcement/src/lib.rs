@@ -38,6 +38,7 @@ pub fn service() -> Service {
                 .read_model::<query::DecisionDetail>()
                 .read_model::<query::DecisionWorkQueue>()
                 .read_model::<query::CaseTimeline>()
+                .read_model::<query::CaseSearch>()
         })
         .read_model::<query::DecisionApproval>()
         .group("fines", |group| group.read_model::<query::FineBalance>().read_model::<query::FinesByStatus>())
@@ -46,6 +47,7 @@ pub fn service() -> Service {
         .link("/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVAL&sort=dueAt&pageSize=50")
         .link("/decision-detail/DEC-2026-00112")
         .link("/case-timeline?caseId=CASE-2026-00091")
+        .link("/case-search?q=unlicensed%20trade")
         .verb_before_serving(scenario::Scenario)
         .verb(import::Import)
 }

@@ -8,7 +8,8 @@ use enforcement::command::{CaseCommand, Decision, DecisionCommand, Party, PartyC
 use enforcement::facts::{
     CURRENT_POLICY, DecisionEvent, DecisionStatus, PartyEvent, RiskBand, SensitivityLevel, VisibilityScope,
 };
-use enforcement::query::{DecisionApproval, DecisionDetail, DecisionWorkQueue, PartyName};
+use enforcement::query::{CaseSearch, DecisionApproval, DecisionDetail, DecisionWorkQueue, PartyName};
+use serde_json::json;
 
 fn somebody(actor: &str) -> GivenPrincipal {
     policies(&enforcement::service()).principal(actor)
@@ -150,6 +151,43 @@ fn nobody_asks_by_what_may_be_withheld_but_whoever_keeps_it() {
 }
 
 #[test]
+fn cases_are_searched_by_whoever_works_on_them_and_decisions_by_their_team() {
+    let case = CaseSearch {
+        entry_id: "CASE-1".to_owned(),
+        case_id: "CASE-1".into(),
+        decision_id: None,
+        case_title: Some("Regional enforcement review".to_owned()),
+        party_id: "PARTY-1".into(),
+        party_display_name: Some("Acme Trading Ltd".to_owned()),
+        summary: None,
+        status: None,
+        assigned_team_id: None,
+        visibility_scope: None,
+        sensitivity_level: None,
+        last_activity_at: time("2026-06-23T16:10:00Z"),
+        version: Version(1),
+    };
+    let decision = CaseSearch {
+        entry_id: "DEC-1".to_owned(),
+        decision_id: Some("DEC-1".into()),
+        summary: Some("a fine".to_owned()),
+        assigned_team_id: Some("TEAM-7".into()),
+        visibility_scope: Some(VisibilityScope::Organisation),
+        sensitivity_level: Some(SensitivityLevel::Confidential),
+        ..case.clone()
+    };
+    let other = || caseworker().teams(["TEAM-3"]);
+    caseworker().sees(&case).sees_field(&decision, "summary").sees_field(&decision, "partyDisplayName");
+    other().sees(&case).does_not_see(&decision);
+    caseworker().clearance(0).does_not_see(&decision);
+    for words in ["caseTitle", "partyDisplayName", "summary"] {
+        caseworker().may_ask_by::<CaseSearch>(words);
+        registrar().does_not_see(&case);
+        auditor().does_not_see_field(&case, words);
+    }
+}
+
+#[test]
 fn the_queue_of_a_team_is_asked_for_by_its_members() {
     approver().may_ask_for::<DecisionWorkQueue>("teamId", "TEAM-7");
     approver().may_not_ask_for::<DecisionWorkQueue>("teamId", "TEAM-3");
@@ -256,7 +294,14 @@ fn the_past_comes_in_by_imports_only() {
     let import = Action::Import { category: "fine" };
     somebody("import").roles(["importer"]).may(import);
     caseworker().may_not(import);
-    let state = Action::ReadAggregate { category: "decision", key: "DEC-1" };
-    caseworker().may_not(state);
-    auditor().may(state);
+}
+
+#[test]
+fn the_state_of_a_decision_is_for_its_team_and_for_auditors() {
+    let state = json!({ "teamId": "TEAM-7", "visibilityScope": "TEAM", "sensitivityLevel": "RESTRICTED" });
+    let read = Action::ReadAggregate { category: "decision", key: "DEC-1", state: Some(&state) };
+    caseworker().may_not(read);
+    caseworker().clearance(2).may(read);
+    caseworker().clearance(2).teams(["TEAM-3"]).may_not(read);
+    auditor().may(read);
 }
