@@ -11,7 +11,8 @@ use crate::request::{Envelope, generate_command_id};
 use crate::store::{Base, Commit, CommitError, Committed, Effect, EventStore};
 use crate::{
     AnyDecider, Command, CommandMetrics, Conflict, ConflictCause, Context, Decided, Decider, HandleError,
-    NewState, RawCommand, RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
+    NewState, RawCommand, RawError, RawReceipt, RawRequest, Receipt, References, Refusal, Rejection, Request,
+    Typed,
 };
 use diptych_core::{
     Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, RawFact,
@@ -59,6 +60,7 @@ pub struct Commands {
     pub(crate) limits: CommandLimits,
     metrics: CommandMetrics,
     pub(crate) queue: Option<QueuePanel>,
+    references: References,
 }
 
 /// A command with everything about it checked.
@@ -100,8 +102,20 @@ impl Commands {
     ) -> Self {
         let cache = StateCache::new(limits.cached_state_bytes_max);
         let deciders = deciders.into_iter().map(|decider| (decider.category(), decider)).collect();
-        let metrics = CommandMetrics::default();
-        Self { store, deciders, authorize, clock, cache, limits, metrics, queue: None }
+        let (metrics, references) = (CommandMetrics::default(), References::default());
+        Self { store, deciders, authorize, clock, cache, limits, metrics, queue: None, references }
+    }
+
+    /// The same panel, whose decisions are taken under this reference data.
+    #[must_use]
+    pub fn with_references(self, references: References) -> Self {
+        Self { references, ..self }
+    }
+
+    /// The reference data that decisions are taken under.
+    #[must_use]
+    pub fn references(&self) -> &References {
+        &self.references
     }
 
     /// The deciders, by category.
@@ -410,6 +424,7 @@ impl Commands {
             time: occurred_at,
             correlation: envelope.correlation,
             causation: envelope.causation,
+            references: self.references.clone(),
         };
         let (expected, needs_state) = (envelope.expected, permit.needs_state);
         Ok(Checked { decider, name, header, command, context, expected, needs_state })

@@ -24,6 +24,7 @@ mod permission;
 mod queue;
 mod reading;
 mod receipt;
+mod reference;
 mod rejection;
 mod request;
 mod restore;
@@ -64,6 +65,7 @@ pub use queue::{
 };
 pub use reading::Aggregate;
 pub use receipt::{RawReceipt, Receipt};
+pub use reference::{EDITIONS_MAX, Edition, Editions, EditionsError, Reference, References, Standing};
 pub use rejection::{Rejection, RejectionKind, RejectionType};
 pub use request::{RawRequest, Request, RequestBy, generate_command_id};
 pub use restore::{LogRestore, RestoreSource, RestoredEvent};

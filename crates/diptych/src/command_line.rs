@@ -13,6 +13,7 @@ use diptych_postgres::Notify;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -73,13 +74,20 @@ fn command_line(service: &Service) -> Command {
         .action(ArgAction::Append)
         .value_parser(persistence)
         .global(true);
+    let reference = Arg::new("reference")
+        .long("reference")
+        .value_name("NAME=FILE")
+        .help("Where other editions of reference data are read from: `decision-policy=policies.json`")
+        .action(ArgAction::Append)
+        .value_parser(reference)
+        .global(true);
     let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
     let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
     let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([store, reader, listen, outbox, persistence, tenant, actor, json])
+        .args([store, reader, listen, outbox, persistence, reference, tenant, actor, json])
         .subcommand(serve_command())
         .subcommand(authentication::token_verb());
     line = line.subcommand(diptych_ops::import_verb());
@@ -171,7 +179,14 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
     }
     let outbox = given("outbox", "DIPTYCH_OUTBOX").map(Into::into);
     let persistence = arguments.get_many("persistence").into_iter().flatten().cloned().collect();
-    Ok(Config { principal, outbox, persistence, ..Config::at(store) })
+    let references = arguments.get_many("reference").into_iter().flatten().cloned().collect();
+    Ok(Config { principal, outbox, persistence, references, ..Config::at(store) })
+}
+
+/// Reads `decision-policy=policies.json`.
+fn reference(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("it is not of the form `decision-policy=policies.json`")?;
+    Ok((name.to_owned(), PathBuf::from(file)))
 }
 
 /// Reads `order=state-stored`.

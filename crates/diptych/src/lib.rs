@@ -46,8 +46,8 @@ pub use verb::{Verb, VerbError, VerbFuture};
 pub mod prelude {
     pub use crate::{Config, Role, Roles, Running, Service};
     pub use diptych_command::{
-        Boundary, Command, Context, Decider, Facts, HandleError, Persistence, Receipt, Rejection, Request,
-        StateColumn, StoredState,
+        Boundary, Command, Context, Decider, Editions, Facts, HandleError, Persistence, Receipt, Reference,
+        Rejection, Request, Standing, StateColumn, StoredState,
     };
     pub use diptych_core::{
         Currency, Event, EventSet, Fact, Id, Money, PolicyAttribute, Position, Principal, Scalar, TagQuery,
@@ -91,3 +91,8 @@ mod persistence_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/invariants.md")]
 mod invariants {}
+
+/// The page on reference data.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/reference-data.md")]
+mod reference_data {}

@@ -340,6 +340,7 @@ async fn left_panel(
     );
     let queue = Arc::clone(store) as Arc<dyn CommandQueue>;
     let commands_max = config.queue.queue_commands_max;
+    let commands = commands.with_references(service.references.clone());
     Ok(Arc::new(commands.with_queue(QueuePanel { queue, commands_max })))
 }
 
