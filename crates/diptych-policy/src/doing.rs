@@ -134,7 +134,8 @@ impl Guard {
         }
     }
 
-    /// Whether an action is allowed to somebody, as far as it can be told without the resource and the context.
+    /// Whether an action is allowed to somebody, as far as it can be told without the resource and the
+    /// context.
     pub(crate) fn allowance(
         &self,
         principal: &Principal,

@@ -1,5 +1,5 @@
-//! Policies held against what a service declares: checked as a whole, then asked. Names no model of a question;
-//! what may be seen of read models is in `sight`, what may be done in `doing`.
+//! Policies held against what a service declares: checked as a whole, then asked. Names no model of a
+//! question; what may be seen of read models is in `sight`, what may be done in `doing`.
 
 use crate::breakage::Breakage;
 use crate::caller::Caller;

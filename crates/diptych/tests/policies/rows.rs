@@ -99,7 +99,8 @@ when { resource has team && principal.teams.contains(resource.team) };
 when { context.field == "team" && context has value && !principal.teams.contains(context.value) };
 @id("planners-carry-away") permit (principal in Role::"planner", action == Action::"export", resource)
 when { true };
-@id("titles") permit (principal in Role::"clerk", action in [Action::"viewField", Action::"searchBy"], resource)
+@id("titles")
+permit (principal in Role::"clerk", action in [Action::"viewField", Action::"searchBy"], resource)
 when { context.field == "title" };
 "#;
 
