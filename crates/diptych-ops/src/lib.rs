@@ -16,6 +16,7 @@ mod operation;
 mod outbox;
 mod queue;
 mod report;
+mod rows_export;
 mod rows_report;
 mod states;
 mod states_report;
@@ -38,6 +39,7 @@ pub use queue::{CommandReport, list_commands, retry_command, show_command};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };
+pub use rows_export::{ColumnLine, RowsExportReport, RowsFormat, RowsLineage, export_rows};
 pub use rows_report::{
     DriftReport, ParkedListReport, ParkedReport, RowHistoryReport, TouchReport, list_drift, list_parked,
     patrol, row_history, show_drift, show_parked,
