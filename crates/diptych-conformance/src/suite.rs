@@ -266,6 +266,7 @@ suites! {
         ended_commands_are_swept_in_pages,
         a_queued_command_belongs_to_its_tenant,
         a_failed_command_runs_again_behind_the_others,
+        what_is_unfinished_for_streams_is_told,
         lists_and_counts_tell_what_there_is,
         a_change_wakes_those_who_wait,
         keys_of_unfinished_commands_stay_claimed,

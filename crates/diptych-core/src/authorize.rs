@@ -61,6 +61,75 @@ pub enum Action<'a> {
     },
 }
 
+/// Something that policies may judge by, of a state or of a command's data.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PolicyAttribute {
+    /// Its name in policies and in JSON, such as `assignedTeamId`.
+    pub name: Cow<'static, str>,
+    /// The type that policies see.
+    pub kind: AttributeKind,
+    /// Whether it always has a value; policies must ask `has` for one that may have none.
+    pub always: bool,
+}
+
+/// The type of something that policies judge by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AttributeKind {
+    /// A text.
+    Text,
+    /// A whole number of 64 bits.
+    Integer,
+    /// True or false.
+    Bool,
+    /// A time, which policies see as a number of microseconds since 1970.
+    Time,
+    /// A set of texts.
+    Texts,
+}
+
+impl PolicyAttribute {
+    /// A property of the state that is a text or null.
+    #[must_use]
+    pub const fn text(name: &'static str) -> Self {
+        Self::new(name, AttributeKind::Text)
+    }
+
+    /// A property of the state that is a whole number or null.
+    #[must_use]
+    pub const fn integer(name: &'static str) -> Self {
+        Self::new(name, AttributeKind::Integer)
+    }
+
+    /// A property of the state that is true, false or null.
+    #[must_use]
+    pub const fn bool(name: &'static str) -> Self {
+        Self::new(name, AttributeKind::Bool)
+    }
+
+    /// A property of the state that is a time or null.
+    #[must_use]
+    pub const fn time(name: &'static str) -> Self {
+        Self::new(name, AttributeKind::Time)
+    }
+
+    /// A property of the state that is a list of texts or null.
+    #[must_use]
+    pub const fn texts(name: &'static str) -> Self {
+        Self::new(name, AttributeKind::Texts)
+    }
+
+    /// The same, of which every state has a value, the one before any event included.
+    #[must_use]
+    pub const fn always(mut self) -> Self {
+        self.always = true;
+        self
+    }
+
+    const fn new(name: &'static str, kind: AttributeKind) -> Self {
+        Self { name: Cow::Borrowed(name), kind, always: false }
+    }
+}
+
 /// Permission, with the policies it came from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Permit {

@@ -4,7 +4,9 @@ use crate::limits::KEY_BYTES_MAX;
 use crate::text::{self, checked_text};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 
 checked_text! {
     /// Whose data it is: part of the identity of every stream, command, row and token.
@@ -76,4 +78,67 @@ impl Principal {
         self.claims = Arc::new(claims);
         self
     }
+
+    /// Reads a principal as people write one: `main/ann;teams=north,south;roles=approver;clearance=2`. What is
+    /// not said is nothing.
+    ///
+    /// ```
+    /// use diptych_core::Principal;
+    /// let ann = Principal::from_text("main/ann;teams=north,south;clearance=2").unwrap();
+    /// assert_eq!(ann.tenant.as_str(), "main");
+    /// assert!(ann.claims.teams.contains("south") && ann.claims.roles.is_empty());
+    /// assert_eq!(ann.to_string(), "main/ann;teams=north,south;clearance=2");
+    /// ```
+    ///
+    /// # Errors
+    /// Names what is not of this form.
+    pub fn from_text(text: &str) -> Result<Self, PrincipalError> {
+        let mut parts = text.split(';').map(str::trim);
+        let named = parts.next().unwrap_or_default();
+        let (tenant, actor) = named.split_once('/').ok_or(PrincipalError::Form)?;
+        let principal = Self::new(tenant.trim(), actor.trim())?;
+        let mut claims = Claims::default();
+        for part in parts.filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').ok_or(PrincipalError::Form)?;
+            let words = value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned);
+            match name.trim() {
+                "teams" => claims.teams.extend(words),
+                "roles" => claims.roles.extend(words),
+                "clearance" => {
+                    claims.clearance = value.trim().parse().map_err(|_| PrincipalError::Clearance)?;
+                }
+                _ => return Err(PrincipalError::Form),
+            }
+        }
+        Ok(principal.with(claims))
+    }
+}
+
+/// As [`Principal::from_text`] reads it.
+impl fmt::Display for Principal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Claims { teams, roles, clearance } = &*self.claims;
+        write!(out, "{}/{}", self.tenant, self.actor)?;
+        for (name, words) in [("teams", teams), ("roles", roles)] {
+            if !words.is_empty() {
+                let words: Vec<_> = words.iter().map(String::as_str).collect();
+                write!(out, ";{name}={}", words.join(","))?;
+            }
+        }
+        if *clearance > 0 { write!(out, ";clearance={clearance}") } else { Ok(()) }
+    }
+}
+
+/// Why a text names no principal.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PrincipalError {
+    /// It is of another form.
+    #[error("a principal is written as `tenant/actor;teams=a,b;roles=c;clearance=2`")]
+    Form,
+    /// The clearance is no number.
+    #[error("the clearance of a principal is a whole number from 0")]
+    Clearance,
+    /// The tenant or the actor cannot be one.
+    #[error(transparent)]
+    Text(#[from] crate::TextError),
 }

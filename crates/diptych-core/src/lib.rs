@@ -28,8 +28,10 @@ mod text;
 mod time;
 mod value;
 
-pub use authenticate::{Authenticate, Authenticated, Credentials, Everybody, Unauthenticated};
-pub use authorize::{Action, Authorize, Forbidden, Permit, PolicyVersion, Unrestricted};
+pub use authenticate::{Anybody, Authenticate, Authenticated, Credentials, Everybody, Flaw, Unauthenticated};
+pub use authorize::{
+    Action, AttributeKind, Authorize, Forbidden, Permit, PolicyAttribute, PolicyVersion, Unrestricted,
+};
 pub use clock::{BoxFuture, Clock};
 pub use code::Code;
 pub use currency::Currency;
@@ -37,7 +39,7 @@ pub use event::{DecodeError, EncodeError, Event, EventSet, EventType, Language, 
 pub use fact::{EventName, Fact, RawFact, SharedText};
 pub use fault::Fault;
 pub use id::{Id, Scalar};
-pub use identity::{Actor, CausationId, Claims, CommandId, CorrelationId, Principal, Tenant};
+pub use identity::{Actor, CausationId, Claims, CommandId, CorrelationId, Principal, PrincipalError, Tenant};
 pub use limits::{INDEXED_TEXT_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_PER_EVENT_MAX};
 pub use limits::{QUERY_ITEMS_MAX, TAGS_PER_ITEM_MAX, TYPES_PER_ITEM_MAX};
 pub use metadata::Metadata;

@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
 use diptych_core::{Authenticated, Principal, Unauthenticated};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -46,6 +47,15 @@ impl Framed {
             Ok(authenticated) => Ok(authenticated.principal.clone()),
             Err(unauthenticated) => Err(error::unauthenticated(unauthenticated)),
         }
+    }
+
+    /// When a stream of events to the caller ends: its client connects again, and proves again who it is.
+    pub(crate) fn stream_end(&self, app: &App) -> Instant {
+        let most = app.wire.limits.sse_duration_max;
+        let until = self.caller.as_ref().ok().and_then(|authenticated| authenticated.until);
+        let left = until.map(|until| until.seconds_since(app.wire.commands.now()));
+        let left = left.and_then(|left| Duration::try_from_secs_f64(left).ok()).unwrap_or(most);
+        Instant::now() + left.min(most)
     }
 }
 

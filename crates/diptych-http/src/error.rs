@@ -8,7 +8,7 @@ use diptych_command::{
     AnyDecider, Conflict, ConflictCause, HandleError, RawError, RawRejection, Refusal, RejectionKind,
     ShapeError,
 };
-use diptych_core::{Code, Fault, Timestamp, Unauthenticated};
+use diptych_core::{Code, Fault, Flaw, Timestamp, Unauthenticated};
 use diptych_query::QueryError;
 use std::time::Duration;
 
@@ -85,6 +85,26 @@ pub(crate) fn gone(successor: Option<&str>, since: Option<Timestamp>) -> Problem
     Problem::new(StatusCode::GONE, Code::ModelRetired, detail)
         .with("successor", successor)
         .with("retiredAt", since.map(|since| since.to_string()))
+}
+
+/// The answer to whoever does not say who it is, or cannot prove it (RFC 6750, section 3).
+pub(crate) fn unauthenticated(error: &Unauthenticated) -> Problem {
+    let challenge = match error.flaw {
+        Flaw::Missing => "Bearer".to_owned(),
+        Flaw::Refused => {
+            // What may stand there is narrower than text: printable ASCII without quotes and backslashes.
+            let plain = |character: char| match character {
+                '"' | '`' => '\'',
+                ' '..='~' if character != '\\' => character,
+                _ => '?',
+            };
+            let reason: String = error.reason.chars().map(plain).collect();
+            format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"")
+        }
+    };
+    let challenge = HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, sentence(error))
+        .header(header::WWW_AUTHENTICATE, challenge)
 }
 
 /// A failure of infrastructure: the caller learns its code and whether to try again, the log learns the rest.
@@ -167,29 +187,4 @@ fn of_shape(shape: &ShapeError, problem: Problem) -> Problem {
         return problem;
     }
     problem.with("errors", Node::of(&shape.problems))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use diptych_core::{Position, StreamId, Version};
-
-    #[test]
-    fn a_lost_boundary_is_no_failed_precondition() {
-        let stream = StreamId::parse("enrolment-1").unwrap();
-        let boundary = Conflict::of_boundary(stream.clone(), Version(3), Position(9));
-        let document = of_conflict(&boundary, true).document("/", "");
-        assert!(document.contains(r#""status":409,"#), "{document}");
-        assert!(document.contains(r#""code":"DP0004","#), "{document}");
-        assert!(document.ends_with(r#""currentVersion":3,"retryAfter":1,"cause":"boundary"}"#), "{document}");
-        let version = Conflict::of_version(stream, Version(2), Version(3));
-        assert_eq!(of_conflict(&version, true).code(), Code::StaleVersion);
-        assert!(!of_conflict(&version, false).document("/", "").contains("cause"));
-    }
-}
-
-/// The answer to whoever does not say who it is, or cannot prove it (RFC 6750, section 3).
-pub(crate) fn unauthenticated(error: &Unauthenticated) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, sentence(error))
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }

@@ -43,6 +43,8 @@ struct Stream {
     lines: mpsc::Sender<Bytes>,
     /// The change that the client has seen last.
     seen: Option<String>,
+    /// When it ends, whatever has happened until then.
+    end: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -67,7 +69,8 @@ pub(crate) async fn follow(
     request: Request,
 ) -> Result<Response, Problem> {
     let framed = framed(&request);
-    let (principal, prefix) = (framed.principal()?, framed.prefix);
+    let (principal, end) = (framed.principal()?, framed.stream_end(&app));
+    let prefix = framed.prefix;
     let id = id_of(path)?;
     let seen = headers::last_event_id(request.headers());
     let told = tell(&app, &principal, &prefix, &id).await?;
@@ -83,7 +86,7 @@ pub(crate) async fn follow(
             .retry_after(RETRY_AFTER_DEFAULT)
     })?;
     let (lines, body) = mpsc::channel(4);
-    let stream = Stream { app, prefix, principal, id, lines, seen, _permit: permit };
+    let stream = Stream { app, prefix, principal, id, lines, seen, end, _permit: permit };
     tokio::spawn(stream.run());
     let mut response = typed(StatusCode::OK, "text/event-stream", Body::new(Lines(body)));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -95,7 +98,6 @@ pub(crate) async fn follow(
 impl Stream {
     /// Tells changes until the final one, the end of its time, the end of the service, or of the client.
     async fn run(mut self) {
-        let end = Instant::now() + self.app.wire.limits.sse_duration_max;
         let command = CommandRef { tenant: self.principal.tenant.clone(), id: self.id.clone() };
         let mut changes = self.app.wire.commands.queue_changes();
         let mut stopping = self.app.wire.stopping.clone();
@@ -135,7 +137,7 @@ impl Stream {
                     }
                     heartbeat = Instant::now() + HEARTBEAT;
                 }
-                () = sleep_until(end) => return,
+                () = sleep_until(self.end) => return,
                 () = self.lines.closed() => return,
                 () = stopped(&mut stopping) => return,
             }

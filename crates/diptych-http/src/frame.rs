@@ -1,13 +1,15 @@
-//! What stands around every handler: whom it answers, how long it may take, how problems look, the log.
+//! What stands around every handler: whom it answers, how long it may take, how problems look, the log. What a
+//! caller has to bring to be answered stands in `caller`.
 
 use crate::app::{App, Framed};
+use crate::caller;
 use crate::problem::{Carried, Problem};
 use crate::wire::Hosts;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use diptych_core::{BoxFuture, Code, Credentials};
+use diptych_core::{BoxFuture, Code};
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -62,8 +64,9 @@ where
         let original = original.unwrap_or_else(|| request.uri().clone());
         let prefix = original.path().strip_suffix(request.uri().path()).unwrap_or_default().to_owned();
         let deadline = started + self.app.wire.limits.request_duration_max;
-        let admitted = admit(&self.app, &original, &request);
-        let caller = self.app.wire.authenticate.authenticate(credentials(request.headers()));
+        let caller = caller::tell(&self.app, request.headers());
+        let admitted = admit(&self.app, &original, &request)
+            .and_then(|()| caller::admit(&self.app, request.uri().path(), &caller));
         request.extensions_mut().insert(Framed { prefix: prefix.clone(), deadline, caller });
         let answer = admitted.map(|()| catch_unwind(AssertUnwindSafe(|| self.handler.call(request))));
         Box::pin(async move {
@@ -138,15 +141,6 @@ fn finish(response: Response, instance: &str, prefix: &str) -> Response {
 fn secure(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-}
-
-/// What a request brings to say who sends it (RFC 6750, section 2.1).
-fn credentials(headers: &HeaderMap) -> Credentials<'_> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = given
-        .and_then(|given| given.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    Credentials { bearer: bearer.map(|(_, token)| token.trim()) }
 }
 
 /// Keeps other people's web pages from using a visitor's browser against this service.

@@ -12,6 +12,8 @@ mod tests;
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that the command had its outcome before, and nothing was decided now.
 pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// For whom a caller wants to be taken, in development.
+pub(crate) const DEVELOPMENT_PRINCIPAL: HeaderName = HeaderName::from_static("development-principal");
 /// Ties a command to a conversation.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("correlation-id");
 /// What directly caused a command.
@@ -115,6 +117,11 @@ pub(crate) fn preferences(headers: &HeaderMap) -> Preferences {
         }
     }
     found
+}
+
+/// The wait that was granted, as `Preference-Applied` says it.
+pub(crate) fn wait_applied(wait: Duration) -> Option<HeaderValue> {
+    value(&format!("wait={}", wait.as_secs()))
 }
 
 /// The last event of a stream that a client has seen (HTML, server-sent events).

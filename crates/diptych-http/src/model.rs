@@ -1,17 +1,18 @@
 //! `GET /{model}` and `GET /{model}/{key...}`: rows that say how fresh they are.
 
-use crate::app::{App, framed, principal, private};
+use crate::app::{App, Framed, framed};
 use crate::json::{Node, Object, typed};
 use crate::problem::Problem;
 use crate::rows::{HealthMember, Item, PageBody, PageMember, RowBody, text};
-use crate::{announced, error, headers};
+use crate::{announced, caching, error, freshness, headers};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use diptych_core::Code;
-use diptych_query::{Answer, Ask, Freshness, Health, Latency, QueryError, Schema};
+use diptych_query::{Answer, AnswerTag, Ask, Freshness, Health, Latency, QueryError, Schema, Unless};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const PROJECTION_POSITION: HeaderName = HeaderName::from_static("projection-position");
 const PROJECTION_LAG_SECONDS: HeaderName = HeaderName::from_static("projection-lag-seconds");
@@ -43,24 +44,32 @@ pub(crate) async fn row(endpoint: Arc<Endpoint>, request: Request) -> Response {
 async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
-    let principal = principal(&request)?;
-    let ask = read_ask(app, schema, request.uri(), request.headers())?;
-    let answer = app.wire.queries.ask(&principal, schema.name, &ask).await;
+    let framed = framed(&request);
+    let principal = framed.principal()?;
+    let ask = read_ask(app, &framed, schema, request.uri(), request.headers())?;
+    let held = caching::held(request.headers());
+    let answer = app.wire.queries.ask_unless(&principal, schema.name, &ask, &held).await;
     latency.observe(started.elapsed());
     let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
+    let (page, tag) = match value {
+        Unless::Same(tag) => return Ok(unchanged(schema, &ask, &freshness, &tag)),
+        Unless::New(page, tag) => (page, tag),
+    };
     let body = PageBody {
-        items: value.rows.iter().map(|row| Item { schema, row }).collect(),
-        page: PageMember { next_page_token: value.next_page_token.as_deref() },
+        items: page.rows.iter().map(|row| Item { schema, row }).collect(),
+        page: PageMember { next_page_token: page.next_page_token.as_deref() },
         freshness: &freshness,
         health: HealthMember(&health),
     };
-    Ok(answered(text(&body, schema, value.rows.len()), &freshness, ask.wait))
+    let body = text(&body, schema, page.rows.len());
+    Ok(answered(body, schema, &ask, &freshness, tag.as_ref()))
 }
 
 async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
-    let principal = principal(&request)?;
+    let framed = framed(&request);
+    let principal = framed.principal()?;
     let (mut parts, _) = request.into_parts();
     let Path(key) = Path::<Vec<String>>::from_request_parts(&mut parts, &()).await.map_err(|_| {
         Problem::new(
@@ -69,36 +78,45 @@ async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, P
             "the key in the path is not percent-encoded UTF-8",
         )
     })?;
-    let ask = read_ask(app, schema, &parts.uri, &parts.headers)?;
+    let ask = read_ask(app, &framed, schema, &parts.uri, &parts.headers)?;
     only_freshness(&ask)?;
     let segments: Vec<_> = key.iter().map(String::as_str).collect();
-    let answer = app.wire.queries.get_text(&principal, schema.name, &segments, &ask).await;
+    let held = caching::held(&parts.headers);
+    let answer = app.wire.queries.get_text_unless(&principal, schema.name, &segments, &ask, &held).await;
     latency.observe(started.elapsed());
     let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
     match value {
-        Some(row) => {
+        Unless::Same(tag) => Ok(unchanged(schema, &ask, &freshness, &tag)),
+        Unless::New(Some(row), tag) => {
             let item = Item { schema, row: &row };
             let body = RowBody { item, freshness: &freshness, health: HealthMember(&health) };
-            Ok(answered(text(&body, schema, 1), &freshness, ask.wait))
+            Ok(answered(text(&body, schema, 1), schema, &ask, &freshness, tag.as_ref()))
         }
-        None => {
-            let detail = format!("read model `{}` has no row `{}`", schema.name, key.join("/"));
-            let problem = Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail);
-            let problem = problem.with_all(told(&freshness, &health));
-            Err(freshness_headers(&freshness)
-                .into_iter()
-                .fold(problem, |problem, (name, value)| problem.header(name, value)))
-        }
+        Unless::New(None, _) => Err(missing(schema, &key, &freshness, &health)),
     }
 }
 
+/// The answer where no row has the key, which says how fresh that is, too.
+fn missing(schema: &Schema, key: &[String], freshness: &Freshness, health: &Health) -> Problem {
+    let detail = format!("read model `{}` has no row `{}`", schema.name, key.join("/"));
+    let problem = Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail);
+    let problem = problem.with_all(told(freshness, health));
+    let headers = freshness_headers(freshness).into_iter();
+    headers.fold(problem, |problem, (name, value)| problem.header(name, value))
+}
+
 /// Reads the question from the address and from `Prefer: wait`.
-fn read_ask(app: &App, schema: &'static Schema, uri: &Uri, headers: &HeaderMap) -> Result<Ask, Problem> {
+fn read_ask(
+    app: &App,
+    framed: &Framed,
+    schema: &'static Schema,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Ask, Problem> {
     let pairs = pairs(uri)?;
     let pairs = pairs.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let mut ask = Ask::from_text(schema, pairs).map_err(error::of_query)?;
-    let wait = headers::preferences(headers).wait;
-    ask.wait = wait.map(|wait| wait.min(app.wire.queries.limits().wait_max));
+    ask.wait = headers::preferences(headers).wait.map(|wait| freshness::within(app, framed, wait));
     Ok(ask)
 }
 
@@ -130,16 +148,32 @@ fn told(freshness: &Freshness, health: &Health) -> Object {
     Object::new().with("freshness", Node::written(freshness)).with("health", Node::of(health))
 }
 
-fn answered(body: Vec<u8>, freshness: &Freshness, wait: Option<Duration>) -> Response {
+fn answered(
+    body: Vec<u8>,
+    schema: &Schema,
+    ask: &Ask,
+    freshness: &Freshness,
+    tag: Option<&AnswerTag>,
+) -> Response {
     let mut response = typed(StatusCode::OK, "application/json", body);
-    let headers = response.headers_mut();
+    mark(response.headers_mut(), schema, ask, freshness, tag);
+    response
+}
+
+/// The answer to whoever holds it already: how fresh it is now, and nothing else.
+fn unchanged(schema: &Schema, ask: &Ask, freshness: &Freshness, tag: &AnswerTag) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    mark(response.headers_mut(), schema, ask, freshness, Some(tag));
+    response
+}
+
+fn mark(headers: &mut HeaderMap, schema: &Schema, ask: &Ask, freshness: &Freshness, tag: Option<&AnswerTag>) {
     headers.extend(freshness_headers(freshness));
-    private(headers);
-    let applied = wait.and_then(|wait| headers::value(&format!("wait={}", wait.as_secs())));
-    if let Some(applied) = applied {
+    caching::mark(headers, schema, ask, freshness, tag);
+    if let Some(applied) = ask.wait.and_then(headers::wait_applied) {
         headers.insert(headers::PREFERENCE_APPLIED, applied);
     }
-    response
 }
 
 fn freshness_headers(freshness: &Freshness) -> [(HeaderName, HeaderValue); 4] {

@@ -7,8 +7,18 @@ use diptych_query::Schema;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// First segments that belong to the toolkit.
-const RESERVED: &[&str] =
-    &["audit", "commands", "openapi.json", "docs", "metrics", "health", "problems", "console"];
+const RESERVED: &[&str] = &[
+    "audit",
+    "commands",
+    "openapi.json",
+    "docs",
+    "exports",
+    "freshness",
+    "metrics",
+    "health",
+    "problems",
+    "console",
+];
 
 /// The first segments of a service's own addresses.
 #[derive(Debug, Default, PartialEq, Eq)]

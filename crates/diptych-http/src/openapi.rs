@@ -3,6 +3,7 @@
 mod commands;
 mod models;
 mod parts;
+mod security;
 
 use crate::announced::Announcements;
 use crate::app::App;
@@ -71,7 +72,7 @@ pub(crate) fn document(app: &App, known: &Announcements) -> String {
     if !service.description.is_empty() {
         info["description"] = json!(service.description);
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": info,
         "servers": [{ "url": "." }],
@@ -83,8 +84,9 @@ pub(crate) fn document(app: &App, known: &Announcements) -> String {
             "headers": parts::headers(),
             "responses": parts::responses(),
         },
-    })
-    .to_string()
+    });
+    security::describe(&mut document, app);
+    document.to_string()
 }
 
 fn reference(name: &str) -> Value {

@@ -7,8 +7,8 @@ use crate::names::Names;
 use crate::problem::Problem;
 use crate::wire::{Panels, Wire};
 use crate::{
-    aggregate, announced, audit, command, commands, envelope, following, health, home, json, model, openapi,
-    pages,
+    aggregate, announced, audit, command, commands, envelope, following, freshness, health, home, json,
+    model, openapi, pages,
 };
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -41,6 +41,7 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
     }
     let described = Arc::clone(&app);
     let [envelopes, status, events, tree, audited] = command_routes(&app, panels);
+    let freshness = if panels.answers_questions() { get(freshness::read) } else { elsewhere() };
     let router = router
         .route("/", get(home::read))
         .route("/commands", envelopes)
@@ -48,6 +49,7 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
         .route("/commands/{id}/events", events)
         .route("/commands/{id}/tree", tree)
         .route("/audit", audited)
+        .route("/freshness", freshness)
         .route("/openapi.json", get(move || openapi_json(Arc::clone(&described))))
         .route("/docs", get(pages::docs))
         .route("/docs/docs.js", get(pages::docs_script))

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::names::Names;
-use crate::wire::{Hosts, HttpLimits, Panels, Readiness, ServiceInfo, Wire};
+use crate::wire::{Hosts, HttpLimits, MetricsAccess, Panels, Readiness, ServiceInfo, Wire};
 use diptych_command::{AuditFilter, AuditLog, AuditPage, AuditPlace, AuditQuery};
 use diptych_command::{
     Base, Command, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError, Committed,
@@ -14,8 +14,10 @@ use diptych_core::{
     Fault, Fingerprint, Position, Principal, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Token,
     Unrestricted, Version,
 };
+use diptych_query::{Progress, Stopped};
 use schemars::{Schema as JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -192,6 +194,12 @@ pub(crate) struct Store {
     pub(crate) contended: Mutex<bool>,
     /// Never answers a commit, when set.
     pub(crate) hangs: Mutex<bool>,
+    /// How often somebody has looked where the read model stands.
+    pub(crate) looks: AtomicU64,
+    /// Why the read model does not move on, when set.
+    pub(crate) stopped: Mutex<Option<Stopped>>,
+    /// What the process knows of its read models.
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// The time at which everything happens in these tests.
@@ -294,6 +302,11 @@ impl EventStore for Store {
 }
 
 impl Store {
+    /// Every command that came to its end.
+    pub(crate) fn records(&self) -> Vec<CommandRecord> {
+        self.records.lock().unwrap().clone()
+    }
+
     /// What a key that is already claimed answers.
     fn claimed(&self, commit: &Commit) -> Option<Result<Committed, CommitError>> {
         let Commit { header, effect, .. } = commit;
@@ -374,6 +387,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
         collections: std::collections::BTreeMap::new(),
         entries: vec!["/note-list?sort=-text".to_owned(), "https://example.org/".to_owned()],
         hosts: Hosts::Loopback,
+        metrics_access: MetricsAccess::Proven,
         panels: Panels::Both,
         stopping: tokio::sync::watch::channel(false).1,
     };

@@ -25,6 +25,8 @@ pub struct Wire {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Says whether the service can do its work.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// Who may read the metrics where callers have to prove who they are.
+    pub metrics_access: MetricsAccess,
     /// The limits of a request.
     pub limits: HttpLimits,
     /// Collections by category, where `s` after the category is not the right plural.
@@ -65,6 +67,17 @@ impl Panels {
     pub fn answers_questions(self) -> bool {
         matches!(self, Self::Both | Self::Right)
     }
+}
+
+/// Who may read the metrics of a service whose callers have to prove who they are. They count the work of all
+/// tenants, and name models, categories and partitions, never a tenant, a key or a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MetricsAccess {
+    /// Whoever proves who it is.
+    #[default]
+    Proven,
+    /// Everybody who can reach the service.
+    Open,
 }
 
 /// What a service calls itself.

@@ -73,7 +73,8 @@ pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Rea
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{
-    Ask, ExportTotals, Queries, QueryLimits, QueryParts, RawPage, RawRow, RowStream, Visibility, VisibleSince,
+    AnswerTag, Ask, Awaited, ExportTotals, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow,
+    RowStream, Unless, Visibility, VisibleSince, WaitOutcome,
 };
 pub use registry::{Record, Registry};
 pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};

@@ -172,9 +172,17 @@ impl ProgressEntry {
         self.troubles.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes what is wrong with the group, or is no more.
+    /// Notes what is wrong with the group, or is no more, and wakes whoever waits when that is something new.
     pub fn change_troubles(&self, change: impl FnOnce(&mut Troubles)) {
-        change(&mut self.troubles.write().unwrap_or_else(PoisonError::into_inner));
+        let changed = {
+            let mut troubles = self.troubles.write().unwrap_or_else(PoisonError::into_inner);
+            let before = troubles.clone();
+            change(&mut troubles);
+            *troubles != before
+        };
+        if changed {
+            self.position.send_modify(|_| ());
+        }
     }
 
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {

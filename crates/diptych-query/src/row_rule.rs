@@ -1,5 +1,5 @@
-//! Which rows somebody may see, as a value: typed conditions over the columns of one row. Stores print them as
-//! SQL; here they are judged in memory, which says what they mean. No policy language.
+//! Which rows somebody may see, as a value: typed conditions over the columns of one row. Stores print them
+//! as SQL; here they are judged in memory, which says what they mean. No policy language.
 //!
 //! The meaning is that of Cedar (<https://docs.cedarpolicy.com/auth/authorization.html>): an expression that
 //! fails, such as one that reads a column without a value, makes its whole condition count for nothing. That

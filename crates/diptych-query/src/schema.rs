@@ -79,8 +79,8 @@ pub struct Facets {
     pub full_text: bool,
     /// How an answer looks to whoever may see the row and not the column.
     pub withheld: Withheld,
-    /// The widest range that a question may ask for, in the column's unit (microseconds for a time); a question
-    /// that filters by a range must bound it on both sides then. None where any may be.
+    /// The widest range that a question may ask for, in the column's unit (microseconds for a time); a
+    /// question that filters by a range must bound it on both sides then. None where any may be.
     pub range_max: Option<i64>,
 }
 

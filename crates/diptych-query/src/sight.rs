@@ -1,5 +1,5 @@
-//! The seam for what somebody may see: which rows of a read model, which columns, and by what they may ask. One
-//! question before every answer. No policy language, and no SQL.
+//! The seam for what somebody may see: which rows of a read model, which columns, and by what they may ask.
+//! One question before every answer. No policy language, and no SQL.
 
 use crate::{RowRule, Schema};
 use diptych_core::{Forbidden, PolicyVersion, Principal, Unrestricted, Value};

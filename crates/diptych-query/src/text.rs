@@ -8,8 +8,8 @@ use std::time::Duration;
 
 impl Ask {
     /// Reads a question from pairs of text: `status=PLACED`, `total.gte=10 GBP`, `sort=-placedAt`,
-    /// `q=words`, `pageSize=20`, `pageToken`, `minPosition`, `maxStale=5` (seconds). A filter named several times
-    /// means any of its values.
+    /// `q=words`, `pageSize=20`, `pageToken`, `minPosition`, `maxStale=5` (seconds). A filter named several
+    /// times means any of its values.
     ///
     /// # Errors
     /// A parameter that the model does not know or a value that does not fit, with what would.

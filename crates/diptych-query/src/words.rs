@@ -7,9 +7,9 @@ use diptych_core::Value;
 /// The most words of one question.
 pub const WORDS_MAX: usize = 16;
 
-/// Words that a row must have, all of them: each begins with or is a word of a column that is searched. Letters
-/// and digits make words, everything else parts them; upper and lower case are the same. The default is none,
-/// which every row has.
+/// Words that a row must have, all of them: each begins with or is a word of a column that is searched.
+/// Letters and digits make words, everything else parts them; upper and lower case are the same. The
+/// default is none, which every row has.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Words(Vec<Word>);
 

@@ -1,17 +1,19 @@
 //! The command line of a service: `serve`, the operator's verbs, and the service's own.
 #![allow(clippy::print_stderr, reason = "this is the command line")]
 
+use crate::authentication;
 use crate::progress_line::ProgressLine;
 use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
-use diptych_core::{Claims, Principal};
+use diptych_core::{Authenticate, Claims, Fault, Principal};
 use diptych_ops::Output;
 use diptych_postgres::Notify;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -72,14 +74,22 @@ fn command_line(service: &Service) -> Command {
         .action(ArgAction::Append)
         .value_parser(persistence)
         .global(true);
+    let reference = Arg::new("reference")
+        .long("reference")
+        .value_name("NAME=FILE")
+        .help("Where other editions of reference data are read from: `decision-policy=policies.json`")
+        .action(ArgAction::Append)
+        .value_parser(reference)
+        .global(true);
     let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
     let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
     let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([store, reader, listen, outbox, persistence, tenant, actor, json])
-        .subcommand(serve_command());
+        .args([store, reader, listen, outbox, persistence, reference, tenant, actor, json])
+        .subcommand(serve_command())
+        .subcommand(authentication::token_verb());
     line = line.subcommand(diptych_ops::import_verb());
     for verb in diptych_ops::verbs() {
         line = line.subcommand(verb);
@@ -94,7 +104,7 @@ fn serve_command() -> Command {
     let listen = Arg::new("listen")
         .long("listen")
         .value_name("ADDRESS")
-        .help("Where to listen; this machine only, until authentication is configured")
+        .help("Where to listen; this machine only, unless callers prove who they are by tokens")
         .default_value("127.0.0.1:8080")
         .value_parser(value_parser!(SocketAddr));
     let roles = Arg::new("roles")
@@ -103,7 +113,8 @@ fn serve_command() -> Command {
         .help("What this process does of the service: `command`, `query`, `projector`, joined by commas")
         .default_value("command,query,projector")
         .value_parser(value_parser!(Roles));
-    Command::new("serve").about("Serve the HTTP interface").args([listen, roles])
+    let options = authentication::serve_options();
+    Command::new("serve").about("Serve the HTTP interface").args([listen, roles]).args(options)
 }
 
 async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbError> {
@@ -111,6 +122,18 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
         let report = diptych_ops::run_catalog(&service.catalog()?, own)?;
         say(&report.render(output(own)))?;
         return Ok(exit_code(report.is_clean()));
+    }
+    if let Some(("policies", own)) = arguments.subcommand()
+        && let Some(report) = diptych_ops::run_policies(&own_policies(&service, own)?.in_force(), own)
+    {
+        let report = report?;
+        let output = own.subcommand().map_or(Output::Human, |(_, own)| output(own));
+        say(&report.render(output))?;
+        return Ok(exit_code(report.is_clean()));
+    }
+    if let Some(("token", own)) = arguments.subcommand() {
+        say(&authentication::make(own)?)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let config = config(arguments)?;
     match arguments.subcommand() {
@@ -125,6 +148,14 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
             Some(verb) => run_verb(&service, config, &**verb, own).await,
             None => operate(&service, config, name, own).await,
         },
+    }
+}
+
+/// The service with its policies in force, where they are looked at: others can be checked beside broken ones.
+fn own_policies(service: &Service, arguments: &ArgMatches) -> Result<Service, Fault> {
+    match arguments.subcommand_name() {
+        Some("show") => service.clone().guarded(),
+        _ => Ok(service.clone().declared()),
     }
 }
 
@@ -148,7 +179,14 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
     }
     let outbox = given("outbox", "DIPTYCH_OUTBOX").map(Into::into);
     let persistence = arguments.get_many("persistence").into_iter().flatten().cloned().collect();
-    Ok(Config { principal, outbox, persistence, ..Config::at(store) })
+    let references = arguments.get_many("reference").into_iter().flatten().cloned().collect();
+    Ok(Config { principal, outbox, persistence, references, ..Config::at(store) })
+}
+
+/// Reads `decision-policy=policies.json`.
+fn reference(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("it is not of the form `decision-policy=policies.json`")?;
+    Ok((name.to_owned(), PathBuf::from(file)))
 }
 
 /// Reads `order=state-stored`.
@@ -165,9 +203,12 @@ async fn serve(
     first: Option<Arc<dyn Verb>>,
 ) -> Result<ExitCode, VerbError> {
     let address = *arguments.get_one::<SocketAddr>("listen").expect("the argument has a default");
+    let (service, config) = authentication::configured(service, config, arguments)?;
+    let proven = service.authenticate.as_deref().is_some_and(Authenticate::is_proof);
     // Taken before anything long begins, so that a taken address is known at once.
-    let listener = listen(address).await?;
+    let listener = listen(address, proven).await?;
     let roles = *arguments.get_one::<Roles>("roles").expect("the argument has a default");
+    authentication::warn_of_development(&service, &config);
     let running = service.open(Config { roles, ..config }).await?;
     let stop = stop_signal();
     tokio::pin!(stop);

@@ -6,12 +6,14 @@
 #[allow(unused_extern_crates, reason = "tests and documentation derive through it")]
 extern crate self as diptych;
 
+mod authentication;
 mod clock;
 mod columns;
 mod command_line;
 mod correction;
 mod metrics;
 mod place;
+mod policing;
 mod problems;
 mod progress_line;
 mod roles;
@@ -28,6 +30,7 @@ pub use diptych_core as core;
 pub use diptych_http as http;
 pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
 pub use diptych_ops as ops;
+pub use diptych_policy as policy;
 pub use diptych_postgres as postgres;
 pub use diptych_projector as projector;
 pub use diptych_query as query;
@@ -43,14 +46,15 @@ pub use verb::{Verb, VerbError, VerbFuture};
 pub mod prelude {
     pub use crate::{Config, Role, Roles, Running, Service};
     pub use diptych_command::{
-        Boundary, Command, Context, Decider, Facts, HandleError, Persistence, Receipt, Rejection, Request,
-        StateColumn, StoredState,
+        Boundary, Command, Context, Decider, Editions, Facts, HandleError, Persistence, Receipt, Reference,
+        Rejection, Request, Standing, StateColumn, StoredState,
     };
     pub use diptych_core::{
-        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, TagQuery, Tenant, Timestamp,
-        Token, Version,
+        Currency, Event, EventSet, Fact, Id, Money, PolicyAttribute, Position, Principal, Scalar, TagQuery,
+        Tenant, Timestamp, Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
+    pub use diptych_policy::{Jwt, Policies};
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
     };
@@ -87,3 +91,8 @@ mod persistence_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/invariants.md")]
 mod invariants {}
+
+/// The page on reference data.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/reference-data.md")]
+mod reference_data {}

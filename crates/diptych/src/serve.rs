@@ -1,4 +1,4 @@
-//! Listening: on this machine only while there is no authentication, and until a signal says stop.
+//! Listening: on this machine only while callers do not prove who they are, and until a signal says stop.
 
 use crate::Running;
 use diptych_core::{Code, Fault};
@@ -17,7 +17,7 @@ impl Running {
         address: SocketAddr,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Fault> {
-        let listener = listen(address).await?;
+        let listener = listen(address, self.authenticate().is_proof()).await?;
         self.serve_on(listener, stop).await
     }
 
@@ -60,15 +60,15 @@ impl Running {
     }
 }
 
-/// Listens on an address that only this machine can reach.
+/// Listens on an address: without proof of who calls, on one that only this machine can reach.
 ///
 /// # Errors
-/// [`Code::NotLoopback`] for any other address, [`Code::CannotListen`] when it is taken.
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
-    if !address.ip().is_loopback() {
+/// [`Code::NotLoopback`] for any other, [`Code::CannotListen`] when it is taken.
+pub(crate) async fn listen(address: SocketAddr, proven: bool) -> Result<TcpListener, Fault> {
+    if !proven && !address.ip().is_loopback() {
         let message = format!(
-            "`{address}` can be reached from other machines and this service has no authentication; \
-             listen on 127.0.0.1 or [::1]"
+            "`{address}` can be reached from other machines and callers of this service do not prove who they \
+             are; name keys of tokens, such as `--jwks FILE`, or listen on 127.0.0.1 or [::1]"
         );
         return Err(Fault::permanent(Code::NotLoopback, message));
     }

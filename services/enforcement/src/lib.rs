@@ -4,10 +4,12 @@
 
 pub mod command;
 pub mod facts;
+pub mod import;
 pub mod query;
 pub mod scenario;
 
 use diptych::Service;
+use diptych::prelude::Reference;
 
 /// The service, ready to be opened.
 #[must_use]
@@ -18,6 +20,8 @@ pub fn service() -> Service {
         .decider::<command::Case>()
         .state_stored::<command::Decision>()
         .decider_in::<command::Party>("parties")
+        .decider::<command::Fine>()
+        .reference(facts::DecisionPolicy::editions())
         .group("decision_work", |group| {
             group
                 .read_model::<query::CaseTitle>()
@@ -27,8 +31,10 @@ pub fn service() -> Service {
                 .read_model::<query::CaseTimeline>()
         })
         .read_model::<query::DecisionApproval>()
+        .group("fines", |group| group.read_model::<query::FineBalance>().read_model::<query::FinesByStatus>())
         .link("/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVAL&sort=dueAt&pageSize=50")
         .link("/decision-detail/DEC-2026-00112")
         .link("/case-timeline?caseId=CASE-2026-00091")
         .verb_before_serving(scenario::Scenario)
+        .verb(import::Import)
 }

@@ -11,13 +11,15 @@ use std::path::Path;
 use support::folder::Folder;
 use support::server::{run, run_json, said};
 
-const MODELS: [&str; 7] = [
+const MODELS: [&str; 9] = [
     "case_timeline",
     "case_title",
     "decision_approval",
     "decision_case",
     "decision_detail",
     "decision_work_queue_view",
+    "fine_balance",
+    "fines_by_status",
     "party_name",
 ];
 
@@ -93,7 +95,7 @@ async fn the_group_moves_as_one_and_shows_what_it_declares() {
     let none = &json!(0);
     let mut sorted = rows.clone();
     sorted.sort_by_key(|(model, ..)| *model);
-    let expected = [28, 4, 1, 7, 7, 5, 4];
+    let expected = [28, 4, 1, 7, 7, 5, 0, 0, 4];
     let expected: Vec<_> = MODELS.iter().zip(expected).map(|(model, rows)| (*model, rows, none)).collect();
     assert_eq!(sorted, expected);
     let shown = run_json(&store, &["models", "show", "decision-work-queue"]).await;

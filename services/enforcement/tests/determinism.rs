@@ -1,15 +1,22 @@
 //! However the facts are cut into batches and delivered again, every projection makes the same rows: over the
-//! scenario, and over histories drawn at random, whose queue is also held against the aggregates.
+//! scenario, and over histories drawn at random, whose queue and whose sums are also held against the
+//! aggregates.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
+use diptych::command::References;
 use diptych::core::{CommandId, StreamId};
 use diptych::prelude::*;
 use diptych::testing::{GivenFact, GivenFacts, given_facts, on};
-use enforcement::command::{Case, CaseCommand, Decision, DecisionCommand, Party, PartyCommand};
-use enforcement::facts::{
-    CURRENT_POLICY, DecisionStatus, Evidence, RiskBand, SensitivityLevel, VisibilityScope,
+use enforcement::command::{
+    Case, CaseCommand, Decision, DecisionCommand, Fine, FineCommand, Party, PartyCommand,
 };
-use enforcement::query::{CaseTimeline, CaseTitle, DecisionDetail, DecisionWorkQueue, PartyName};
+use enforcement::facts::{
+    Balance, CURRENT_POLICY, DecisionStatus, Evidence, RiskBand, SensitivityLevel, Settlement,
+    VisibilityScope,
+};
+use enforcement::query::{
+    CaseTimeline, CaseTitle, DecisionDetail, DecisionWorkQueue, FineBalance, FinesByStatus, PartyName,
+};
 use enforcement::scenario::{Action, steps};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -105,6 +112,7 @@ fn decided<D: Decider>(
         time,
         correlation: None,
         causation: None,
+        references: References::default(),
     };
     let aggregate = aggregates.entry(key.to_owned()).or_default();
     let events = aggregate.decide(command, &context).unwrap_or_default();
@@ -149,7 +157,7 @@ fn action(random: &mut fastrand::Rng, facts: u64) -> Action {
     // A decided decision stays as it is, so a long history needs many.
     let decision = format!("DEC-{}", random.u64(..4 + facts / 8));
     let reason = "drawn".to_owned();
-    match random.u8(..16) {
+    match random.u8(..17) {
         0 => Action::Case(
             case.into(),
             CaseCommand::Open { title: text(random), party_id: party.into(), risk_band: risk_band(random) },
@@ -188,7 +196,8 @@ fn change(kind: u8, team: String, text: String, random: &mut fastrand::Rng) -> D
         11 => DecisionCommand::ReviseSummary { summary: text },
         12 | 13 => DecisionCommand::MarkReady { due_at: time(1 + random.u64(..1_000_000)) },
         14 => DecisionCommand::Approve { reason: text, policy_version },
-        _ => DecisionCommand::Reject { reason: text, policy_version },
+        15 => DecisionCommand::Reject { reason: text, policy_version },
+        _ => DecisionCommand::Withdraw { reason: text },
     }
 }
 
@@ -224,4 +233,94 @@ fn a_long_random_history_makes_the_same_rows_however_it_is_cut() {
     let seed = fastrand::u64(..);
     eprintln!("a long history of seed {seed}");
     check_every_projection(&drawn(400, seed));
+}
+
+/// What commands drawn at random have made of a few fines: the facts, and the aggregates. Most commands are
+/// rejected, because most steps come once.
+fn drawn_fines(facts: usize, seed: u64) -> (Vec<GivenFact>, BTreeMap<String, Fine>) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut given, mut fines) = (Vec::new(), BTreeMap::new());
+    while given.len() < facts {
+        let key = format!("F-{}", random.usize(..3 + facts / 8));
+        let now = time(given.len() as u64 + 1);
+        let command = fine_command(&mut random);
+        let events = decided(&mut fines, ("fine", &key), ("collector", now), command);
+        given.extend(events.into_iter().map(|event| on(&key, event)));
+    }
+    (given, fines)
+}
+
+fn fine_command(random: &mut fastrand::Rng) -> FineCommand {
+    let mut euros = |most: i64| Money::from_thousandths(10 * random.i64(0..most), Currency::EUR).unwrap();
+    let (amount, expense, penalty, part) = (euros(4_000), euros(1_500), euros(9_000), euros(5_000));
+    match random.u8(..14) {
+        0 | 1 => FineCommand::Create {
+            amount,
+            article: "157".into(),
+            officer_id: "561".into(),
+            vehicle_class: "A".into(),
+            points: random.i64(0..5),
+            dismissal: None,
+        },
+        2 | 3 => FineCommand::Send { expense },
+        4 | 5 => FineCommand::InsertNotification { notification: "P".into(), last_sent: None },
+        6 => FineCommand::AddPenalty { amount: penalty },
+        7 | 8 => FineCommand::Pay { amount: part, recorded_total: Some(part) },
+        9 => FineCommand::InsertAppealDate,
+        10 => FineCommand::SendAppeal { dismissal: Some("#".into()) },
+        11 => FineCommand::ReceiveAppealResult,
+        12 => FineCommand::AppealToJudge { dismissal: None },
+        _ => FineCommand::SendForCreditCollection,
+    }
+}
+
+/// The sums as the aggregates have them, reached without any projection.
+fn sums(fines: &BTreeMap<String, Fine>) -> Vec<FinesByStatus> {
+    let mut sums: BTreeMap<&str, FinesByStatus> = BTreeMap::new();
+    let zero = Money::zero(Currency::EUR);
+    for fine in fines.values().filter(|fine| !fine.steps.is_empty()) {
+        let (balance, status) = (fine.balance, fine.status);
+        let row = sums.entry(status.name()).or_insert_with(|| FinesByStatus {
+            status,
+            fines: 0,
+            unpaid: 0,
+            partly_paid: 0,
+            paid_exactly: 0,
+            overpaid: 0,
+            due: zero,
+            paid: zero,
+            outstanding: zero,
+        });
+        let is = |settlement: Settlement| i64::from(balance.settlement() == settlement);
+        row.fines += 1;
+        row.unpaid += is(Settlement::Unpaid);
+        row.partly_paid += is(Settlement::PartlyPaid);
+        row.paid_exactly += is(Settlement::Paid);
+        row.overpaid += is(Settlement::Overpaid);
+        row.due = row.due.plus(balance.due()).unwrap();
+        row.paid = row.paid.plus(balance.paid).unwrap();
+        row.outstanding = row.outstanding.plus(balance.outstanding()).unwrap();
+    }
+    sums.into_values().collect()
+}
+
+#[test]
+fn a_short_random_history_of_fines_leaves_the_sums_that_the_aggregates_have() {
+    let mut seeds = fastrand::Rng::new();
+    for _ in 0..6 {
+        let seed = seeds.u64(..);
+        eprintln!("a short history of fines of seed {seed}");
+        let (facts, fines) = drawn_fines(60, seed);
+        assert!(fines.values().any(|fine| fine.balance != Balance::default()), "no fine has any money");
+        given_facts(facts).then_rows(sums(&fines));
+    }
+}
+
+#[test]
+fn a_long_random_history_of_fines_makes_the_same_rows_however_it_is_cut() {
+    let seed = fastrand::u64(..);
+    eprintln!("a long history of fines of seed {seed}");
+    let (facts, _) = drawn_fines(600, seed);
+    given_facts(facts.clone()).then_deterministic::<FineBalance>();
+    given_facts(facts).then_deterministic::<FinesByStatus>();
 }

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tower::ServiceExt;
 
+mod caching;
+mod callers;
 mod stages;
+mod waits;
 
 struct Client {
     router: Router,
@@ -123,8 +126,8 @@ async fn an_unkeyed_command_gets_an_id_that_its_outcome_is_found_by() {
         outcome["events"],
         json!([{"type": "NoteWritten", "schemaVersion": 1, "version": 1, "position": 1}])
     );
-    let visible = json!([{"model": "note_list", "position": 1, "visible": true, "since": testing::NOW}]);
-    assert_eq!(outcome["readModels"], visible);
+    let visible = json!({"model": "note_list", "position": 1, "visible": true, "since": testing::NOW});
+    assert_eq!(outcome["readModels"][0], visible);
     let second = client.get(&format!("/commands/{}", second.header("command-id")), &[]).await.json();
     assert_eq!(second["readModels"][0]["visible"], false);
     assert_eq!(second["readModels"][0]["reason"], "lag");

@@ -6,12 +6,13 @@ use diptych_core::{
     Value, ValueType, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec, Contract,
-    Exporting, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey, Parked,
-    Partition, Progress, Projection, Queries, QueryLimits, QueryParts, RawExport, RawFind, ReadModel, Route,
+    AdvanceError, Advanced, Block, Breach, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec,
+    Contract, Exporting, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey,
+    Parked, Partition, Projection, Queries, QueryLimits, QueryParts, RawExport, RawFind, ReadModel, Route,
     RowRef, RowsStamp, ScannedRow, Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
 };
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -59,6 +60,12 @@ const fn declaration(name: &'static str) -> Schema {
 }
 
 static NOTE_LIST: Schema = declaration("note_list");
+/// The same without a column that reads the clock, and with a bound.
+static NOTE_TEXT: Schema = Schema {
+    computed: &[],
+    contract: Contract::Bounded { within: Duration::from_secs(5), breach: Breach::Flag },
+    ..declaration("note_text")
+};
 
 /// A declaration of another name.
 pub(crate) fn schema(name: &'static str) -> &'static Schema {
@@ -70,15 +77,16 @@ pub(crate) fn schema_at(name: &'static str, path: &'static str) -> &'static Sche
     Box::leak(Box::new(Schema { path, ..declaration(name) }))
 }
 
+/// A row of one of the declarations.
 #[derive(Clone)]
-struct NoteRow {
+struct NoteRow<const MODEL: usize = 0> {
     id: String,
     text: String,
 }
 
-impl ReadModel for NoteRow {
+impl<const MODEL: usize> ReadModel for NoteRow<MODEL> {
     type Key = String;
-    const SCHEMA: &'static Schema = &NOTE_LIST;
+    const SCHEMA: &'static Schema = [&NOTE_LIST, &NOTE_TEXT][MODEL];
 
     fn key(&self) -> String {
         self.id.clone()
@@ -104,11 +112,12 @@ impl ReadModel for NoteRow {
     }
 
     fn computed(&self, _: Timestamp) -> Vec<Value> {
-        vec![Value::Integer(self.text.len() as i64)]
+        let bytes = Value::Integer(self.text.len() as i64);
+        Self::SCHEMA.computed.iter().map(|_| bytes.clone()).collect()
     }
 }
 
-impl Projection for NoteRow {
+impl<const MODEL: usize> Projection for NoteRow<MODEL> {
     type Event = NoteEvent;
 
     fn route(fact: &Fact<NoteEvent>) -> Route<Self> {
@@ -130,8 +139,11 @@ pub(super) fn queries(store: &Arc<Store>, clock: Arc<dyn Clock>) -> Queries {
     Queries::new(QueryParts {
         store: Arc::<Store>::clone(store),
         feed: Arc::<Store>::clone(store),
-        groups: vec![Arc::new(Group::of_one(erase::<NoteRow>()))],
-        progress: Arc::new(Progress::default()),
+        groups: vec![
+            Arc::new(Group::of_one(erase::<NoteRow<0>>())),
+            Arc::new(Group::of_one(erase::<NoteRow<1>>())),
+        ],
+        progress: Arc::clone(&store.progress),
         authorize: Arc::new(Unrestricted),
         policy: Arc::new(Unrestricted),
         clock,
@@ -162,7 +174,7 @@ impl Store {
             let event = raw.decode::<NoteEvent>().unwrap().unwrap();
             let fact = Fact::new(event, Arc::clone(raw));
             rows.retain(|row| row.id != fact.stream().key.as_str());
-            rows.extend(NoteRow::project(None, &fact));
+            rows.extend(NoteRow::<0>::project(None, &fact));
         }
         Found {
             rows: rows.iter().filter(|row| fits(row)).map(ReadModel::to_row).collect(),
@@ -172,7 +184,11 @@ impl Store {
     }
 
     fn checkpoint_at(&self, position: usize) -> Checkpoint {
-        Checkpoint { mark: self.mark_at(position), updated_at: super::NOW.parse().unwrap(), stopped: None }
+        Checkpoint {
+            mark: self.mark_at(position),
+            updated_at: super::NOW.parse().unwrap(),
+            stopped: self.stopped.lock().unwrap().clone(),
+        }
     }
 }
 
@@ -224,6 +240,7 @@ impl ModelStore for Store {
     }
 
     fn checkpoint<'a>(&'a self, _: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         now(Ok(self.found(|_| false).checkpoint))
     }
 

@@ -66,7 +66,8 @@ pub(super) struct Computed {
     pub(super) function: Expr,
 }
 
-const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, about, pending, default_sort, reads, \
+const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, about, pending, \
+default_sort, reads, \
 partitions, on_failure, degraded, patrol, corrections, intended, purpose, journey, freshness_target, \
 correctness_target, latency_target, signed_off_by, signed_off_on, sign_off_cadence, runbook";
 
@@ -92,8 +93,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     let mut mode = "Asynchronous";
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
-    let (mut reads, mut partitions) = (Vec::new(), None);
-    let (mut about, mut pending) = (None, None);
+    let (mut reads, mut partitions, mut about, mut pending) = (Vec::new(), None, None, None);
     let (mut upkeep, mut intended, mut parks) = (Vec::new(), None, None);
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
@@ -139,11 +139,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         return Err(missing("owner"));
     }
     refuse_alone(mode, &reads, partitions.as_ref(), parks)?;
-    if let (Some(span), None) = (pending, &about) {
-        let message = "`pending` names commands that are under way for a row: say whose they are, with \
-                       `about = \"order\"`";
-        return Err(Error::new(span, message));
-    }
+    refuse_of_nobody(pending, about.as_deref())?;
     Ok(Declaration {
         name: name.ok_or_else(|| missing("name"))?,
         path,
@@ -160,6 +156,16 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         intended,
         governance,
     })
+}
+
+/// Refuses to name what is under way where nobody knows for whom.
+fn refuse_of_nobody(pending: Option<Span>, about: Option<&str>) -> Result<()> {
+    let message = "`pending` names commands that are under way for a row: say whose they are, with \
+                   `about = \"order\"`";
+    match (pending, about) {
+        (Some(span), None) => Err(Error::new(span, message)),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what a read model declares that only one by itself, which a worker folds, can have.

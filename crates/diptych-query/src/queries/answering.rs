@@ -1,35 +1,52 @@
-//! What an answer says of itself: how fresh it is, how its model is doing, whether its contract allows it, and
-//! what is withheld. Looks for no row.
+//! What an answer says of itself: how fresh it is, how its model is doing, whether its contract allows it,
+//! and what is withheld. Looks for no row.
 
+use super::asking::Meant;
 use super::seeing::shown;
 use super::{Ask, Queries, RawRow, Reading, Served};
-use crate::{
-    Breach, Checkpoint, Contract, Degraded, Found, Freshness, Health, Lag, QueryError, Schema, Sight, Stage,
-};
-use diptych_core::Position;
+use crate::{Breach, Checkpoint, Contract, Degraded, Freshness, Health, Lag, QueryError, Schema, Stage};
+use diptych_core::{Position, Value};
 use std::time::Duration;
 
 impl Queries {
     /// Measures freshness after the rows were read, and holds it against the contract.
     pub(super) async fn finish(
         &self,
+        meant: &Meant<'_>,
+        checkpoint: &Checkpoint,
+    ) -> Result<(Freshness, Health), QueryError> {
+        let Meant { served, reading, target, ask, .. } = meant;
+        self.judged(served, reading, checkpoint, (*target, ask)).await
+    }
+
+    /// How fresh an answer from a build is and how its model is doing, where its contract allows it.
+    pub(super) async fn judged(
+        &self,
         served: &Served,
         reading: &Reading,
-        found: Found,
-        (target, sight): (Option<Position>, &Sight),
-        ask: &Ask,
-    ) -> Result<(Vec<RawRow>, Freshness, Health), QueryError> {
-        let mut freshness = self.measure(&found.checkpoint, target).await?;
-        let health = health(served, reading, &found.checkpoint);
+        checkpoint: &Checkpoint,
+        (target, ask): (Option<Position>, &Ask),
+    ) -> Result<(Freshness, Health), QueryError> {
+        let mut freshness = self.measure(checkpoint, target).await?;
+        let health = health(served, reading, checkpoint);
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
         }
-        refuse_troubled(served.model.schema(), health.clone())?;
-        self.hold_contract(served.model.schema(), &mut freshness, ask)?;
+        let schema = served.model.schema();
+        refuse_troubled(schema, health.clone())?;
+        self.hold_contract(schema, &mut freshness, ask)?;
+        Ok((freshness, health))
+    }
+
+    /// Rows as they may be seen.
+    pub(super) fn all_shown(
+        &self,
+        meant: &Meant<'_>,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<Vec<RawRow>, QueryError> {
+        let Meant { served, sight, .. } = meant;
         let now = self.clock.now();
-        let rows = found.rows.into_iter().map(|row| shown(&*served.model, sight, row, now));
-        let rows = rows.collect::<Result<_, _>>()?;
-        Ok((rows, freshness, health))
+        rows.into_iter().map(|row| shown(&*served.model, sight, row, now)).collect()
     }
 
     fn hold_contract(&self, schema: &Schema, freshness: &mut Freshness, ask: &Ask) -> Result<(), QueryError> {

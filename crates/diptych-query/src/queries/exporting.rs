@@ -4,7 +4,7 @@
 use super::seeing::shown;
 use super::{Ask, Queries, RawRow};
 use crate::{
-    Answer, AnyModel, BuildId, ExportRows, Exporting, Found, Purpose, QueryError, RawExport, Schema, Sight,
+    Answer, AnyModel, BuildId, ExportRows, Exporting, Purpose, QueryError, RawExport, Schema, Sight,
 };
 use diptych_core::{Code, Fault, PolicyVersion, Principal, Timestamp, Value};
 use std::sync::Arc;
@@ -75,8 +75,7 @@ impl Queries {
         let begun_at = self.clock.now();
         let exporting = self.store.export(&reading.group, schema, &export, self.limits.export_max).await?;
         let Exporting { checkpoint, build, rows } = exporting;
-        let found = Found { rows: Vec::new(), checkpoint, build };
-        let (_, freshness, health) = self.finish(served, &reading, found, (target, &sight), ask).await?;
+        let (freshness, health) = self.judged(served, &reading, &checkpoint, (target, ask)).await?;
         let value = RowStream {
             schema,
             build,

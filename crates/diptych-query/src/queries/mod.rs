@@ -1,23 +1,30 @@
 //! The running right panel: asks the model store, measures freshness, keeps contracts.
 
 mod answering;
+mod asking;
+mod awaiting;
 mod exporting;
+mod looking;
 mod seeing;
+mod tagging;
 mod waiting;
 
+pub use awaiting::{Awaited, WaitOutcome};
+pub use exporting::{ExportTotals, RowStream};
+pub use looking::Moves;
+pub use tagging::{AnswerTag, Unless};
+
 use crate::held_back::held_back;
-use crate::page::Question;
-use crate::text::key_from_text;
 use crate::{
-    Answer, AnyModel, BuildId, Condition, Cursor, Direction, Feed, Find, Freshness, Group, Health,
-    ModelStore, Page, PageKey, Parked, Progress, ProgressEntry, Purpose, QueryError, QueryMetrics, RawFind,
-    ReadModel, ReadPolicy, RowRef, Schema, Touched, Words,
+    Answer, AnyModel, BuildId, Condition, Direction, Feed, Find, Freshness, Group, Health, ModelStore, Page,
+    PageKey, Parked, Progress, ProgressEntry, QueryError, QueryMetrics, ReadModel, ReadPolicy, Schema,
+    Touched, Words,
 };
 use answering::{health, refuse_troubled};
 use diptych_core::{
     Action, Authorize, Clock, Code, Fault, Position, Principal, RawFact, Timestamp, Token, Value,
 };
-pub use exporting::{ExportTotals, RowStream};
+use looking::Looks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +47,8 @@ pub struct QueryLimits {
     pub export_max: Duration,
     /// The most exports at a time.
     pub exports_max: usize,
-    /// How often a wait looks at the store for a group that another process moves.
+    /// How long lies between two looks at the store for a group that another process moves, made for all who
+    /// wait for it together.
     pub foreign_poll: Duration,
 }
 
@@ -137,6 +145,7 @@ struct Served {
     model: Arc<dyn AnyModel>,
     group: Arc<Group>,
     entry: Arc<ProgressEntry>,
+    looks: Arc<Looks>,
 }
 
 /// The right panel of a running service.
@@ -181,9 +190,11 @@ impl Queries {
     pub fn new(parts: QueryParts) -> Self {
         let QueryParts { store, feed, groups, progress, authorize, policy, clock, page_key, limits } = parts;
         let served = groups.iter().flat_map(|group| {
-            group.models().iter().map(|model| {
-                let entry = progress.entry(group.name());
-                let served = Served { model: Arc::clone(model), group: Arc::clone(group), entry };
+            let (looks, entry) = (Arc::<Looks>::default(), progress.entry(group.name()));
+            group.models().iter().map(move |model| {
+                let entry = Arc::clone(&entry);
+                let looks = Arc::clone(&looks);
+                let served = Served { model: Arc::clone(model), group: Arc::clone(group), entry, looks };
                 (model.schema().name, served)
             })
         });
@@ -237,88 +248,10 @@ impl Queries {
     ) -> Result<Answer<Option<M>>, QueryError> {
         let ask = Ask { at_least, ..Ask::default() };
         let key = <M as ReadModel>::key_values(key);
-        let served = self.served(principal, M::SCHEMA.name)?;
-        let answer = self.get_values(served, principal, key, &ask).await?;
+        let meant = self.row_meant(principal, M::SCHEMA.name, key, &ask).await?;
+        let answer = self.row(&meant).await?;
         let row = answer.value.as_ref().map(typed::<M>).transpose()?;
         Ok(answer.map(|_| row))
-    }
-
-    /// Asks for a page of rows without their types.
-    ///
-    /// # Errors
-    /// See [`QueryError`].
-    pub async fn ask(
-        &self,
-        principal: &Principal,
-        model: &str,
-        ask: &Ask,
-    ) -> Result<Answer<RawPage>, QueryError> {
-        let served = self.served(principal, model)?;
-        let schema = served.model.schema();
-        let rows = self.page_rows(ask)?;
-        let mut ask = ask.clone();
-        let sight = self.sight(principal, served, Purpose::View)?;
-        let rule = self.rule_of(principal, schema, &sight, &mut ask)?;
-        let question = Question { schema, principal, ask: &ask };
-        let place =
-            ask.page_token.as_deref().map(|token| self.page_key.read(&question, token)).transpose()?;
-        let reading = served.reading(place.as_ref().map(|(build, _)| *build));
-        let target = self.prepare(served, &reading, &ask).await?;
-        let find = RawFind {
-            tenant: principal.tenant.clone(),
-            conditions: ask.conditions.clone(),
-            rule,
-            words: ask.words.clone(),
-            sort: ask.sort,
-            after: place.as_ref().map(|(_, cursor)| cursor.clone()),
-            rows_max: rows + 1,
-        };
-        served.entry.samples().asked(schema, &find);
-        let mut found = self.store.find(&reading.group, schema, &find, self.limits.query_max).await?;
-        if place.is_some_and(|(build, _)| build != found.build) {
-            return Err(QueryError::PageTokenExpired);
-        }
-        let more = found.rows.len() > rows;
-        found.rows.truncate(rows);
-        let last = found.rows.last().filter(|_| more);
-        let next_page_token =
-            last.map(|row| self.page_key.issue(&question, found.build, &cursor(schema, &ask, row)));
-        let (rows, freshness, health) = self.finish(served, &reading, found, (target, &sight), &ask).await?;
-        Ok(Answer { value: RawPage { schema, rows, next_page_token }, freshness, health })
-    }
-
-    /// Asks for one row by the text of its key, one segment for each key column.
-    ///
-    /// # Errors
-    /// See [`QueryError`].
-    pub async fn get_text(
-        &self,
-        principal: &Principal,
-        model: &str,
-        key: &[&str],
-        ask: &Ask,
-    ) -> Result<Answer<Option<RawRow>>, QueryError> {
-        let served = self.served(principal, model)?;
-        let key = key_from_text(served.model.schema(), key)?;
-        self.get_values(served, principal, key, ask).await
-    }
-
-    async fn get_values(
-        &self,
-        served: &Served,
-        principal: &Principal,
-        key: Vec<Value>,
-        ask: &Ask,
-    ) -> Result<Answer<Option<RawRow>>, QueryError> {
-        let sight = self.sight(principal, served, Purpose::View)?;
-        let reading = served.reading(None);
-        let target = self.prepare(served, &reading, ask).await?;
-        let (schema, row) = (served.model.schema(), RowRef { tenant: principal.tenant.clone(), key });
-        let mut found = self.store.get(&reading.group, schema, &row).await?;
-        let rule = sight.rows.or(&sight.redacted);
-        found.rows.retain(|row| rule.admits(schema, row));
-        let (rows, freshness, health) = self.finish(served, &reading, found, (target, &sight), ask).await?;
-        Ok(Answer { value: rows.into_iter().next(), freshness, health })
     }
 
     /// How fresh a model is, without any of its rows.
@@ -373,29 +306,21 @@ impl Queries {
         Ok(all)
     }
 
-    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
+    /// A model that a principal may ask.
+    fn known(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
         let served = self.models.get(model);
-        let served = served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
+        served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
+    }
+
+    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
+        let served = self.known(principal, model)?;
         // Before anybody waits for anything.
         if let Some(health) = served.entry.troubles().health() {
             refuse_troubled(served.model.schema(), health)?;
         }
         Ok(served)
-    }
-
-    fn page_rows(&self, ask: &Ask) -> Result<usize, QueryError> {
-        let QueryLimits { page_rows_default, page_rows_max, condition_values_max, .. } = self.limits;
-        let rows = ask.page_size.unwrap_or(page_rows_default);
-        if rows == 0 || rows > page_rows_max {
-            return Err(QueryError::parameter("pageSize", format!("must be between 1 and {page_rows_max}")));
-        }
-        if ask.conditions.iter().any(|condition| condition.values.len() > condition_values_max) {
-            let reason = format!("has more than {condition_values_max} values");
-            return Err(QueryError::parameter("filter", reason));
-        }
-        Ok(rows)
     }
 }
 
@@ -417,15 +342,6 @@ impl Served {
             Some(build) => Reading { group: Arc::new(self.group.at(build)), is_own: false },
             None => Reading { group: Arc::clone(&self.group), is_own: true },
         }
-    }
-}
-
-/// The place of a row in the order that was asked for.
-fn cursor(schema: &Schema, ask: &Ask, row: &[Value]) -> Cursor {
-    let value = |column: usize| row.get(column).cloned().unwrap_or(Value::Null);
-    Cursor {
-        sorted: ask.sort.map(|(column, _)| value(column)),
-        key: schema.key.iter().map(|column| value(*column)).collect(),
     }
 }
 

@@ -16,7 +16,9 @@ impl Queries {
         let strong = served.model.schema().contract == Contract::Strong;
         let mut target = None;
         if let Some(token) = ask.at_least {
-            self.verify(token).await?;
+            if !self.is_of_this_log(token).await? {
+                return Err(QueryError::EpochChanged { token });
+            }
             target = Some(token.position);
         }
         if strong {
@@ -31,53 +33,15 @@ impl Queries {
         if let Some(target) = target
             && !wait.is_zero()
         {
-            self.wait(served, reading, target, wait).await?;
+            // Whether it was reached is told by the rows' own position.
+            let _ = tokio::time::timeout(wait, self.moves(served, reading).reach(target)).await;
         }
         Ok(ask.at_least.map(|token| token.position).or(target.filter(|_| strong)))
     }
 
-    /// A token must be of this log as it is now.
-    async fn verify(&self, token: Token) -> Result<(), QueryError> {
-        match self.feed.mark(token.position).await? {
-            Some(mark) if mark.token == token => Ok(()),
-            _ => Err(QueryError::EpochChanged { token }),
-        }
-    }
-
-    /// Waits until a group stands at a position, stops moving, or time is up.
-    async fn wait(
-        &self,
-        served: &Served,
-        reading: &Reading,
-        target: Position,
-        at_most: Duration,
-    ) -> Result<(), QueryError> {
-        let Served { entry, .. } = served;
-        let mut watch = entry.watch();
-        let reached = async {
-            loop {
-                let reached = *watch.borrow_and_update() >= target || entry.health().is_stalled();
-                if reached && reading.is_own {
-                    return Ok(());
-                }
-                if entry.is_followed() && reading.is_own {
-                    // The sender lives as long as the entry does.
-                    let _ = watch.changed().await;
-                    continue;
-                }
-                let checkpoint = self.store.checkpoint(&reading.group).await?;
-                if reading.is_own {
-                    entry.advance(checkpoint.mark.position());
-                }
-                if checkpoint.mark.position() >= target || checkpoint.stopped.is_some() {
-                    return Ok(());
-                }
-                let _ = tokio::time::timeout(self.limits.foreign_poll, watch.changed()).await;
-            }
-        };
-        match tokio::time::timeout(at_most, reached).await {
-            Ok(result) => result,
-            Err(_) => Ok(()),
-        }
+    /// Whether a token is of this log as it is now.
+    pub(super) async fn is_of_this_log(&self, token: Token) -> Result<bool, QueryError> {
+        let mark = self.feed.mark(token.position).await?;
+        Ok(mark.is_some_and(|mark| mark.token == token))
     }
 }

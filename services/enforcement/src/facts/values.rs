@@ -22,6 +22,30 @@ pub struct TeamId(String);
 #[derive(Id)]
 pub struct PolicyVersion(String);
 
+/// A fine.
+#[derive(Id)]
+pub struct FineId(String);
+
+/// Who imposes fines, by number.
+#[derive(Id)]
+pub struct OfficerId(String);
+
+/// An article of the road traffic act, by number.
+#[derive(Id)]
+pub struct Article(String);
+
+/// A kind of vehicle, by the letter that the registration uses.
+#[derive(Id)]
+pub struct VehicleClass(String);
+
+/// Why a fine is dismissed, by the sign that the office uses.
+#[derive(Id)]
+pub struct DismissalCode(String);
+
+/// How somebody is notified, by the letter that the office uses.
+#[derive(Id)]
+pub struct NotificationCode(String);
+
 /// Where a decision stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Scalar)]
 pub enum DecisionStatus {
@@ -33,6 +57,8 @@ pub enum DecisionStatus {
     Approved,
     /// It was turned down.
     Rejected,
+    /// It was given up before anybody decided.
+    Withdrawn,
 }
 
 /// How much is at stake in a case; compares from low to high.

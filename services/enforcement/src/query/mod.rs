@@ -1,11 +1,13 @@
-//! The right panel: what people who decide, and people who look at a case, ask. One group of tables under one
-//! checkpoint: two look-ups, then the tables that read them; and the row of an approval, which moves with its
-//! command. Knows nothing of commands.
+//! The right panel: what people who decide, people who look at a case, and people who collect fines ask. One
+//! group of tables about decisions: two look-ups, then the tables that read them; the row of an approval,
+//! which moves with its command; and a group about fines. Knows nothing of commands.
 
 mod case_timeline;
 mod decision_approval;
 mod decision_detail;
 mod decision_work_queue;
+mod fine_balance;
+mod fines_by_status;
 mod lookups;
 mod samples;
 
@@ -13,6 +15,8 @@ pub use case_timeline::{CaseTimeline, TimelineEvent};
 pub use decision_approval::{DecisionApproval, DecisionCase};
 pub use decision_detail::DecisionDetail;
 pub use decision_work_queue::DecisionWorkQueue;
+pub use fine_balance::FineBalance;
+pub use fines_by_status::FinesByStatus;
 pub use lookups::{CaseTitle, PartyName};
 
 use crate::facts::{CaseEvent, DecisionEvent, PartyEvent};

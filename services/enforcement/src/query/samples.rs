@@ -2,8 +2,8 @@
 #![cfg(test)]
 
 use crate::facts::{
-    CURRENT_POLICY, CaseEvent, DecisionEvent, Evidence, PartyEvent, RiskBand, SensitivityLevel,
-    VisibilityScope,
+    CURRENT_POLICY, CaseEvent, DecisionEvent, Evidence, FineEvent, FineStatus, PartyEvent, RiskBand,
+    SensitivityLevel, VisibilityScope, euros,
 };
 use diptych::prelude::*;
 
@@ -41,6 +41,7 @@ pub(super) fn drafted_on(case: &str, party: &str) -> DecisionEvent {
         visibility_scope: VisibilityScope::Team,
         sensitivity_level: SensitivityLevel::Confidential,
         summary: "a fine".to_owned(),
+        drafted_by: Some("user-042".to_owned()),
     }
 }
 
@@ -74,6 +75,46 @@ pub(super) fn rejected() -> DecisionEvent {
         reason: "Not proportionate".to_owned(),
         policy_version: CURRENT_POLICY.into(),
     }
+}
+
+pub(super) fn withdrawn() -> DecisionEvent {
+    DecisionEvent::DecisionWithdrawn {
+        withdrawn_by: "user-042".to_owned(),
+        reason: "The party has closed its site".to_owned(),
+    }
+}
+
+/// A fine of so many thousandths of a euro.
+pub(super) fn fined(thousandths: i64) -> FineEvent {
+    FineEvent::FineCreated {
+        amount: euros(thousandths),
+        article: "157".into(),
+        officer_id: "561".into(),
+        vehicle_class: "A".into(),
+        points: 2,
+        dismissal: None,
+    }
+}
+
+pub(super) fn fine_sent() -> FineEvent {
+    FineEvent::FineSent { expense: euros(11_000) }
+}
+
+pub(super) fn fine_notified() -> FineEvent {
+    FineEvent::FineNotificationInserted { notification: "P".into(), last_sent: Some("N".into()) }
+}
+
+pub(super) fn penalty(thousandths: i64) -> FineEvent {
+    FineEvent::FinePenaltyAdded { amount: euros(thousandths) }
+}
+
+pub(super) fn fine_paid(thousandths: i64, status: FineStatus) -> FineEvent {
+    let amount = euros(thousandths);
+    FineEvent::FinePaid { amount, status, recorded_total: Some(amount) }
+}
+
+pub(super) fn collected(thousandths: i64) -> FineEvent {
+    FineEvent::FineSentForCreditCollection { outstanding: euros(thousandths) }
 }
 
 pub(super) fn time(text: &str) -> Timestamp {
