@@ -217,6 +217,16 @@ suites! {
         pages_hold_while_rows_come_and_go,
         pages_over_a_key_of_two_columns,
     }
+    rules {
+        no_value_makes_a_condition_fail,
+        what_fails_does_not_forbid,
+        sums_beyond_64_bits_fail,
+        patterns_take_every_letter_as_it_is,
+        ranks_and_times_compare_as_numbers,
+        lists_may_be_empty_or_long,
+        pages_hold_under_a_rule,
+        a_rule_narrows_a_question,
+    }
     together {
         two_writers_share_one_log,
         twins_in_two_processes_append_once,
@@ -245,6 +255,7 @@ suites! {
         ended_commands_are_swept_in_pages,
         a_queued_command_belongs_to_its_tenant,
         a_failed_command_runs_again_behind_the_others,
+        what_is_unfinished_for_streams_is_told,
         lists_and_counts_tell_what_there_is,
         a_change_wakes_those_who_wait,
         keys_of_unfinished_commands_stay_claimed,

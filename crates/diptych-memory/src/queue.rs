@@ -6,7 +6,7 @@ use diptych_command::{
     Claim, ClaimError, ClaimNumber, ClaimedCommand, CommandQueue, CommandRef, Ending, EnqueueError, Enqueued,
     Holder, QueueChanges, QueueCounts, QueueEntry, QueueState, QueueStatus, QueuedCommand, Revived, Trouble,
 };
-use diptych_core::{BoxFuture, CommandId, Fault, Tenant, Timestamp};
+use diptych_core::{BoxFuture, Category, CommandId, Fault, StreamKey, StreamRef, Tenant, Timestamp};
 use std::time::Duration;
 
 /// Everything that was accepted and not forgotten.
@@ -270,6 +270,24 @@ impl CommandQueue for MemoryStore {
         Box::pin(async move {
             let held = self.lock();
             Ok(held.queue.rows.iter().find(|row| row.is(command)).map(|row| row.entry.clone()))
+        })
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        category: &'a Category,
+        keys: &'a [StreamKey],
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueueEntry>, Fault>> {
+        Box::pin(async move {
+            let held = self.lock();
+            let entries = held.queue.rows.iter().filter(|row| !row.is_over()).map(|row| &row.entry);
+            let meant = entries.filter(|entry| {
+                let StreamRef { tenant: whose, stream } = &entry.command.stream;
+                whose == tenant && stream.category == *category && keys.contains(&stream.key)
+            });
+            Ok(meant.take(rows_max).cloned().collect())
         })
     }
 

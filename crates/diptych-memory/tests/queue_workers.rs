@@ -15,8 +15,8 @@ use diptych_command::{
 };
 use diptych_conformance::fixtures::Account;
 use diptych_core::{
-    BoxFuture, Clock, Code, CommandId, Fault, Position, Principal, RawFact, StreamRef, TagQuery, Tenant,
-    Timestamp, Unrestricted, Version,
+    BoxFuture, Category, Clock, Code, CommandId, Fault, Position, Principal, RawFact, StreamKey, StreamRef,
+    TagQuery, Tenant, Timestamp, Unrestricted, Version,
 };
 use diptych_memory::MemoryStore;
 use std::collections::BTreeMap;
@@ -208,6 +208,16 @@ impl CommandQueue for Shaky {
 
     fn entry<'a>(&'a self, command: &'a CommandRef) -> BoxFuture<'a, Result<Option<QueueEntry>, Fault>> {
         self.store.entry(command)
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        category: &'a Category,
+        keys: &'a [StreamKey],
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueueEntry>, Fault>> {
+        self.store.unfinished(tenant, category, keys, rows_max)
     }
 
     fn list<'a>(

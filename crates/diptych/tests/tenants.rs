@@ -129,7 +129,8 @@ impl World {
         let running = service.open(Config::at(place)).await.unwrap();
         let router = running.router().unwrap();
         let caller = |bearer| Caller { router: router.clone(), bearer };
-        let mut world = Self { north: caller(ann), south: caller(bob), running, token: String::new(), secret };
+        let mut world =
+            Self { north: caller(ann), south: caller(bob), running, token: String::new(), secret };
         world.furnish().await;
         world
     }
@@ -251,8 +252,14 @@ async fn a_tag_of_another_tenant_is_no_tag(place: Place) {
 
 async fn nothing_is_written_across(place: Place) {
     let world = World::open(place).await;
-    let paths =
-        ["/jars/honey", "/jars/shared", "/shelf", "/commands/given-by-ann", "/commands/later-by-ann", "/audit"];
+    let paths = [
+        "/jars/honey",
+        "/jars/shared",
+        "/shelf",
+        "/commands/given-by-ann",
+        "/commands/later-by-ann",
+        "/audit",
+    ];
     let before = seen(&world.north, &paths).await;
     let spoons = json!({ "spoons": 5 });
     // A command finds the stream of its own tenant, though another has one of the same name.

@@ -7,7 +7,7 @@ use super::{
 use crate::handler::Checked;
 use crate::request::Envelope;
 use crate::{Commands, Outcome, RawError, RawReceipt, RawRequest, Refusal};
-use diptych_core::{Action, CommandId, Principal};
+use diptych_core::{Action, Category, CommandId, Fault, Principal, StreamKey, Tenant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +100,27 @@ impl Commands {
         };
         let command = CommandRef { tenant: principal.tenant.clone(), id: id.clone() };
         Ok(queue.entry(&command).await?)
+    }
+
+    /// What is unfinished for any of these streams of a category, in the order of acceptance, at most so many;
+    /// nothing without a queue. It asks for no permission: it is for whoever has shown what the streams are
+    /// about to whoever asks.
+    ///
+    /// # Errors
+    /// A fault.
+    pub async fn unfinished(
+        &self,
+        tenant: &Tenant,
+        category: &Category,
+        keys: &[StreamKey],
+        rows_max: usize,
+    ) -> Result<Vec<QueueEntry>, Fault> {
+        match &self.queue {
+            Some(QueuePanel { queue, .. }) if !keys.is_empty() => {
+                queue.unfinished(tenant, category, keys, rows_max).await
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Wakes when this process changes something in the queue; none without one.

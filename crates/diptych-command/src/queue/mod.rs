@@ -18,8 +18,8 @@ pub use workers::{QueueWorkers, QueueWorkersParts};
 
 use crate::{InputHash, RawCommand};
 use diptych_core::{
-    Actor, BoxFuture, CausationId, Claims, Code, CommandId, CorrelationId, ExpectedVersion, Fault, Principal,
-    StreamRef, Tenant, Timestamp, Token, Version,
+    Actor, BoxFuture, Category, CausationId, Claims, Code, CommandId, CorrelationId, ExpectedVersion, Fault,
+    Principal, StreamKey, StreamRef, Tenant, Timestamp, Token, Version,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -413,6 +413,15 @@ pub trait CommandQueue: Send + Sync + 'static {
 
     /// One command; none when the queue does not hold it.
     fn entry<'a>(&'a self, command: &'a CommandRef) -> BoxFuture<'a, Result<Option<QueueEntry>, Fault>>;
+
+    /// What is unfinished for any of these streams of a category, in the order of acceptance, at most so many.
+    fn unfinished<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        category: &'a Category,
+        keys: &'a [StreamKey],
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueueEntry>, Fault>>;
 
     /// A tenant's commands, the latest first, at most so many; with a status, only those.
     fn list<'a>(

@@ -13,8 +13,8 @@ use diptych_command::{
     InputHash, QueueEntry, QueueState, QueueStatus, QueuedCommand, RawCommand, Revived, Trouble,
 };
 use diptych_core::{
-    Actor, CausationId, Claims, Clock, Code, CorrelationId, Epoch, ExpectedVersion, Fingerprint, Position,
-    StreamRef, Token, Version,
+    Actor, Category, CausationId, Claims, Clock, Code, CorrelationId, Epoch, ExpectedVersion, Fingerprint,
+    Position, StreamKey, StreamRef, Token, Version,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -468,6 +468,35 @@ pub(crate) async fn a_failed_command_runs_again_behind_the_others(harness: &dyn 
     let done = stores.queue.revive(&failed).await?;
     ensure_eq!(done, Revived::NotFailed(QueueStatus::Succeeded), "reviving what succeeded");
     ensure_eq!(stores.queue.revive(&reference(MAIN, "c9")?).await?, Revived::Unknown, "reviving nothing");
+    Ok(())
+}
+
+/// What waits for some streams, or is being done, is found by them: of one tenant, one category, and nothing
+/// that has ended.
+pub(crate) async fn what_is_unfinished_for_streams_is_told(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    for (key, id) in [("a", "c1"), ("b", "c2"), ("c", "c3"), ("a", "c4"), ("it's \"d\"", "c5")] {
+        accept(&stores, key, id).await?;
+    }
+    let theirs = queued(&stores, &drive::stream::<AccountEvent>("other", "a")?, "c6", "{}")?;
+    ensure!(stores.queue.enqueue(theirs, ROOM).await.is_ok(), "the other tenant's is accepted");
+    let ids = async |category: &str, keys: &[&str], most: usize| {
+        let keys = keys.iter().map(StreamKey::new).collect::<Result<Vec<_>, _>>()?;
+        let found = stores.queue.unfinished(&tenant(MAIN)?, &Category::new(category)?, &keys, most).await?;
+        Ok::<_, Failure>(found.iter().map(|entry| entry.command.id.as_str().to_owned()).collect::<Vec<_>>())
+    };
+    let category = account("a")?.stream.category.as_str().to_owned();
+    ensure_eq!(ids(&category, &["a", "b"], 10).await?, ["c1", "c2", "c4"], "what waits for two streams");
+    ensure_eq!(ids(&category, &["a", "b"], 2).await?, ["c1", "c2"], "the first two of it");
+    ensure_eq!(ids(&category, &["it's \"d\"", "x"], 10).await?, ["c5"], "for a key with quotes");
+    ensure_eq!(ids("another", &["a", "b"], 10).await?, [""; 0], "of another category");
+    ensure_eq!(ids(&category, &[], 10).await?, [""; 0], "for no stream");
+    let claimed = claim(&stores, "ann", LONG).await?;
+    let first = claimed.iter().find(|claimed| claimed.command.id.as_str() == "c1");
+    let first = first.ok_or_else(|| Failure::new("the first of a stream is not claimed"))?;
+    ensure_eq!(ids(&category, &["a"], 10).await?, ["c1", "c4"], "what is being done is unfinished");
+    finish(&stores, &first.claim(), succeeded()).await?;
+    ensure_eq!(ids(&category, &["a"], 10).await?, ["c4"], "what has ended is not");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use diptych_command::{
     Claim, ClaimError, ClaimNumber, ClaimedCommand, CommandQueue, CommandRef, Ending, EnqueueError, Enqueued,
     Holder, QueueChanges, QueueCounts, QueueEntry, QueueState, QueueStatus, QueuedCommand, Revived, Trouble,
 };
-use diptych_core::{BoxFuture, Fault, StreamKey, Tenant};
+use diptych_core::{BoxFuture, Category, Fault, StreamKey, Tenant};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -170,6 +170,16 @@ impl CommandQueue for BrokenQueue {
             let found = self.inner.entry(&self.reference(command)).await?;
             Ok(pending.or(found.map(|entry| self.entry_out(entry))))
         })
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        category: &'a Category,
+        keys: &'a [StreamKey],
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueueEntry>, Fault>> {
+        self.inner.unfinished(tenant, category, keys, rows_max)
     }
 
     fn list<'a>(

@@ -7,9 +7,9 @@ use diptych_core::{
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Breach, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec,
-    Contract, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey, Parked,
-    Partition, Projection, Queries, QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, RowsStamp,
-    ScannedRow, Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
+    Contract, Exporting, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey,
+    Parked, Partition, Projection, Queries, QueryLimits, QueryParts, RawExport, RawFind, ReadModel, Route,
+    RowRef, RowsStamp, ScannedRow, Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -258,6 +258,16 @@ impl ModelStore for Store {
         found.rows.sort_by(|a, b| a[0].portable_cmp(&b[0]));
         found.rows.truncate(find.rows_max);
         now(Ok(found))
+    }
+
+    fn export<'a>(
+        &'a self,
+        _: &'a Group,
+        _: &'static Schema,
+        _: &'a RawExport,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Exporting, Fault>> {
+        unasked()
     }
 
     fn get<'a>(

@@ -11,7 +11,7 @@ use diptych_command::{
     Claim, ClaimError, ClaimedCommand, CommandQueue, CommandRef, Ending, EnqueueError, Enqueued, Holder,
     QueueChanges, QueueCounts, QueueEntry, QueueStatus, QueuedCommand, Revived, Trouble,
 };
-use diptych_core::{BoxFuture, Fault, Tenant};
+use diptych_core::{BoxFuture, Category, Fault, StreamKey, Tenant};
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -52,6 +52,25 @@ async fn list(
     let sql = rows::select("WHERE tenant = $1 AND ($2 IS NULL OR state = $2) ORDER BY number DESC LIMIT $3");
     let (tenant, status, most) = (tenant.as_str(), status.map(QueueStatus::number), limit(rows_max));
     let asked: [Parameter<'_>; 3] = [(&tenant, Type::TEXT), (&status, Type::INT2), (&most, Type::INT8)];
+    let reader = store.shared.reader().await?;
+    let found = reader.query_typed(&store.shared.sql(&sql), &asked).await.or_fault()?;
+    found.iter().map(rows::entry).collect()
+}
+
+async fn unfinished(
+    store: &PostgresStore,
+    tenant: &Tenant,
+    category: &Category,
+    keys: &[StreamKey],
+    rows_max: usize,
+) -> Result<Vec<QueueEntry>, Fault> {
+    let sql = rows::select(
+        "WHERE tenant = $1 AND category = $2 AND state < 2 AND key = ANY($3) ORDER BY number LIMIT $4",
+    );
+    let (tenant, category, most) = (tenant.as_str(), category.as_str(), limit(rows_max));
+    let keys: Vec<&str> = keys.iter().map(StreamKey::as_str).collect();
+    let asked: [Parameter<'_>; 4] =
+        [(&tenant, Type::TEXT), (&category, Type::TEXT), (&keys, Type::TEXT_ARRAY), (&most, Type::INT8)];
     let reader = store.shared.reader().await?;
     let found = reader.query_typed(&store.shared.sql(&sql), &asked).await.or_fault()?;
     found.iter().map(rows::entry).collect()
@@ -131,6 +150,16 @@ impl CommandQueue for PostgresStore {
             let reader = self.shared.reader().await?;
             entry(&reader, self, command).await
         })
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        category: &'a Category,
+        keys: &'a [StreamKey],
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueueEntry>, Fault>> {
+        Box::pin(unfinished(self, tenant, category, keys, rows_max))
     }
 
     fn list<'a>(

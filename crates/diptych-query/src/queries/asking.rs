@@ -150,7 +150,7 @@ impl Queries {
         Ok(Answer { value: rows.into_iter().next(), freshness, health })
     }
 
-    fn page_rows(&self, ask: &Ask) -> Result<usize, QueryError> {
+    pub(super) fn page_rows(&self, ask: &Ask) -> Result<usize, QueryError> {
         let QueryLimits { page_rows_default, page_rows_max, condition_values_max, .. } = self.limits;
         let rows = ask.page_size.unwrap_or(page_rows_default);
         if rows == 0 || rows > page_rows_max {

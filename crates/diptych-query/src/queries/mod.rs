@@ -3,12 +3,14 @@
 mod answering;
 mod asking;
 mod awaiting;
+mod exporting;
 mod looking;
 mod seeing;
 mod tagging;
 mod waiting;
 
 pub use awaiting::{Awaited, WaitOutcome};
+pub use exporting::{ExportTotals, RowStream};
 pub use looking::Moves;
 pub use tagging::{AnswerTag, Unless};
 
@@ -26,6 +28,7 @@ use looking::Looks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// The limits of asking.
 #[derive(Clone, Debug)]
@@ -40,6 +43,10 @@ pub struct QueryLimits {
     pub wait_max: Duration,
     /// The longest time a query may run in the store.
     pub query_max: Duration,
+    /// The longest time an export may take. The store keeps what it was in the beginning for as long.
+    pub export_max: Duration,
+    /// The most exports at a time.
+    pub exports_max: usize,
     /// How long lies between two looks at the store for a group that another process moves, made for all who
     /// wait for it together.
     pub foreign_poll: Duration,
@@ -53,6 +60,8 @@ impl Default for QueryLimits {
             condition_values_max: 200,
             wait_max: Duration::from_secs(30),
             query_max: Duration::from_secs(5),
+            export_max: Duration::from_secs(600),
+            exports_max: 2,
             foreign_poll: Duration::from_millis(50),
         }
     }
@@ -150,6 +159,7 @@ pub struct Queries {
     page_key: PageKey,
     limits: QueryLimits,
     metrics: QueryMetrics,
+    exports: Arc<Semaphore>,
 }
 
 /// What [`Queries`] is made of.
@@ -190,7 +200,8 @@ impl Queries {
         });
         let models = served.collect();
         let metrics = QueryMetrics::default();
-        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics }
+        let exports = Arc::new(Semaphore::new(limits.exports_max));
+        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics, exports }
     }
 
     /// The read models, by name.

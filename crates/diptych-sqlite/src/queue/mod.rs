@@ -12,7 +12,7 @@ use diptych_command::{
     Claim, ClaimError, ClaimedCommand, CommandQueue, CommandRef, Ending, EnqueueError, Enqueued, Holder,
     QueueChanges, QueueCounts, QueueEntry, QueueStatus, QueuedCommand, Revived, Trouble,
 };
-use diptych_core::{BoxFuture, Fault, Tenant, Timestamp};
+use diptych_core::{BoxFuture, Category, Fault, StreamKey, Tenant, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 use std::time::Duration;
 
@@ -48,6 +48,22 @@ fn list(
 ) -> rusqlite::Result<Vec<QueueEntry>> {
     let condition = "WHERE tenant = ?1 AND (?2 IS NULL OR state = ?2) ORDER BY number DESC LIMIT ?3";
     let asked = (tenant.as_str(), status.map(QueueStatus::number), limit(rows_max));
+    let mut statement = connection.prepare_cached(&rows::select(condition))?;
+    statement.query_map(asked, rows::entry)?.collect()
+}
+
+/// The keys come as one value, so that one statement serves any number of them.
+fn unfinished(
+    connection: &Connection,
+    tenant: &Tenant,
+    category: &Category,
+    keys: &[StreamKey],
+    rows_max: usize,
+) -> rusqlite::Result<Vec<QueueEntry>> {
+    let condition = "WHERE tenant = ?1 AND category = ?2 AND state < 2 \
+        AND key IN (SELECT value FROM json_each(?3)) ORDER BY number LIMIT ?4";
+    let keys: serde_json::Value = keys.iter().map(StreamKey::as_str).collect();
+    let asked = (tenant.as_str(), category.as_str(), keys.to_string(), limit(rows_max));
     let mut statement = connection.prepare_cached(&rows::select(condition))?;
     statement.query_map(asked, rows::entry)?.collect()
 }
@@ -182,6 +198,19 @@ impl CommandQueue for SqliteStore {
 
     fn entry<'a>(&'a self, command: &'a CommandRef) -> BoxFuture<'a, Result<Option<QueueEntry>, Fault>> {
         Box::pin(async move { entry(&self.shared.readers.now()?.connection, command).or_fault() })
+    }
+
+    fn unfinished<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        category: &'a Category,
+        keys: &'a [StreamKey],
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueueEntry>, Fault>> {
+        Box::pin(async move {
+            let reader = self.shared.readers.now()?;
+            unfinished(&reader.connection, tenant, category, keys, rows_max).or_fault()
+        })
     }
 
     fn list<'a>(
