@@ -7,7 +7,7 @@ mod support;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request as HttpRequest};
-use diptych::core::Clock;
+use diptych::core::{Action, Authorize, Clock, Forbidden, Permit};
 use diptych::ops;
 use diptych::prelude::*;
 use diptych::{Place, SystemClock};
@@ -47,6 +47,50 @@ impl Projection for Shelf {
                 Some(Self { jar: fact.id(), spoons: held + spoons, label })
             }
             JarEvent::Emptied => None,
+        }
+    }
+}
+
+/// How many spoons there are in the jars of each name, whoever has them.
+#[derive(Clone, Debug, PartialEq, ReadModel)]
+#[read_model(name = "stock", revision = 1, owner = "kitchen", tenants = all)]
+struct Stock {
+    #[key]
+    jar: JarId,
+    #[sort]
+    spoons: i64,
+    tenants: i64,
+    /// Who filled one last.
+    #[filter]
+    last: String,
+}
+
+impl Projection for Stock {
+    type Event = JarEvent;
+
+    fn route(fact: &Fact<JarEvent>) -> Route<Self> {
+        Route::key(fact.id())
+    }
+
+    fn project(row: Option<Self>, fact: &Fact<JarEvent>) -> Option<Self> {
+        let last = fact.tenant().as_str().to_owned();
+        let before = row.unwrap_or(Self { jar: fact.id(), spoons: 0, tenants: 0, last: String::new() });
+        let filled = if let JarEvent::Filled { spoons } = &fact.event { *spoons } else { 0 };
+        let tenants = before.tenants + i64::from(before.last != last);
+        Some(Self { spoons: before.spoons + filled, tenants, last, ..before })
+    }
+}
+
+/// Lets only accountants look over all tenants.
+struct Accountants;
+
+impl Authorize for Accountants {
+    fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden> {
+        match action {
+            Action::QueryAllTenants { .. } if !principal.claims.roles.contains("accountant") => {
+                Err(Forbidden { reason: "only accountants look over all tenants".to_owned() })
+            }
+            _ => Ok(Permit::default()),
         }
     }
 }
@@ -110,6 +154,8 @@ struct World {
     running: Running,
     north: Caller,
     south: Caller,
+    /// Of the south, and trusted with what is of all tenants.
+    accountant: Caller,
     /// How far the log was when the north had said everything.
     token: String,
     secret: PathBuf,
@@ -125,12 +171,14 @@ impl World {
             format!("Bearer {}", jwt.issue(&who, SystemClock.now(), Duration::from_secs(600)).unwrap())
         };
         let (ann, bob) = (bearer("north/ann-of-the-north"), bearer("south/bob"));
-        let service = Service::new("kitchen").decider::<Jar>().read_model::<Shelf>().authenticate(jwt);
+        let eve = bearer("south/eve;roles=accountant");
+        let service = Service::new("kitchen").decider::<Jar>().read_model::<Shelf>().read_model::<Stock>();
+        let service = service.authorize(Accountants).authenticate(jwt);
         let running = service.open(Config::at(place)).await.unwrap();
         let router = running.router().unwrap();
         let caller = |bearer| Caller { router: router.clone(), bearer };
-        let mut world =
-            Self { north: caller(ann), south: caller(bob), running, token: String::new(), secret };
+        let (north, south, accountant) = (caller(ann), caller(bob), caller(eve));
+        let mut world = Self { north, south, accountant, running, token: String::new(), secret };
         world.furnish().await;
         world
     }
@@ -297,6 +345,29 @@ async fn nothing_is_written_across(place: Place) {
     world.close().await;
 }
 
+async fn what_is_of_all_tenants_is_for_those_who_may(place: Place) {
+    let world = World::open(place).await;
+    for path in ["/stock", "/stock/honey", "/stock/unheard-of"] {
+        for caller in [&world.north, &world.south] {
+            let reply = caller.get(path).await;
+            assert_eq!(reply.status, 403, "{path}: {}", reply.text);
+            assert!(reply.text.contains("only accountants look over all tenants"), "{}", reply.text);
+        }
+    }
+    let all = world.accountant.get(&format!("/stock?sort=-spoons&minPosition={}", world.token)).await.json();
+    let spoons: Vec<_> = all["items"].as_array().unwrap().iter().map(|row| row["spoons"].clone()).collect();
+    assert_eq!(spoons, [770_078, 770_078], "{all}");
+    let shared = world.accountant.get("/stock/shared").await.json();
+    assert_eq!((&shared["spoons"], &shared["tenants"]), (&json!(770_078), &json!(2)), "{shared}");
+    let of_the_north = world.accountant.get("/stock?last=north").await.json();
+    assert_eq!(of_the_north["items"].as_array().map(Vec::len), Some(1), "{of_the_north}");
+    // What is a tenant's own stays so, whoever asks.
+    tells_nothing(&world.accountant.get("/shelf").await, "/shelf");
+    let verified = world.running.projector().verify("stock", 10).await.unwrap();
+    assert!(verified.iter().all(|report| report.is_clean()), "{verified:?}");
+    world.close().await;
+}
+
 /// What addresses answer, without what says how fresh it is.
 async fn seen(caller: &Caller, paths: &[&str]) -> Vec<Value> {
     let mut all = Vec::new();
@@ -371,4 +442,5 @@ on_both_stores!(
     a_tag_of_another_tenant_is_no_tag,
     nothing_is_written_across,
     an_operator_sees_one_tenant_at_a_time,
+    what_is_of_all_tenants_is_for_those_who_may,
 );
