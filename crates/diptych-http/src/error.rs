@@ -65,7 +65,9 @@ pub(crate) fn of_query(error: QueryError) -> Problem {
             plain(StatusCode::SERVICE_UNAVAILABLE).with("health", Node::of(health))
         }
         QueryError::FieldWithheld { .. } => plain(StatusCode::FORBIDDEN),
-        QueryError::Unbounded { .. } => plain(StatusCode::BAD_REQUEST),
+        QueryError::Unbounded { model, .. } => {
+            plain(StatusCode::BAD_REQUEST).link("export", format!("/exports/{model}"))
+        }
         QueryError::TimedOut => plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_DEFAULT),
         // Both end by what an operator does, so that trying again now and then is right.
         _ if matches!(code, Code::ModelSuspended | Code::ModelDegraded) => {
@@ -187,12 +189,6 @@ fn of_shape(shape: &ShapeError, problem: Problem) -> Problem {
         return problem;
     }
     problem.with("errors", Node::of(&shape.problems))
-}
-
-/// The answer to whoever does not say who it is, or cannot prove it (RFC 6750, section 3).
-pub(crate) fn unauthenticated(error: &Unauthenticated) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, sentence(error))
-        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 #[cfg(test)]

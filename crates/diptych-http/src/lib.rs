@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod announced;
+mod answers;
 mod app;
 mod audit;
 mod body;
@@ -29,11 +30,14 @@ mod model;
 mod names;
 mod openapi;
 mod pages;
+mod pending;
 mod problem;
 mod router;
 mod rows;
+mod sse;
 #[cfg(test)]
 mod tests;
+mod watching;
 mod wire;
 mod words;
 

@@ -8,8 +8,8 @@ use diptych_core::{
 use diptych_query::{
     AdvanceError, Advanced, Block, Breach, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec,
     Contract, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey, Parked,
-    Partition, Projection, Queries, QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, RowsStamp, ScannedRow,
-    Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
+    Partition, Projection, Queries, QueryLimits, QueryParts, RawFind, ReadModel, Route, RowRef, RowsStamp,
+    ScannedRow, Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
