@@ -14,8 +14,12 @@ const TEST_COMMAND: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fa
 const NEEDS: &[(&str, &str)] =
     &[("data/online_retail_ii_2009_2010.csv.gz", "the tests that import the retail log")];
 
-/// The one test over data that may not be copied into the project.
-const FINES_TEST: &str = "the_real_log_of_fines_is_taken_and_read_back_whole";
+/// The tests over data that may not be copied into the project.
+const FINES_TESTS: [&str; 3] = [
+    "the_real_log_of_fines_is_taken_and_read_back_whole",
+    "the_whole_log_of_fines_comes_in_by_commands_on_postgresql",
+    "the_whole_log_of_fines_comes_in_by_commands_on_sqlite",
+];
 
 /// Why the tests are run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +38,7 @@ pub(crate) fn run(root: &Path, occasion: Occasion) -> Result<bool, String> {
     missing.extend_from_slice(environment.missing());
     let (passed, report) = run_tests(root, &environment)?;
     let mut complaints = judge(&missing, &report);
-    if let Some(not_run) = fines_not_run(environment.has_fines(), &report) {
+    for not_run in fines_not_run(environment.has_fines(), &report) {
         if occasion == Occasion::Ci && root.join(FINES_FOLDER).is_dir() {
             complaints.push(not_run);
         } else {
@@ -48,14 +52,16 @@ pub(crate) fn run(root: &Path, occasion: Occasion) -> Result<bool, String> {
     Ok(passed && complaints.is_empty())
 }
 
-/// Says so when the log of fines was not used.
-fn fines_not_run(at_hand: bool, report: &Report) -> Option<String> {
-    let why = match (at_hand, report.fines_passed) {
-        (true, true) => return None,
-        (true, false) => "it did not pass".to_owned(),
-        (false, _) => format!("{FINES} names no file, and there is none in `{FINES_FOLDER}`"),
+/// Names the tests over the log of fines that did not use it.
+fn fines_not_run(at_hand: bool, report: &Report) -> Vec<String> {
+    let why = if at_hand {
+        "it did not pass".to_owned()
+    } else {
+        format!("{FINES} names no file, and there is none in `{FINES_FOLDER}`")
     };
-    Some(format!("the real log of fines as a load (`{FINES_TEST}`): {why}"))
+    let used = |test: &&str| at_hand && report.fines_passed.contains(test);
+    let not_run = FINES_TESTS.iter().copied().filter(|test| !used(test));
+    not_run.map(|test| format!("the real log of fines (`{test}`): {why}")).collect()
 }
 
 /// Looks for everything in `NEEDS` and answers what is missing, in words.
@@ -113,7 +119,7 @@ struct Report {
     passed: usize,
     failed: usize,
     runs: usize,
-    fines_passed: bool,
+    fines_passed: Vec<&'static str>,
 }
 
 impl Report {
@@ -125,7 +131,8 @@ impl Report {
         } else if let Some(result) = line.strip_prefix("test result: ") {
             self.finish_run(result);
         } else if let Some(test) = line.strip_prefix("test ") {
-            self.fines_passed |= test.strip_prefix(FINES_TEST) == Some(" ... ok");
+            let passed = |name: &&str| test.strip_prefix(*name) == Some(" ... ok");
+            self.fines_passed.extend(FINES_TESTS.into_iter().find(passed));
             if let Some(name) = ignored_name(test) {
                 self.named_in_run += 1;
                 self.ignored.push(format!("{name} ({})", self.heading));
@@ -207,12 +214,17 @@ mod tests {
 
     #[test]
     fn data_that_is_not_the_projects_is_used_where_it_is_or_its_absence_told() {
-        let used = report(&format!("test {FINES_TEST} ... ok\n"));
-        assert_eq!(fines_not_run(true, &used), None);
-        let failed = report(&format!("test {FINES_TEST} ... FAILED\n"));
-        assert!(fines_not_run(true, &failed).is_some_and(|why| why.contains("did not pass")));
-        // Where there is no file the test passes without it, which proves nothing.
-        assert!(fines_not_run(false, &used).is_some_and(|why| why.contains(FINES)));
+        let lines = |ending: &str| FINES_TESTS.map(|test| format!("test {test} ... {ending}\n"));
+        let used = report(&lines("ok").concat());
+        assert!(fines_not_run(true, &used).is_empty());
+        let [_, second, third] = lines("ok");
+        let failed = fines_not_run(true, &report(&format!("{second}{third}")));
+        assert!(failed.len() == 1 && failed[0].contains(FINES_TESTS[0]), "{failed:?}");
+        assert!(failed[0].contains("did not pass"), "{failed:?}");
+        assert_eq!(fines_not_run(true, &report(&lines("FAILED").concat())).len(), FINES_TESTS.len());
+        // Where there is no file the tests pass without it, which proves nothing.
+        let absent = fines_not_run(false, &used);
+        assert!(absent.len() == FINES_TESTS.len() && absent[0].contains(FINES), "{absent:?}");
     }
 
     #[test]

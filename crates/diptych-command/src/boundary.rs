@@ -53,6 +53,7 @@ impl Commands {
             ExpectedVersion::Any => Base::Any,
             ExpectedVersion::Exactly(version) => Base::At(*version),
         };
+        self.judge(checked, &state)?;
         let (effect, typed) = match decider.decide(&state, command, typed, context).map_err(decide_error)? {
             Decided::Events { stored, typed } => (Effect::Append { base, events: stored }, Some(typed)),
             Decided::Rejected(RawRejection { name, data, .. }) => (Effect::Reject { base, name, data }, None),

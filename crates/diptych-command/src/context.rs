@@ -1,6 +1,8 @@
 //! What a decision may know besides the state and the command.
 
+use crate::{Editions, Reference, References};
 use diptych_core::{CausationId, CommandId, CorrelationId, Principal, StreamId, Timestamp};
+use std::sync::Arc;
 
 /// The circumstances of a command. All of it is data handed in: a decider reads no clock and asks nobody.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +19,8 @@ pub struct Context {
     pub correlation: Option<CorrelationId>,
     /// What directly caused the command.
     pub causation: Option<CausationId>,
+    /// The reference data that the service was handed.
+    pub references: References,
 }
 
 impl Context {
@@ -24,6 +28,13 @@ impl Context {
     #[must_use]
     pub fn id<I: diptych_core::Id>(&self) -> I {
         I::from_key(self.stream.key.as_str())
+    }
+
+    /// The reference data of a kind that decisions are taken under: what the service was handed, or else what
+    /// the code brings along.
+    #[must_use]
+    pub fn reference<T: Reference>(&self) -> Arc<Editions<T>> {
+        self.references.get()
     }
 
     /// Who acts.

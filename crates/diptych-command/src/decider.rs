@@ -1,7 +1,7 @@
 //! The decider: the pure heart of the left panel.
 
 use crate::{Command, Context, Rejection};
-use diptych_core::Event;
+use diptych_core::{Event, PolicyAttribute};
 
 /// Decides commands and evolves state. The implementing type is the state; its `Default` is the state before
 /// any event. Both functions are pure: no clock, no randomness, no I/O.
@@ -19,6 +19,15 @@ pub trait Decider: Default + serde::Serialize + Send + Sync + 'static {
     type Event: Event;
     /// What the domain may answer instead.
     type Rejection: Rejection;
+
+    /// The properties of the state that access policies may judge commands by, under their names in its JSON.
+    /// None where nothing is offered: then policies judge by who asks, the key and the command.
+    ///
+    /// ```text
+    /// const POLICY_VIEW: &'static [PolicyAttribute] =
+    ///     &[PolicyAttribute::text("teamId"), PolicyAttribute::integer("penalty").always()];
+    /// ```
+    const POLICY_VIEW: &'static [PolicyAttribute] = &[];
 
     /// Answers a command with the events it causes, none when nothing changes.
     ///

@@ -6,7 +6,8 @@ use crate::{
     Stored, StoredState,
 };
 use diptych_core::{
-    Category, Code, DecodeError, Event, EventType, Fault, Language, NewEvent, RawFact, TagError, TagQuery,
+    Category, Code, DecodeError, Event, EventType, Fault, Language, NewEvent, PolicyAttribute, RawFact,
+    TagError, TagQuery,
 };
 use schemars::{Schema, SchemaGenerator};
 use std::any::Any;
@@ -63,6 +64,11 @@ pub trait AnyDecider: Send + Sync + 'static {
     fn event_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema>;
     /// The JSON Schemas of the rejections' data.
     fn rejection_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema>;
+
+    /// The properties of its state that access policies may judge commands by.
+    fn policy_view(&self) -> &'static [PolicyAttribute] {
+        &[]
+    }
 
     /// Checks that a command has its shape, without a state.
     ///
@@ -222,6 +228,10 @@ impl<D: Decider> AnyDecider for Erased<D> {
 
     fn rejection_schemas(&self, generator: &mut SchemaGenerator) -> Vec<Schema> {
         D::Rejection::schemas(generator)
+    }
+
+    fn policy_view(&self) -> &'static [PolicyAttribute] {
+        D::POLICY_VIEW
     }
 
     fn check(&self, command: &RawCommand) -> Result<(), ShapeError> {

@@ -4,18 +4,19 @@ use crate::cache::{Loaded, StateCache, Weight};
 use crate::erased::DecideError;
 use crate::error::RawRejection;
 use crate::fields::texts_fit;
-use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome, RefusedFor};
+use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome};
 use crate::queue::QueuePanel;
 use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
 use crate::store::{Base, Commit, CommitError, Committed, Effect, EventStore};
 use crate::{
     AnyDecider, Command, CommandMetrics, Conflict, ConflictCause, Context, Decided, Decider, HandleError,
-    NewState, RawCommand, RawError, RawReceipt, RawRequest, Receipt, Refusal, Rejection, Request, Typed,
+    NewState, RawCommand, RawError, RawReceipt, RawRequest, Receipt, References, Refusal, Rejection, Request,
+    Typed,
 };
 use diptych_core::{
-    Action, Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, Permit,
-    RawFact, StreamId, StreamKey, StreamRef, Timestamp, Version,
+    Authorize, Category, Clock, Code, CommandId, DecodeError, Event, ExpectedVersion, Fault, RawFact,
+    StreamId, StreamKey, StreamRef, Timestamp, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub struct Commands {
     pub(crate) limits: CommandLimits,
     metrics: CommandMetrics,
     pub(crate) queue: Option<QueuePanel>,
+    references: References,
 }
 
 /// A command with everything about it checked.
@@ -70,6 +72,8 @@ pub(crate) struct Checked<'a> {
     pub(crate) command: RawCommand,
     pub(crate) context: Context,
     pub(crate) expected: ExpectedVersion,
+    /// Whether the permission is only provisional, until the state is known.
+    pub(crate) needs_state: bool,
 }
 
 /// The state at hand while its command is being committed.
@@ -98,8 +102,20 @@ impl Commands {
     ) -> Self {
         let cache = StateCache::new(limits.cached_state_bytes_max);
         let deciders = deciders.into_iter().map(|decider| (decider.category(), decider)).collect();
-        let metrics = CommandMetrics::default();
-        Self { store, deciders, authorize, clock, cache, limits, metrics, queue: None }
+        let (metrics, references) = (CommandMetrics::default(), References::default());
+        Self { store, deciders, authorize, clock, cache, limits, metrics, queue: None, references }
+    }
+
+    /// The same panel, whose decisions are taken under this reference data.
+    #[must_use]
+    pub fn with_references(self, references: References) -> Self {
+        Self { references, ..self }
+    }
+
+    /// The reference data that decisions are taken under.
+    #[must_use]
+    pub fn references(&self) -> &References {
+        &self.references
     }
 
     /// The deciders, by category.
@@ -186,7 +202,7 @@ impl Commands {
             Err(error) if keyed && !matches!(error, HandleError::Rejected(_)) => {
                 self.replay_instead_of(&checked, error).await
             }
-            Err(HandleError::Conflict(conflict)) => self.refuse_conflict(&checked, conflict).await,
+            Err(error) => Err(self.evident(&checked, error).await),
             answer => return answer,
         };
         receipt.map(Settled::read_back)
@@ -202,8 +218,7 @@ impl Commands {
         match (self.final_record(&checked.header).await, error) {
             (Ok(Some(record)), _) => self.replay(checked.decider, record).await,
             (Err(HandleError::Refused(refusal)), _) => Err(refusal.into()),
-            (_, HandleError::Conflict(conflict)) => self.refuse_conflict(checked, conflict).await,
-            (_, error) => Err(error),
+            (_, error) => Err(self.evident(checked, error).await),
         }
     }
 
@@ -253,12 +268,19 @@ impl Commands {
         {
             // The cached state is a hint: only the store may call the caller's belief stale.
             loaded = self.catch_up(checked.decider, &header.stream, loaded).await?;
-            if expected != loaded.version {
-                let actual = loaded.version;
-                self.keep(checked.decider, &header.stream, loaded);
-                let stream = header.stream.stream.clone();
-                return Err(HandleError::Conflict(Conflict::of_version(stream, expected, actual)));
-            }
+        }
+        // Before the belief is judged: who may not act on the stream does not learn its version either.
+        if let Err(forbidden) = self.judge(checked, &loaded.state) {
+            self.keep(checked.decider, &header.stream, loaded);
+            return Err(forbidden.into());
+        }
+        if let ExpectedVersion::Exactly(expected) = checked.expected
+            && expected != loaded.version
+        {
+            let actual = loaded.version;
+            self.keep(checked.decider, &header.stream, loaded);
+            let stream = header.stream.stream.clone();
+            return Err(HandleError::Conflict(Conflict::of_version(stream, expected, actual)));
         }
         self.decide_on(checked, typed, loaded).await
     }
@@ -391,6 +413,10 @@ impl Commands {
             Err(forbidden) => return self.refuse_forbidden(header, forbidden).await,
         };
         header.policy = permit.policy;
+        if permit.needs_state {
+            // What policies judge by must have its shape before they are asked for good.
+            decider.check(&command).map_err(Refusal::Shape)?;
+        }
         let context = Context {
             command: header.id.clone(),
             principal: envelope.principal,
@@ -398,49 +424,10 @@ impl Commands {
             time: occurred_at,
             correlation: envelope.correlation,
             causation: envelope.causation,
+            references: self.references.clone(),
         };
-        Ok(Checked { decider, name, header, command, context, expected: envelope.expected })
-    }
-
-    fn permit(
-        &self,
-        envelope: &Envelope,
-        header: &CommandHeader,
-        body: &str,
-    ) -> Result<Permit, diptych_core::Forbidden> {
-        let (category, key) = (header.stream.stream.category.as_str(), header.stream.stream.key.as_str());
-        if envelope.time.is_some() {
-            self.authorize.authorize(&envelope.principal, Action::Import { category })?;
-        }
-        let action = Action::Command { category, key, name: &header.name, body, state: None };
-        self.authorize.authorize(&envelope.principal, action)
-    }
-
-    async fn refuse_forbidden<T>(
-        &self,
-        header: CommandHeader,
-        forbidden: diptych_core::Forbidden,
-    ) -> Result<T, RawError> {
-        let effect = Effect::Refuse { reason: RefusedFor::Forbidden, version: Version::NONE };
-        self.keep_evidence(Commit::new(header, effect)).await;
-        Err(Refusal::Forbidden(forbidden).into())
-    }
-
-    async fn refuse_conflict(
-        &self,
-        checked: &Checked<'_>,
-        conflict: Conflict,
-    ) -> Result<RawReceipt, RawError> {
-        let effect = Effect::Refuse { reason: RefusedFor::Conflict, version: conflict.actual };
-        self.keep_evidence(Commit::new(checked.header.clone(), effect)).await;
-        Err(HandleError::Conflict(conflict))
-    }
-
-    /// Evidence of a refusal is kept when it can be; the refusal stands either way.
-    async fn keep_evidence(&self, commit: Commit) {
-        if let Err(error) = self.store.commit(commit).await {
-            tracing::warn!(?error, "a refused command left no audit row");
-        }
+        let (expected, needs_state) = (envelope.expected, permit.needs_state);
+        Ok(Checked { decider, name, header, command, context, expected, needs_state })
     }
 
     /// Waits a random time below a bound that doubles with every attempt.

@@ -22,6 +22,7 @@ pub mod passing;
 pub mod poison_lives;
 mod process;
 mod random;
+pub mod row_rules;
 pub mod stateful;
 mod suite;
 

@@ -217,6 +217,16 @@ suites! {
         pages_hold_while_rows_come_and_go,
         pages_over_a_key_of_two_columns,
     }
+    rules {
+        no_value_makes_a_condition_fail,
+        what_fails_does_not_forbid,
+        sums_beyond_64_bits_fail,
+        patterns_take_every_letter_as_it_is,
+        ranks_and_times_compare_as_numbers,
+        lists_may_be_empty_or_long,
+        pages_hold_under_a_rule,
+        a_rule_narrows_a_question,
+    }
     together {
         two_writers_share_one_log,
         twins_in_two_processes_append_once,

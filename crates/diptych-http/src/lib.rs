@@ -16,6 +16,8 @@ mod command;
 mod commands;
 mod envelope;
 mod error;
+mod export_text;
+mod exports;
 mod following;
 mod frame;
 mod freshness;

@@ -113,7 +113,17 @@ fn read_ask(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Ask, Problem> {
-    let pairs = pairs(uri)?;
+    ask_of(app, framed, schema, &pairs(uri)?, headers)
+}
+
+/// The question that pairs of text and `Prefer: wait` ask.
+pub(crate) fn ask_of(
+    app: &App,
+    framed: &Framed,
+    schema: &'static Schema,
+    pairs: &[(String, String)],
+    headers: &HeaderMap,
+) -> Result<Ask, Problem> {
     let pairs = pairs.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let mut ask = Ask::from_text(schema, pairs).map_err(error::of_query)?;
     ask.wait = headers::preferences(headers).wait.map(|wait| freshness::within(app, framed, wait));
@@ -171,7 +181,7 @@ fn mark(headers: &mut HeaderMap, schema: &Schema, ask: &Ask, freshness: &Freshne
     }
 }
 
-fn freshness_headers(freshness: &Freshness) -> [(HeaderName, HeaderValue); 4] {
+pub(crate) fn freshness_headers(freshness: &Freshness) -> [(HeaderName, HeaderValue); 4] {
     let Freshness { projection_position, lag_seconds, lag_events, token, .. } = freshness;
     let seconds =
         if *lag_events == 0 { HeaderValue::from_static("0.000") } else { shown(format!("{lag_seconds:.3}")) };

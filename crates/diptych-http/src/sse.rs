@@ -148,7 +148,8 @@ impl Outlet {
     }
 }
 
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
+/// Returns when the service is about to stop.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
         // Nobody is left who could say so.
         pending::<()>().await;

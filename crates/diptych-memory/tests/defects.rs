@@ -3,7 +3,7 @@
 mod harness;
 
 use diptych_conformance::defects::Defect;
-use diptych_conformance::{chain, lives, passed, poison_lives, stateful};
+use diptych_conformance::{chain, lives, passed, poison_lives, row_rules, stateful};
 use harness::MemoryHarness;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,4 +57,18 @@ fn random_lives_with_poison_notice_a_defect() {
     let defect = Defect::ParksForgotten;
     let result = poison_lives::poison_lives(|| Defective::new(MemoryHarness::new(), defect), 48);
     assert!(result.is_err(), "{defect:?} went unnoticed");
+}
+
+#[test]
+fn random_rules_let_through_what_they_say() {
+    passed(row_rules::rules(MemoryHarness::new, 48));
+}
+
+#[test]
+fn random_rules_notice_a_defect() {
+    use diptych_conformance::defects::Defective;
+    for defect in [Defect::RuleOnFirstPage, Defect::FailedForbids, Defect::FailuresSwallowed] {
+        let result = row_rules::rules(|| Defective::new(MemoryHarness::new(), defect), 48);
+        assert!(result.is_err(), "{defect:?} went unnoticed");
+    }
 }

@@ -1,5 +1,6 @@
 //! What an operator can do and look at. Every action answers with a report.
 
+use crate::PoliciesInForce;
 use crate::builds_report::builds_of;
 use crate::report::{
     ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
@@ -38,6 +39,8 @@ pub struct Operator<'a> {
     pub models: &'a dyn ModelStore,
     /// What is known of read models beside their rows.
     pub registry: &'a dyn Registry,
+    /// The access policies.
+    pub policies: PoliciesInForce<'a>,
     /// How the log stands.
     pub log: LogStatus,
 }

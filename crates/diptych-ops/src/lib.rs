@@ -14,6 +14,7 @@ mod line_history;
 mod line_models;
 mod operation;
 mod outbox;
+pub mod policies;
 mod queue;
 mod report;
 mod rows_report;
@@ -34,6 +35,7 @@ pub use line::{run, run_catalog, verbs};
 pub use line_history::{import_verb, run_import};
 pub use operation::{OPERATION, OPERATIONS_MAX, Operation, list_operations};
 pub use outbox::{OutboxReport, drain_outbox, show_outbox};
+pub use policies::{PoliciesInForce, run_policies};
 pub use queue::{CommandReport, list_commands, retry_command, show_command};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,

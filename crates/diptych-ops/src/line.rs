@@ -3,6 +3,7 @@
 use crate::actions::{query, status};
 use crate::catalog::{self, CATALOG_FILE, Catalog, Replacing};
 use crate::outbox::{drain_outbox, show_outbox};
+use crate::policies::{self, policies_verb};
 use crate::queue::{list_commands, retry_command, show_command};
 use crate::states::{drop_states, list_states, verify_states, write_states};
 use crate::{ActionError, Operator, RebuildWatcher, Report, line_history, line_models};
@@ -42,6 +43,7 @@ pub fn verbs() -> Vec<Command> {
         export,
         catalog_verb(),
         states_verb(),
+        policies_verb(),
         Command::new("query").about("Ask a read model").arg(name().required(true)).arg(question),
     ]
 }
@@ -169,6 +171,7 @@ pub async fn run(
             let words: Vec<String> = arguments.get_many("question").into_iter().flatten().cloned().collect();
             query(operator, text(arguments, "model"), &words).await
         }
+        ("policies", _) => policies::run(operator, arguments).await,
         ("streams" | "audit" | "export", _) => line_history::run(operator, verb, arguments).await,
         (other, _) => Err(ActionError::Argument { reason: format!("there is no verb `{other}`") }),
     }

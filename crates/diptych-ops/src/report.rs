@@ -7,6 +7,10 @@ use crate::export::ExportReport;
 use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
 use crate::operation::{Operation, operations_table};
 use crate::outbox::OutboxReport;
+use crate::policies::{
+    CheckedPolicies, ComparedPolicies, PoliciesReport, PolicyChange, checked_text, compared_text,
+    history_text, policies_text,
+};
 use crate::queue::{CommandReport, command_text, commands_table};
 use crate::rows_report::{
     DriftReport, ParkedListReport, RowHistoryReport, drift_text, incident_text, parked_text, row_history_text,
@@ -117,6 +121,19 @@ pub enum Report {
     RowHistory(RowHistoryReport),
     /// A rebuild, as far as it was watched.
     Rebuild(Box<Rebuild>),
+    /// The access policies.
+    Policies(PoliciesReport),
+    /// Whether other policies could be used.
+    PoliciesChecked(CheckedPolicies),
+    /// What policies are written against.
+    PolicySchema {
+        /// In Cedar's form.
+        schema: String,
+    },
+    /// What other policies would change.
+    PoliciesCompared(Box<ComparedPolicies>),
+    /// Which policies were in force.
+    PolicyHistory(Vec<PolicyChange>),
     /// A failed command waits again.
     #[serde(rename_all = "camelCase")]
     Revived {
@@ -294,6 +311,7 @@ impl Report {
             Self::Planned(plan) => plan.is_allowed(),
             Self::Applied(applied) => !applied.blocked,
             Self::Parked(parked) => parked.parked.is_empty(),
+            Self::PoliciesChecked(checked) => checked.problems.is_empty(),
             Self::Drift(drift) => drift.is_clean(),
             Self::Rebuild(rebuild) => !matches!(rebuild.step, RebuildStep::Blocked | RebuildStep::Failed),
             _ => true,
@@ -326,6 +344,11 @@ impl Report {
             Self::Commands(commands) => commands_table(commands),
             Self::Command(command) => command_text(command),
             Self::Moves(moves) => moves_table(moves),
+            Self::Policies(report) => policies_text(report),
+            Self::PoliciesChecked(report) => checked_text(report),
+            Self::PolicySchema { schema } => schema.trim_end().to_owned(),
+            Self::PoliciesCompared(report) => compared_text(report),
+            Self::PolicyHistory(changes) => history_text(changes),
             Self::Planned(plan) => plan.to_text(),
             Self::Applied(applied) => applied.to_text(),
             Self::Operations(operations) => operations_table(operations),

@@ -27,21 +27,3 @@ pub(crate) enum Breakage {
     /// A policy that fails to forbid forbids.
     FailureForbids,
 }
-
-#[cfg(test)]
-impl Breakage {
-    /// Every one.
-    pub(crate) const ALL: [Self; 11] = [
-        Self::FailureIsFalse,
-        Self::HasAlways,
-        Self::BranchesSwapped,
-        Self::OperandsSwapped,
-        Self::AtMostIsLess,
-        Self::ItemsNotLookedAt,
-        Self::StarIsWild,
-        Self::FailureSimplifiedAway,
-        Self::GuardsReachTooFar,
-        Self::ForbidsLost,
-        Self::FailureForbids,
-    ];
-}

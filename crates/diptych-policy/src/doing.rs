@@ -1,14 +1,14 @@
 //! What may be done: commands, and reading from the command side. Decided by Cedar itself, with everything
 //! known; only a command may have to be asked for again when the state is loaded.
 
-use crate::Guard;
 use crate::sight::forbidden;
 use crate::vocabulary::{
     CategoryWords, IMPORT, READ_AGGREGATE, READ_AUDIT, READ_COMMAND, SERVICE, VIEW_ALL_TENANTS, VIEW_HISTORY,
     action_uid, command_action, fixed_uid, uid,
 };
+use crate::{Allowance, Guard};
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityUid, PartialEntityUid, Request,
+    Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PartialEntityUid, Request,
     RestrictedExpression as Constant,
 };
 use diptych_core::{
@@ -134,6 +134,26 @@ impl Guard {
         }
     }
 
+    /// Whether an action is allowed to somebody, as far as it can be told without the resource and the context.
+    pub(crate) fn allowance(
+        &self,
+        principal: &Principal,
+        action: &str,
+        type_name: &EntityTypeName,
+    ) -> Allowance {
+        let (Some(caller), Some(policies)) = (self.caller(principal), self.concerned(action, type_name))
+        else {
+            return Allowance::Never;
+        };
+        let who = (PartialEntityUid::from_concrete(caller.uid.clone()), &caller.known);
+        let any = PartialEntityUid::new(type_name.clone(), None);
+        match self.partially(who, (action, policies), any, None, |said| said.decision()) {
+            Ok(Some(Decision::Allow)) => Allowance::Always,
+            Ok(Some(Decision::Deny)) | Err(_) => Allowance::Never,
+            Ok(None) => Allowance::Sometimes,
+        }
+    }
+
     fn says(&self, principal: &Principal, words: &CategoryWords, asked: &Asked<'_>) -> Said {
         let Some(caller) = self.caller(principal) else { return Said::Deny };
         let action = command_action(asked.category, asked.name);
@@ -173,6 +193,15 @@ impl Guard {
             context.is_some_and(|context| self.decides(&caller.uid, &action, stream, context, &entities));
         if allowed { Said::Allow } else { Said::Deny }
     }
+}
+
+/// A command's action with the type of its streams.
+pub(crate) fn command_parts(
+    category: &str,
+    command: &str,
+    words: &CategoryWords,
+) -> (String, EntityTypeName) {
+    (command_action(category, command), words.type_name.clone())
 }
 
 /// The context of a command; none where its body lacks the shape that is declared.

@@ -169,6 +169,13 @@ impl Guard {
     }
 }
 
+/// The policies as JSON text, by name: layout and comments do not count.
+pub(crate) fn policies_text(set: &PolicySet) -> Vec<(String, String)> {
+    let text =
+        |policy: &Policy| policy.to_json().map_or_else(|_| policy.to_string(), |json| json.to_string());
+    set.policies().map(|policy| (policy.id().to_string(), text(policy))).collect()
+}
+
 /// The one condition of what is left of a policy.
 pub(crate) fn condition(policy: &Policy) -> Result<Expr, String> {
     let policy = policy.to_pst().map_err(|error| format!("cannot be read: {error}"))?;

@@ -3,6 +3,7 @@
 
 mod breakage;
 mod caller;
+mod compare;
 mod declared;
 #[cfg(any(test, feature = "differential"))]
 pub mod differential;
@@ -21,6 +22,10 @@ mod tests;
 mod vocabulary;
 mod walker;
 
+pub use compare::{
+    ActionChange, Allowance, FieldChange, PolicyChanges, SightChange, SightComparison, action_changes,
+    principal_in_words, principals_named,
+};
 pub use declared::{CategoryDeclaration, CommandDeclaration, Declarations};
 pub use error::PolicyError;
 pub use guard::{Guard, PRINCIPALS_MAX};

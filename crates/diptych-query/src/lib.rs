@@ -10,6 +10,7 @@ mod contract;
 mod correction;
 mod declared;
 mod error;
+mod export;
 mod feed;
 mod find;
 pub mod fold;
@@ -53,6 +54,7 @@ pub use contract::{Breach, Consistency, Contract};
 pub use correction::{CORRECTION, Corrected, Correction, CorrectionError, ROW_CORRECTED};
 pub use declared::as_declared;
 pub use error::QueryError;
+pub use export::{EXPORT_BATCH_ROWS, ExportRows, ExportSender, Exporting, RawExport, export_channel};
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{FailedRow, Fold, FoldError, FoldErrorKind, Passed};
@@ -71,8 +73,8 @@ pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Rea
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{
-    AnswerTag, Ask, AskedRow, Awaited, Moves, PendingCommand, PendingCommands, Queries, QueryLimits,
-    QueryParts, RawPage, RawRow, Unless, Visibility, VisibleSince, WaitOutcome,
+    AnswerTag, Ask, AskedRow, Awaited, ExportTotals, Moves, PendingCommand, PendingCommands, Queries,
+    QueryLimits, QueryParts, RawPage, RawRow, RowStream, Unless, Visibility, VisibleSince, WaitOutcome,
 };
 pub use registry::{Record, Registry};
 pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};

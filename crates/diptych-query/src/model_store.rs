@@ -1,8 +1,8 @@
 //! The port to where rows live. Rows, guards, digest and checkpoint move in one transaction, or not at all.
 
 use crate::{
-    BuildId, Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, Passed, RawFind, Readiness,
-    RowsStamp, Schema, Shares, WorkerId,
+    BuildId, Exporting, Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, Passed, RawExport,
+    RawFind, Readiness, RowsStamp, Schema, Shares, WorkerId,
 };
 use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
 use std::cmp::Ordering;
@@ -323,6 +323,17 @@ pub trait ModelStore: Send + Sync + 'static {
         find: &'a RawFind,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Found, Fault>>;
+
+    /// Begins to read all rows of one tenant that fit, in the order of their keys, and all of one moment: that
+    /// of the checkpoint. Appends and folds go on beside it; what a store must keep for that moment it keeps no
+    /// longer than the export may last.
+    fn export<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        export: &'a RawExport,
+        at_most: Duration,
+    ) -> BoxFuture<'a, Result<Exporting, Fault>>;
 
     /// The row of one key, with the checkpoint of its partition in the same snapshot.
     fn get<'a>(

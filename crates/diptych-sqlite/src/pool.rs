@@ -70,6 +70,17 @@ impl Pool {
         self.take(held)
     }
 
+    /// A connection of one's own, which is not counted and does not come back.
+    pub(crate) fn own(&self) -> Result<Reader, Fault> {
+        if self.is_closed() {
+            return Err(closed());
+        }
+        Ok(Reader {
+            connection: open_reader(&self.path, &self.limits)?,
+            names: Names::new(self.limits.stream_names_max),
+        })
+    }
+
     /// Closes the connections: idle ones now, others when they come back.
     pub(crate) fn close(&self) {
         let mut held = self.lock();
@@ -97,10 +108,7 @@ impl Pool {
         drop(held);
         // The loan exists before the connection, so that the count is right whatever happens.
         let mut loan = Loan { pool: self, reader: None };
-        loan.reader = Some(Reader {
-            connection: open_reader(&self.path, &self.limits)?,
-            names: Names::new(self.limits.stream_names_max),
-        });
+        loan.reader = Some(self.own()?);
         Ok(loan)
     }
 

@@ -4,7 +4,7 @@
 mod harness;
 
 use diptych_conformance::defects::Defect;
-use diptych_conformance::{chain, lives, passed, stateful};
+use diptych_conformance::{chain, lives, passed, row_rules, stateful};
 use harness::SqliteHarness;
 
 /// Enough histories to meet a crash at most kinds of step, in seconds.
@@ -31,4 +31,9 @@ fn random_lives_of_builds_agree_with_the_rules() {
 #[test]
 fn random_chains_come_right() {
     passed(chain::chains(SqliteHarness::new, HISTORIES));
+}
+
+#[test]
+fn random_rules_let_through_what_they_say() {
+    passed(row_rules::rules(SqliteHarness::new, HISTORIES));
 }

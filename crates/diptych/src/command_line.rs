@@ -7,12 +7,13 @@ use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
-use diptych_core::{Authenticate, Claims, Principal};
+use diptych_core::{Authenticate, Claims, Fault, Principal};
 use diptych_ops::Output;
 use diptych_postgres::Notify;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -73,13 +74,20 @@ fn command_line(service: &Service) -> Command {
         .action(ArgAction::Append)
         .value_parser(persistence)
         .global(true);
+    let reference = Arg::new("reference")
+        .long("reference")
+        .value_name("NAME=FILE")
+        .help("Where other editions of reference data are read from: `decision-policy=policies.json`")
+        .action(ArgAction::Append)
+        .value_parser(reference)
+        .global(true);
     let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
     let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
     let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([store, reader, listen, outbox, persistence, tenant, actor, json])
+        .args([store, reader, listen, outbox, persistence, reference, tenant, actor, json])
         .subcommand(serve_command())
         .subcommand(authentication::token_verb());
     line = line.subcommand(diptych_ops::import_verb());
@@ -115,6 +123,14 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
         say(&report.render(output(own)))?;
         return Ok(exit_code(report.is_clean()));
     }
+    if let Some(("policies", own)) = arguments.subcommand()
+        && let Some(report) = diptych_ops::run_policies(&own_policies(&service, own)?.in_force(), own)
+    {
+        let report = report?;
+        let output = own.subcommand().map_or(Output::Human, |(_, own)| output(own));
+        say(&report.render(output))?;
+        return Ok(exit_code(report.is_clean()));
+    }
     if let Some(("token", own)) = arguments.subcommand() {
         say(&authentication::make(own)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -132,6 +148,14 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
             Some(verb) => run_verb(&service, config, &**verb, own).await,
             None => operate(&service, config, name, own).await,
         },
+    }
+}
+
+/// The service with its policies in force, where they are looked at: others can be checked beside broken ones.
+fn own_policies(service: &Service, arguments: &ArgMatches) -> Result<Service, Fault> {
+    match arguments.subcommand_name() {
+        Some("show") => service.clone().guarded(),
+        _ => Ok(service.clone().declared()),
     }
 }
 
@@ -155,7 +179,14 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
     }
     let outbox = given("outbox", "DIPTYCH_OUTBOX").map(Into::into);
     let persistence = arguments.get_many("persistence").into_iter().flatten().cloned().collect();
-    Ok(Config { principal, outbox, persistence, ..Config::at(store) })
+    let references = arguments.get_many("reference").into_iter().flatten().cloned().collect();
+    Ok(Config { principal, outbox, persistence, references, ..Config::at(store) })
+}
+
+/// Reads `decision-policy=policies.json`.
+fn reference(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("it is not of the form `decision-policy=policies.json`")?;
+    Ok((name.to_owned(), PathBuf::from(file)))
 }
 
 /// Reads `order=state-stored`.

@@ -5,7 +5,7 @@ use diptych_command::{
     AnyDecider, CommandType, Context, DecideError, Decided, Decider, Persistence, RawCommand, RawRejection,
     RejectionType, ShapeError, State, Stored, Typed,
 };
-use diptych_core::{Code, DecodeError, EventType, Fault, Language, RawFact, TagQuery};
+use diptych_core::{Code, DecodeError, EventType, Fault, Language, PolicyAttribute, RawFact, TagQuery};
 use diptych_macros::{Command, Data, Event, Rejection};
 use diptych_query::{Correction, Schema};
 use schemars::{Schema as JsonSchema, SchemaGenerator};
@@ -132,6 +132,10 @@ impl AnyDecider for Corrections {
 
     fn rejection_schemas(&self, generator: &mut SchemaGenerator) -> Vec<JsonSchema> {
         self.inner.rejection_schemas(generator)
+    }
+
+    fn policy_view(&self) -> &'static [PolicyAttribute] {
+        self.inner.policy_view()
     }
 
     fn check(&self, command: &RawCommand) -> Result<(), ShapeError> {

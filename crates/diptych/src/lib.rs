@@ -13,6 +13,7 @@ mod command_line;
 mod correction;
 mod metrics;
 mod place;
+mod policing;
 mod problems;
 mod progress_line;
 mod roles;
@@ -45,15 +46,15 @@ pub use verb::{Verb, VerbError, VerbFuture};
 pub mod prelude {
     pub use crate::{Config, Role, Roles, Running, Service};
     pub use diptych_command::{
-        Boundary, Command, Context, Decider, Facts, HandleError, Persistence, Receipt, Rejection, Request,
-        StateColumn, StoredState,
+        Boundary, Command, Context, Decider, Editions, Facts, HandleError, Persistence, Receipt, Reference,
+        Rejection, Request, Standing, StateColumn, StoredState,
     };
     pub use diptych_core::{
-        Currency, Event, EventSet, Fact, Id, Money, Position, Principal, Scalar, TagQuery, Tenant, Timestamp,
-        Token, Version,
+        Currency, Event, EventSet, Fact, Id, Money, PolicyAttribute, Position, Principal, Scalar, TagQuery,
+        Tenant, Timestamp, Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
-    pub use diptych_policy::Jwt;
+    pub use diptych_policy::{Jwt, Policies};
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
     };
@@ -90,3 +91,8 @@ mod persistence_guide {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/invariants.md")]
 mod invariants {}
+
+/// The page on reference data.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/reference-data.md")]
+mod reference_data {}

@@ -32,6 +32,8 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
             problems.push(format!("the name of group `{}` is snake_case ASCII", group.name));
         }
     }
+    let references = service.references.versions().map(|(name, _)| name);
+    problems.extend(twice(references).map(|name| format!("two kinds of reference data are called `{name}`")));
     for (category, collection) in &service.collections {
         if !service.deciders.iter().any(|decider| decider.category() == category) {
             problems.push(format!("collection `{collection}` is for `{category}`, which no decider writes"));

@@ -2,7 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
-use crate::{Config, Place, Role, Service};
+use crate::{Config, Place, Role, Service, policing};
 use diptych_command::{
     CommandQueue, Commands, Holder, OutboxWorker, Persistence, QueuePanel, QueueWorkers, QueueWorkersParts,
 };
@@ -64,6 +64,7 @@ impl Running {
             page_key: store.page_key().await?,
             limits: config.queries.clone(),
         }));
+        let followed = groups.clone();
         let worker = worker_id();
         let workers = queue_workers(&commands, &store, &worker, &config);
         let projector = Arc::new(Projector::new(ProjectorParts {
@@ -88,6 +89,11 @@ impl Running {
         } else {
             projector.steward().learn().await?;
             projector.start_looking();
+        }
+        // Operators look with other roles: what they look by is not what is served by.
+        if config.roles.contains(Role::Command) || config.roles.contains(Role::Projector) {
+            let by = (&config.principal, service.clock.now());
+            policing::note_change(&service, &store, by, &followed).await?;
         }
         let outbox = outbox(&service, &config, &store)?;
         let mut taker = None;
@@ -181,6 +187,7 @@ impl Running {
             feed: &*self.store,
             models: &*self.store,
             registry: &*self.store,
+            policies: self.service.in_force(),
             log: LogStatus {
                 location: self.config.store.to_string(),
                 head: self.store.head().await?,
@@ -333,6 +340,7 @@ async fn left_panel(
     );
     let queue = Arc::clone(store) as Arc<dyn CommandQueue>;
     let commands_max = config.queue.queue_commands_max;
+    let commands = commands.with_references(service.references.clone());
     Ok(Arc::new(commands.with_queue(QueuePanel { queue, commands_max })))
 }
 

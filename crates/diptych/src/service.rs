@@ -4,12 +4,13 @@ use crate::correction::{self, CorrectionEvent};
 use crate::problems::problems;
 use crate::{Place, Roles, Running, Store, SystemClock, Verb};
 use diptych_command::{
-    AnyDecider, Boundary, CommandLimits, Decider, Languages, OutboxLimits, Persistence, QueueLimits,
-    StoredState,
+    AnyDecider, Boundary, CommandLimits, Decider, Editions, EditionsError, Languages, OutboxLimits,
+    Persistence, QueueLimits, Reference, References, StoredState,
 };
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
+use diptych_policy::{Declarations, Guard, Policies, PolicyError};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{
@@ -57,14 +58,26 @@ pub struct Service {
     pub(crate) outbox: Languages,
     pub(crate) groups: Vec<GroupDraft>,
     pub(crate) collections: BTreeMap<String, String>,
+    pub(crate) references: References,
+    /// By name, how a file with other editions is read.
+    pub(crate) reference_readers: BTreeMap<&'static str, ReadReference>,
     pub(crate) links: Vec<String>,
     pub(crate) verbs: Vec<Arc<dyn Verb>>,
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
     pub(crate) policy: Arc<dyn ReadPolicy>,
+    pub(crate) policies: Option<Result<Policies, PolicyError>>,
+    pub(crate) policy_principals: Vec<Principal>,
+    /// What policies may speak of, once the service is opened.
+    pub(crate) declared: Arc<Declarations>,
+    /// The policies in force, once the service is opened.
+    pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
+
+/// Reads editions of one kind from a text, and puts them among the others.
+pub(crate) type ReadReference = fn(References, &str) -> Result<References, EditionsError>;
 
 /// Read models that move together, while they are put together.
 pub struct GroupTables(Tables);
@@ -116,6 +129,9 @@ pub struct Config {
     /// By category, where a decider's state comes from instead of where its service says; only for deciders
     /// whose state can be stored.
     pub persistence: BTreeMap<String, Persistence>,
+    /// By name, files whose editions of reference data replace those of the service; see
+    /// [`Service::reference`].
+    pub references: BTreeMap<String, PathBuf>,
     /// What this process does of the service.
     pub roles: Roles,
     /// Who may read the metrics where callers have to prove who they are.
@@ -152,6 +168,7 @@ impl Config {
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
             outbox: None,
             persistence: BTreeMap::new(),
+            references: BTreeMap::new(),
             roles: Roles::ALL,
             metrics_access: MetricsAccess::default(),
             commands: CommandLimits::default(),
@@ -178,11 +195,17 @@ impl Service {
             outbox: Languages::default(),
             groups: Vec::new(),
             collections: BTreeMap::new(),
+            references: References::default(),
+            reference_readers: BTreeMap::new(),
             links: Vec::new(),
             verbs: Vec::new(),
             before_serving: None,
             authorize: Arc::new(Unrestricted),
             policy: Arc::new(Unrestricted),
+            policies: None,
+            policy_principals: Vec::new(),
+            declared: Arc::default(),
+            guard: None,
             authenticate: None,
             clock: Arc::new(SystemClock),
         }
@@ -267,6 +290,32 @@ impl Service {
     #[must_use]
     pub fn collection(mut self, category: impl Into<String>, collection: impl Into<String>) -> Self {
         self.collections.insert(category.into(), collection.into());
+        self
+    }
+
+    /// Hands deciders reference data that they decide under, which they find by
+    /// [`Context::reference`](diptych_command::Context::reference): a command may name the version that it was
+    /// decided under, and an event records it. [`Config::references`] names a file to read other editions from
+    /// when the service is opened.
+    ///
+    /// ```
+    /// # use diptych::prelude::*;
+    /// #[derive(Clone, Data)]
+    /// struct Tariff { fee_cents: i64 }
+    ///
+    /// impl Reference for Tariff {
+    ///     const NAME: &'static str = "tariff";
+    ///     fn editions() -> Editions<Self> { Editions::new("2026", Tariff { fee_cents: 900 }) }
+    /// }
+    ///
+    /// let service = Service::new("fees").reference(Tariff::editions());
+    /// assert!(service.problems().is_empty());
+    /// ```
+    #[must_use]
+    pub fn reference<T: Reference>(mut self, editions: Editions<T>) -> Self {
+        self.references = self.references.with(editions);
+        let read: ReadReference = |references, text| Ok(references.with(Editions::<T>::from_json(text)?));
+        self.reference_readers.insert(T::NAME, read);
         self
     }
 
@@ -404,7 +453,9 @@ impl Service {
     /// What is wrong with how the service is put together; empty when nothing is.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        problems(self)
+        let mut problems = problems(self);
+        problems.extend(self.guard().err().into_iter().flat_map(|error| error.problems));
+        problems
     }
 
     /// The event catalog: every event type with its schema, who writes and who reads it. Opens no store.
@@ -421,7 +472,7 @@ impl Service {
     }
 
     fn check(&self) -> Result<(), Fault> {
-        let problems = self.problems();
+        let problems = problems(self);
         if problems.is_empty() {
             return Ok(());
         }
@@ -435,7 +486,8 @@ impl Service {
     /// A service put together wrongly, with every problem named, or a fault of the store.
     pub async fn open(&self, config: Config) -> Result<Running, Fault> {
         self.check()?;
-        Running::open(self.persisted(&config.persistence)?, config).await
+        let service = self.persisted(&config.persistence)?.referring(&config.references)?.guarded()?;
+        Running::open(service, config).await
     }
 
     /// The same service with other persistences for some categories.
@@ -460,6 +512,23 @@ impl Service {
             })?;
         }
         Ok(service)
+    }
+
+    /// The same service with other editions of some kinds of reference data, read from files.
+    fn referring(mut self, files: &BTreeMap<String, PathBuf>) -> Result<Self, Fault> {
+        for (name, path) in files {
+            let refused = |why: String| {
+                let message =
+                    format!("reference data `{name}` cannot be taken from {}: {why}", path.display());
+                Fault::permanent(Code::ServiceInvalid, message)
+            };
+            let read = self.reference_readers.get(name.as_str());
+            let read =
+                read.ok_or_else(|| refused("the service has no reference data of that name".to_owned()))?;
+            let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+            self.references = read(self.references, &text).map_err(|error| refused(error.to_string()))?;
+        }
+        Ok(self)
     }
 
     /// Opens the store alone, without any read model: to be filled with an export by `restore` of what this

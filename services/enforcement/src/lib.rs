@@ -9,6 +9,7 @@ pub mod query;
 pub mod scenario;
 
 use diptych::Service;
+use diptych::prelude::Reference;
 
 /// The service, ready to be opened.
 #[must_use]
@@ -20,6 +21,7 @@ pub fn service() -> Service {
         .state_stored::<command::Decision>()
         .decider_in::<command::Party>("parties")
         .decider::<command::Fine>()
+        .reference(facts::DecisionPolicy::editions())
         .group("decision_work", |group| {
             group
                 .read_model::<query::CaseTitle>()

@@ -73,7 +73,7 @@ fn texts(store: &Path, sql: &str) -> Vec<String> {
 
 const IN_FACTS: &str = "SELECT substr(stream, 10) FROM fact WHERE type = 'DecisionApproved' ORDER BY 1";
 const IN_ROWS: &str = "SELECT key FROM state_decision WHERE status = 'APPROVED' ORDER BY 1";
-const IN_AUDIT: &str = "SELECT decision_id FROM decision_approval_r2_g1 ORDER BY 1";
+const IN_AUDIT: &str = "SELECT decision_id FROM decision_approval_r4_g1 ORDER BY 1";
 
 #[tokio::test]
 async fn an_approval_that_cannot_be_taken_leaves_none_of_the_three() {
@@ -103,7 +103,7 @@ async fn an_approval_that_cannot_be_taken_leaves_none_of_the_three() {
             assert_eq!(texts(&store, rows), ["DEC-1 2 READY_FOR_APPROVAL", "DEC-2 3 APPROVED"]);
         }
         let audit = "SELECT concat_ws(' ', decision_id, case_id, approved_by, expected_version, \
-            policy_version, reason, version) FROM decision_approval_r2_g1";
+            policy_version, reason, version) FROM decision_approval_r4_g1";
         let expected = format!("DEC-2 CASE-1 user-117 2 {CURRENT_POLICY} Meets statutory threshold 3");
         assert_eq!(texts(&store, audit), [expected]);
         // With the defect gone, the same decision is approved after all.
@@ -112,6 +112,38 @@ async fn an_approval_that_cannot_be_taken_leaves_none_of_the_three() {
         running.stop().await.unwrap();
         assert_eq!(texts(&store, IN_AUDIT), texts(&store, IN_FACTS));
     }
+}
+
+#[tokio::test]
+async fn another_policy_comes_into_force_by_a_file_at_the_start() {
+    let folder = Folder::new("policy-file");
+    let store = folder.store();
+    let file = store.with_extension("json");
+    let with = |references: &[&str]| Config {
+        references: references.iter().map(|name| ((*name).to_owned(), file.clone())).collect(),
+        ..Config::at(&store)
+    };
+    std::fs::write(&file, r#"[{"version":"ENF-POLICY-2026.04","value":{"reasonWordsMin":2}},"#).unwrap();
+    let broken = enforcement::service().open(with(&["decision-policy"])).await.map(drop).unwrap_err();
+    assert!(broken.to_string().contains("decision-policy"), "{broken}");
+    let unknown = enforcement::service().open(with(&["tariff"])).await.map(drop).unwrap_err();
+    assert!(unknown.to_string().contains("no reference data of that name"), "{unknown}");
+
+    let editions = r#"[{"version":"ENF-POLICY-2026.04","value":{"reasonWordsMin":2}},
+        {"version":"ENF-POLICY-2027.01","value":{"reasonWordsMin":4}}]"#;
+    std::fs::write(&file, editions).unwrap();
+    let running = enforcement::service().open(with(&["decision-policy"])).await.unwrap();
+    give(&running, "DEC-1", draft()).await.unwrap();
+    let due_at = "2026-07-07T09:00:00Z".parse().unwrap();
+    give(&running, "DEC-1", DecisionCommand::MarkReady { due_at }).await.unwrap();
+    let superseded = give(&running, "DEC-1", approve("Meets statutory threshold")).await.unwrap_err();
+    assert!(superseded.contains("PolicyVersionSuperseded"), "{superseded}");
+    let policy_version = "ENF-POLICY-2027.01".into();
+    let reason = "Meets statutory threshold".to_owned();
+    let short =
+        give(&running, "DEC-1", DecisionCommand::Approve { reason, policy_version }).await.unwrap_err();
+    assert!(short.contains("DecisionReasonShort"), "{short}");
+    running.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 //! aggregates.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
+use diptych::command::References;
 use diptych::core::{CommandId, StreamId};
 use diptych::prelude::*;
 use diptych::testing::{GivenFact, GivenFacts, given_facts, on};
@@ -111,6 +112,7 @@ fn decided<D: Decider>(
         time,
         correlation: None,
         causation: None,
+        references: References::default(),
     };
     let aggregate = aggregates.entry(key.to_owned()).or_default();
     let events = aggregate.decide(command, &context).unwrap_or_default();
@@ -155,7 +157,7 @@ fn action(random: &mut fastrand::Rng, facts: u64) -> Action {
     // A decided decision stays as it is, so a long history needs many.
     let decision = format!("DEC-{}", random.u64(..4 + facts / 8));
     let reason = "drawn".to_owned();
-    match random.u8(..16) {
+    match random.u8(..17) {
         0 => Action::Case(
             case.into(),
             CaseCommand::Open { title: text(random), party_id: party.into(), risk_band: risk_band(random) },
@@ -194,7 +196,8 @@ fn change(kind: u8, team: String, text: String, random: &mut fastrand::Rng) -> D
         11 => DecisionCommand::ReviseSummary { summary: text },
         12 | 13 => DecisionCommand::MarkReady { due_at: time(1 + random.u64(..1_000_000)) },
         14 => DecisionCommand::Approve { reason: text, policy_version },
-        _ => DecisionCommand::Reject { reason: text, policy_version },
+        15 => DecisionCommand::Reject { reason: text, policy_version },
+        _ => DecisionCommand::Withdraw { reason: text },
     }
 }
 

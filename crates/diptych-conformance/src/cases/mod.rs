@@ -25,6 +25,7 @@ pub(crate) mod queue;
 pub(crate) mod rebuilds;
 pub(crate) mod records;
 pub(crate) mod restore;
+pub(crate) mod rules;
 pub(crate) mod scenarios;
 pub(crate) mod states;
 pub(crate) mod together;

@@ -123,7 +123,12 @@ pub(crate) async fn pages_over_a_key_of_two_columns(harness: &dyn Harness) -> Ou
 }
 
 /// The question answered page by page, each page no larger than asked for.
-async fn paged(stores: &Stores, group: &Group, find: &RawFind, size: usize) -> Outcome<Vec<Vec<Value>>> {
+pub(crate) async fn paged(
+    stores: &Stores,
+    group: &Group,
+    find: &RawFind,
+    size: usize,
+) -> Outcome<Vec<Vec<Value>>> {
     let mut find = find.clone();
     find.rows_max = size;
     let mut all = Vec::new();
@@ -140,7 +145,7 @@ async fn paged(stores: &Stores, group: &Group, find: &RawFind, size: usize) -> O
 }
 
 /// Samples with many ties and many missing values.
-fn tied() -> Vec<Sample> {
+pub(crate) fn tied() -> Vec<Sample> {
     let samples = (0..14_i64).map(|index| Sample {
         number: index * 5 % 3,
         flag: index % 3 == 0,

@@ -1,4 +1,4 @@
-//! Which cases must notice which defect, in four parts. One that no part names is an error of the suite.
+//! Which cases must notice which defect, in five parts. One that no part names is an error of the suite.
 
 use super::Defect;
 
@@ -131,7 +131,22 @@ impl Defect {
                 ("checkpoint", "a_failing_fold_leaves_nothing"),
             ],
             Self::ComparedWithItself => &[("scenarios", "a_hand_edit_while_a_build_shadows")],
+            _ => &[],
+        }
+    }
+
+    /// What breaks which rows answer a question.
+    pub(super) fn caught_in_answers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
             Self::RepairsUnseen => &[("upkeep", "a_stamp_tells_rows_apart")],
+            Self::RuleOnFirstPage => &[("rules", "pages_hold_under_a_rule")],
+            Self::FailedForbids => {
+                &[("rules", "what_fails_does_not_forbid"), ("rules", "sums_beyond_64_bits_fail")]
+            }
+            Self::FailuresSwallowed => {
+                &[("rules", "no_value_makes_a_condition_fail"), ("rules", "what_fails_does_not_forbid")]
+            }
+            Self::PatternsIgnoreCase => &[("rules", "patterns_take_every_letter_as_it_is")],
             _ => &[],
         }
     }

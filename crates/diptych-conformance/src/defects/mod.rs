@@ -10,6 +10,7 @@ mod fold;
 mod intake;
 mod ports;
 mod queue;
+mod rules;
 mod states;
 
 use crate::{Failure, Harness, Outcome, Stores, run};
@@ -124,11 +125,19 @@ pub enum Defect {
     ComparedWithItself,
     /// Rows that were put right leave the stamp as it was.
     RepairsUnseen,
+    /// A row rule counts on the first page only.
+    RuleOnFirstPage,
+    /// A condition that forbids, and fails, forbids.
+    FailedForbids,
+    /// `AND` and `OR` forget what has failed where the other side decides.
+    FailuresSwallowed,
+    /// Patterns do not tell upper from lower case.
+    PatternsIgnoreCase,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 55] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -180,6 +189,10 @@ impl Defect {
         Self::ErrorsSkipped,
         Self::ComparedWithItself,
         Self::RepairsUnseen,
+        Self::RuleOnFirstPage,
+        Self::FailedForbids,
+        Self::FailuresSwallowed,
+        Self::PatternsIgnoreCase,
     ];
 
     /// Whether only a store in which processes share the work can have it.
@@ -196,6 +209,7 @@ impl Defect {
             self.caught_in_log(),
             self.caught_in_commands(),
             self.caught_in_builds(),
+            self.caught_in_answers(),
         ];
         parts.into_iter().find(|cases| !cases.is_empty()).unwrap_or_default()
     }

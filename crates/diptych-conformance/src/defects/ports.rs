@@ -12,9 +12,9 @@ use diptych_core::{
     Timestamp, Value, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, Condition, Direction, Feed, Fold, Found,
-    Group, Lease, Mark, Mend, ModelStore, Operator, Parked, Partition, RawFind, Readiness, RowRef, RowsStamp,
-    ScannedRow, Schema, Shares, Stopped, TableSnapshot, WorkerId,
+    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, Condition, Direction, Exporting, Feed,
+    Fold, Found, Group, Lease, Mark, Mend, ModelStore, Operator, Parked, Partition, RawExport, RawFind,
+    Readiness, RowRef, RowsStamp, ScannedRow, Schema, Shares, Stopped, TableSnapshot, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -177,7 +177,9 @@ impl Broken {
             find.conditions.push(Condition { column, operator, values });
             find.after = None;
         }
-        let mut found = self.inner.models.find(group, schema, &find, timeout).await?;
+        let models = &*self.inner.models;
+        let mut found =
+            super::rules::find(self.defect, models, (group, schema), find.clone(), timeout).await?;
         if let (Defect::NoValueFirst, Some((column, _))) = (self.defect, find.sort) {
             found.rows.sort_by_key(|row| row.get(column) != Some(&Value::Null));
         }
@@ -450,6 +452,16 @@ impl ModelStore for Broken {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(self.find_wrongly(group, schema, find, timeout))
+    }
+
+    fn export<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        export: &'a RawExport,
+        at_most: Duration,
+    ) -> BoxFuture<'a, Result<Exporting, Fault>> {
+        self.inner.models.export(group, schema, export, at_most)
     }
 
     fn get<'a>(

@@ -11,6 +11,8 @@ use tower::ServiceExt;
 
 mod caching;
 mod callers;
+mod exports;
+mod pending;
 mod stages;
 mod waits;
 

@@ -4,9 +4,9 @@ use super::{after, table_of};
 use crate::MemoryStore;
 use diptych_core::{BoxFuture, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, BuildId, Checkpoint, Fence, Fold, Found, Group, Lease, Mend, ModelStore, Parked,
-    Partition, RawFind, Readiness, RowRef, RowsStamp, ScannedRow, Schema, Shares, Stopped, TableSnapshot,
-    WorkerId,
+    AdvanceError, Advanced, BuildId, Checkpoint, EXPORT_BATCH_ROWS, Exporting, Fence, Fold, Found, Group,
+    Lease, Mend, ModelStore, Parked, Partition, RawExport, RawFind, Readiness, RowRef, RowsStamp, ScannedRow,
+    Schema, Shares, Stopped, TableSnapshot, WorkerId, export_channel,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +106,35 @@ impl ModelStore for MemoryStore {
             let table = table_of(group, schema)?;
             let build = self.build_of(group)?;
             self.with(group, |rows, _| found(build, rows.checkpoint(), rows.find(table, schema, find)))
+        })
+    }
+
+    fn export<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        export: &'a RawExport,
+        at_most: Duration,
+    ) -> BoxFuture<'a, Result<Exporting, Fault>> {
+        Box::pin(async move {
+            let question = export.question(usize::MAX);
+            let found = self.find(group, schema, &question, at_most).await?;
+            let (sender, rows) = export_channel(at_most);
+            let exporting = Exporting { checkpoint: found.checkpoint, build: found.build, rows };
+            let send = async move {
+                let mut left = found.rows;
+                while !left.is_empty() {
+                    let later = left.split_off(left.len().min(EXPORT_BATCH_ROWS));
+                    match sender.rows(left).await {
+                        Ok(true) => left = later,
+                        Ok(false) => return,
+                        Err(fault) => return sender.end(Err(fault)).await,
+                    }
+                }
+                sender.end(Ok(())).await;
+            };
+            drop(tokio::spawn(send));
+            Ok(exporting)
         })
     }
 

@@ -24,6 +24,21 @@ struct Tally {
     mismatches: Vec<String>,
 }
 
+/// Every mistake, and a seed whose first policies show it.
+const NOTICED: [(Breakage, u64); 11] = [
+    (Breakage::FailureIsFalse, 0),
+    (Breakage::HasAlways, 0),
+    (Breakage::BranchesSwapped, 0),
+    (Breakage::OperandsSwapped, 0),
+    (Breakage::AtMostIsLess, 0),
+    (Breakage::ItemsNotLookedAt, 0),
+    (Breakage::StarIsWild, 0),
+    (Breakage::FailureSimplifiedAway, 0),
+    (Breakage::GuardsReachTooFar, 0),
+    (Breakage::ForbidsLost, 0),
+    (Breakage::FailureForbids, 0),
+];
+
 fn declarations() -> Declarations {
     Declarations { categories: Vec::new(), models: vec![&WORK] }
 }
@@ -31,8 +46,8 @@ fn declarations() -> Declarations {
 /// Compares rules and decisions for everything that is drawn from a seed.
 fn compare(seed: u64, amount: &Amount, breakage: Option<Breakage>) -> Tally {
     let mut tally = Tally::default();
-    let mut rng = Rng::with_seed(seed);
-    for number in 0..amount.policy_sets {
+    for number in 0..amount.policy_sets as u64 {
+        let mut rng = Rng::with_seed(seed.wrapping_add(number));
         let mut draw = Draw::new(&mut rng, &WORK);
         let text = draw.policies();
         let rows: Vec<_> = (0..amount.rows).map(|row| draw.row(row)).collect();
@@ -55,7 +70,10 @@ fn compare(seed: u64, amount: &Amount, breakage: Option<Breakage>) -> Tally {
                     tally.decisions += 1;
                     tally.allowed += usize::from(expected);
                     if expected != found {
-                        let what = format!("seed {seed} set {number}: {expected}\n{text}\n{rule:?}\n{row:?}");
+                        let what = format!(
+                            "seed {}: {expected}\n{text}\n{rule:?}\n{row:?}",
+                            seed.wrapping_add(number)
+                        );
                         tally.mismatches.push(what);
                     }
                 }
@@ -86,10 +104,12 @@ fn the_rule_for_rows_equals_cedars_decision_on_every_row() {
 
 #[test]
 fn every_mistake_that_is_made_on_purpose_is_noticed() {
-    for breakage in Breakage::ALL {
+    for (breakage, seed) in NOTICED {
+        // Where something else is drawn than was, it may take longer.
         let amount = Amount { policy_sets: 4_000, principals: 2, rows: 20 };
-        let noticed = !compare(11, &amount, Some(breakage)).mismatches.is_empty();
-        assert!(noticed, "{breakage:?} went unnoticed");
+        let tally = compare(seed, &amount, Some(breakage));
+        let found = tally.mismatches.first().unwrap_or_else(|| panic!("{breakage:?} went unnoticed"));
+        eprintln!("{breakage:?}: {}", found.lines().next().unwrap_or_default());
     }
 }
 

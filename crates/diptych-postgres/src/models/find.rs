@@ -69,7 +69,7 @@ fn begin(left: Duration) -> String {
     format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {millis}")
 }
 
-async fn run(client: &Client, part: &Part) -> Result<Vec<Row>, tokio_postgres::Error> {
+pub(super) async fn run(client: &Client, part: &Part) -> Result<Vec<Row>, tokio_postgres::Error> {
     let parameters: Vec<_> = part.parameters.iter().map(Parameter::typed).collect();
     client.query_typed(&part.sql, &parameters).await
 }

@@ -3,14 +3,14 @@
 use super::advance::{advance, attach, reset, set_stopped};
 use super::attach::{Attached, fits, shape_of};
 use super::checkpoint::{Passed, existing, is_gone};
-use super::{find, lease, mend, parked};
+use super::{export, find, lease, mend, parked};
 use crate::PostgresStore;
 use crate::log;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, BucketDigest, Checkpoint, Fold, Found, Group, Lease, Mend, Mode, ModelStore,
-    Parked, Partition, RawFind, Readiness, RowRef, RowsStamp, ScannedRow, Schema, Shares, Stopped,
-    TableSnapshot, WorkerId,
+    AdvanceError, Advanced, BucketDigest, Checkpoint, Exporting, Fold, Found, Group, Lease, Mend, Mode,
+    ModelStore, Parked, Partition, RawExport, RawFind, Readiness, RowRef, RowsStamp, ScannedRow, Schema,
+    Shares, Stopped, TableSnapshot, WorkerId,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,6 +153,21 @@ impl ModelStore for PostgresStore {
                 find::find(&reader, &self.shared.schema, &attached, table, find, deadline).await
             };
             self.shared.with_build(group, read).await
+        })
+    }
+
+    fn export<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        export: &'a RawExport,
+        at_most: Duration,
+    ) -> BoxFuture<'a, Result<Exporting, Fault>> {
+        Box::pin(async move {
+            let begin = |attached: Arc<Attached>| {
+                export::begin(Arc::clone(&self.shared), attached, schema, export.clone(), at_most)
+            };
+            self.shared.with_build(group, begin).await
         })
     }
 

@@ -2,6 +2,7 @@
 //! and what is withheld. Looks for no row.
 
 use super::asking::Meant;
+use super::seeing::shown;
 use super::waiting::is_strong;
 use super::{Ask, Queries, RawRow, Reading, Served};
 use crate::{
@@ -18,13 +19,25 @@ impl Queries {
         checkpoint: &Checkpoint,
     ) -> Result<(Freshness, Health), QueryError> {
         let Meant { served, reading, target, ask, .. } = meant;
-        let mut freshness = self.measure(checkpoint, *target).await?;
+        self.judged(served, reading, checkpoint, (*target, ask)).await
+    }
+
+    /// How fresh an answer from a build is and how its model is doing, where its contract allows it.
+    pub(super) async fn judged(
+        &self,
+        served: &Served,
+        reading: &Reading,
+        checkpoint: &Checkpoint,
+        (target, ask): (Option<Position>, &Ask),
+    ) -> Result<(Freshness, Health), QueryError> {
+        let mut freshness = self.measure(checkpoint, target).await?;
         let health = health(served, reading, checkpoint);
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
         }
-        refuse_troubled(meant.schema(), health.clone())?;
-        self.hold_contract(meant.schema(), &mut freshness, ask)?;
+        let schema = served.model.schema();
+        refuse_troubled(schema, health.clone())?;
+        self.hold_contract(schema, &mut freshness, ask)?;
         Ok((freshness, health))
     }
 
@@ -35,7 +48,8 @@ impl Queries {
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<RawRow>, QueryError> {
         let Meant { served, sight, .. } = meant;
-        rows.into_iter().map(|row| self.shown(&*served.model, sight, row)).collect()
+        let now = self.clock.now();
+        rows.into_iter().map(|row| shown(&*served.model, sight, row, now)).collect()
     }
 
     fn hold_contract(&self, schema: &Schema, freshness: &mut Freshness, ask: &Ask) -> Result<(), QueryError> {

@@ -8,7 +8,7 @@ use diptych_core::{Value, ValueType};
 impl Queries {
     /// How many rows a page may have.
     pub(super) fn page_rows(&self, schema: &'static Schema, ask: &Ask) -> Result<usize, QueryError> {
-        let QueryLimits { page_rows_default, page_rows_max, condition_values_max, .. } = self.limits;
+        let QueryLimits { page_rows_default, page_rows_max, .. } = self.limits;
         let rows = ask.page_size.unwrap_or(page_rows_default);
         if rows == 0 {
             return Err(QueryError::parameter("pageSize", format!("must be between 1 and {page_rows_max}")));
@@ -17,12 +17,18 @@ impl Queries {
             let reason = format!("`pageSize` is {rows}, at most {page_rows_max} rows are answered at once");
             return Err(QueryError::Unbounded { reason, model: schema.name });
         }
-        if ask.conditions.iter().any(|condition| condition.values.len() > condition_values_max) {
-            let reason = format!("has more than {condition_values_max} values");
-            return Err(QueryError::parameter("filter", reason));
-        }
+        self.bound_values(ask)?;
         bound_ranges(schema, &ask.conditions)?;
         Ok(rows)
+    }
+
+    /// Refuses a condition with more values than a statement should have.
+    pub(super) fn bound_values(&self, ask: &Ask) -> Result<(), QueryError> {
+        let values_max = self.limits.condition_values_max;
+        if ask.conditions.iter().any(|condition| condition.values.len() > values_max) {
+            return Err(QueryError::parameter("filter", format!("has more than {values_max} values")));
+        }
+        Ok(())
     }
 
     /// How many rows will have been walked through with this page, after so many before it.

@@ -4,6 +4,7 @@ mod answering;
 mod asking;
 mod awaiting;
 mod bounding;
+mod exporting;
 mod looking;
 mod pending;
 mod seeing;
@@ -11,6 +12,7 @@ mod tagging;
 mod waiting;
 
 pub use awaiting::{Awaited, WaitOutcome};
+pub use exporting::{ExportTotals, RowStream};
 pub use looking::Moves;
 pub use pending::{AskedRow, PendingCommand, PendingCommands};
 pub use tagging::{AnswerTag, Unless};
@@ -29,6 +31,7 @@ use looking::Looks;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// The limits of asking.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub struct QueryLimits {
     pub wait_max: Duration,
     /// The longest time a query may run in the store.
     pub query_max: Duration,
+    /// The longest time an export may take. The store keeps what it was in the beginning for as long.
+    pub export_max: Duration,
+    /// The most exports at a time.
+    pub exports_max: usize,
     /// How long lies between two looks at the store for a group that another process moves, made for all who
     /// wait for it together.
     pub foreign_poll: Duration,
@@ -62,6 +69,8 @@ impl Default for QueryLimits {
             pending_events_max: 1_000,
             wait_max: Duration::from_secs(30),
             query_max: Duration::from_secs(5),
+            export_max: Duration::from_secs(600),
+            exports_max: 2,
             foreign_poll: Duration::from_millis(50),
         }
     }
@@ -161,6 +170,7 @@ pub struct Queries {
     page_key: PageKey,
     limits: QueryLimits,
     metrics: QueryMetrics,
+    exports: Arc<Semaphore>,
 }
 
 /// What [`Queries`] is made of.
@@ -201,7 +211,8 @@ impl Queries {
         });
         let models = served.collect();
         let metrics = QueryMetrics::default();
-        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics }
+        let exports = Arc::new(Semaphore::new(limits.exports_max));
+        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics, exports }
     }
 
     /// The read models, by name.

@@ -2,7 +2,7 @@
 
 use super::{Ask, Queries, RawRow, Served, unreadable};
 use crate::{AnyModel, FieldRule, Purpose, QueryError, RowRule, Schema, Sight};
-use diptych_core::{Principal, Value};
+use diptych_core::{Principal, Timestamp, Value};
 use std::sync::Arc;
 
 impl Queries {
@@ -27,6 +27,27 @@ impl Queries {
         sight: &Sight,
         ask: &mut Ask,
     ) -> Result<RowRule, QueryError> {
+        let mut asked = self.asked_by(principal, schema, sight, ask)?;
+        match ask.sort {
+            Some((column, _)) => self.may_ask_by(principal, schema, sight, (column, None))?,
+            None => {
+                let own = schema.default_sort;
+                let may = |column| self.may_ask_by(principal, schema, sight, (column, None)).is_ok();
+                ask.sort = own.filter(|(column, _)| may(*column));
+            }
+        }
+        asked.extend(ask.sort.map(|(column, _)| column));
+        Ok(sight.rule_by(schema, &asked))
+    }
+
+    /// The columns that a question asks by, its order aside, after it is checked that the principal may.
+    pub(super) fn asked_by(
+        &self,
+        principal: &Principal,
+        schema: &'static Schema,
+        sight: &Sight,
+        ask: &Ask,
+    ) -> Result<Vec<usize>, QueryError> {
         let mut asked = Vec::new();
         for condition in &ask.conditions {
             for value in &condition.values {
@@ -41,18 +62,7 @@ impl Queries {
                 asked.push(column);
             }
         }
-        match ask.sort {
-            Some((column, _)) => self.may_ask_by(principal, schema, sight, (column, None))?,
-            None => {
-                let own = schema.default_sort;
-                let may = |column| self.may_ask_by(principal, schema, sight, (column, None)).is_ok();
-                ask.sort = own.filter(|(column, _)| may(*column));
-            }
-        }
-        asked.extend(ask.sort.map(|(column, _)| column));
-        // Rows that are seen without their guarded columns answer no question by one.
-        let by_guarded = asked.iter().any(|column| schema.is_guarded(*column));
-        Ok(if by_guarded { sight.rows.clone() } else { sight.rows.or(&sight.redacted) })
+        Ok(asked)
     }
 
     fn may_ask_by(
@@ -67,29 +77,38 @@ impl Queries {
         }
         self.policy.may_ask_by(principal, schema, column, value).map_err(QueryError::Forbidden)
     }
+}
 
-    /// A row as it may be seen, with its computed columns: they are computed from what is shown.
-    pub(super) fn shown(
-        &self,
-        model: &dyn AnyModel,
-        sight: &Sight,
-        mut row: Vec<Value>,
-    ) -> Result<RawRow, QueryError> {
-        let schema = model.schema();
-        let mut withheld = sight.withheld(schema, &row);
-        for column in &withheld {
-            row[*column] = Value::Null;
-        }
-        let computed = match model.computed(&row, self.clock.now()) {
-            Ok(computed) => computed,
-            // Without a value that is withheld nothing can be computed, and nothing is told by it.
-            Err(_) if !withheld.is_empty() => {
-                withheld.extend(row.len()..row.len() + schema.computed.len());
-                vec![Value::Null; schema.computed.len()]
-            }
-            Err(error) => return Err(unreadable(error)),
-        };
-        row.extend(computed);
-        Ok(RawRow { values: row, withheld })
+impl Sight {
+    /// Which rows may answer a question by some columns.
+    pub(super) fn rule_by(&self, schema: &Schema, asked: &[usize]) -> RowRule {
+        // Rows that are seen without their guarded columns answer no question by one.
+        let by_guarded = asked.iter().any(|column| schema.is_guarded(*column));
+        if by_guarded { self.rows.clone() } else { self.rows.or(&self.redacted) }
     }
+}
+
+/// A row as it may be seen, with its computed columns: they are computed from what is shown.
+pub(super) fn shown(
+    model: &dyn AnyModel,
+    sight: &Sight,
+    mut row: Vec<Value>,
+    now: Timestamp,
+) -> Result<RawRow, QueryError> {
+    let schema = model.schema();
+    let mut withheld = sight.withheld(schema, &row);
+    for column in &withheld {
+        row[*column] = Value::Null;
+    }
+    let computed = match model.computed(&row, now) {
+        Ok(computed) => computed,
+        // Without a value that is withheld nothing can be computed, and nothing is told by it.
+        Err(_) if !withheld.is_empty() => {
+            withheld.extend(row.len()..row.len() + schema.computed.len());
+            vec![Value::Null; schema.computed.len()]
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    row.extend(computed);
+    Ok(RawRow { values: row, withheld })
 }

@@ -4,6 +4,7 @@ mod advance;
 mod builds;
 mod bulk;
 mod checkpoint;
+mod export;
 mod file;
 mod files;
 mod fill;

@@ -3,7 +3,7 @@
 use super::checkpoint::{Passed, existing};
 use super::file::{Attached, Home, shape_of};
 use super::fill::is_filled;
-use super::{advance, find, mend, parked, reset, set_stopped};
+use super::{advance, export, find, mend, parked, reset, set_stopped};
 use crate::SqliteStore;
 use crate::fault::OrFault;
 use crate::log;
@@ -12,8 +12,8 @@ use crate::store::{blocking, fits};
 use crate::writer::Writer;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, Checkpoint, Fold, Found, Group, Lease, Mend, Mode, ModelStore, Parked, Partition,
-    RawFind, RowRef, RowsStamp, ScannedRow, Schema, Stopped, TableSnapshot,
+    AdvanceError, Advanced, Checkpoint, Exporting, Fold, Found, Group, Lease, Mend, Mode, ModelStore, Parked,
+    Partition, RawExport, RawFind, RowRef, RowsStamp, ScannedRow, Schema, Stopped, TableSnapshot,
 };
 use rusqlite::Connection;
 use std::sync::{Arc, PoisonError};
@@ -97,6 +97,20 @@ impl ModelStore for SqliteStore {
         Box::pin(self.read(group, move |attached, shared| {
             let mut reader = attached.readers(&shared.readers).wait()?;
             find::find(&mut reader, attached, attached.table(schema)?, &find, deadline)
+        }))
+    }
+
+    fn export<'a>(
+        &'a self,
+        group: &'a Group,
+        schema: &'static Schema,
+        export: &'a RawExport,
+        at_most: Duration,
+    ) -> BoxFuture<'a, Result<Exporting, Fault>> {
+        let asked = export.clone();
+        Box::pin(self.read(group, move |attached, shared| {
+            let reader = attached.readers(&shared.readers).own()?;
+            export::begin(reader, attached, attached.table(schema)?, &asked, at_most)
         }))
     }
 

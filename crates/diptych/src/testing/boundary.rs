@@ -2,7 +2,7 @@
 
 use super::decider::{Outcome, context_of, decided, through_wire};
 use super::projection::{GivenFact, given_facts};
-use diptych_command::{Boundary, Context};
+use diptych_command::{Boundary, Context, Editions, Reference};
 use diptych_core::{Category, Event, Principal, RawFact, StreamId, StreamKey, Tag};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -41,6 +41,13 @@ impl<D: Boundary> GivenLog<D> {
     #[must_use]
     pub fn at(mut self, time: &str) -> Self {
         self.context.time = time.parse().expect("a time must be RFC 3339");
+        self
+    }
+
+    /// Decides under other reference data than the code brings along.
+    #[must_use]
+    pub fn under<T: Reference>(mut self, editions: Editions<T>) -> Self {
+        self.context.references = self.context.references.with(editions);
         self
     }
 

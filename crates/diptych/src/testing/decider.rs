@@ -1,7 +1,7 @@
 //! `given::<Order>([placed()]).when(Cancel { .. }).then([cancelled()])`, and the same on a stored state.
 
 use super::TENANT;
-use diptych_command::{Command, Context, Decider, Rejection, StoredState};
+use diptych_command::{Command, Context, Decider, Editions, Reference, References, Rejection, StoredState};
 use diptych_core::{Category, CommandId, Event, Principal, StreamId, StreamKey, Timestamp};
 use std::fmt::Debug;
 
@@ -42,6 +42,7 @@ pub(super) fn context_of(stream: StreamId) -> Context {
         time: Timestamp::from_micros(1_783_414_800_000_000).expect("the time is valid"),
         correlation: None,
         causation: None,
+        references: References::default(),
     }
 }
 
@@ -71,6 +72,13 @@ impl<D: Decider> Given<D> {
     #[must_use]
     pub fn at(mut self, time: &str) -> Self {
         self.context.time = time.parse().expect("a time must be RFC 3339");
+        self
+    }
+
+    /// Decides under other reference data than the code brings along.
+    #[must_use]
+    pub fn under<T: Reference>(mut self, editions: Editions<T>) -> Self {
+        self.context.references = self.context.references.with(editions);
         self
     }
 

@@ -5,6 +5,7 @@ mod boundary;
 mod catalog;
 mod decider;
 mod golden;
+mod policies;
 mod projection;
 mod sample;
 
@@ -12,6 +13,7 @@ pub use boundary::{GivenLog, given_log};
 pub use catalog::catalog;
 pub use decider::{Given, Outcome, given, stored_state};
 pub use golden::{WRITE_GOLDEN, golden};
+pub use policies::{GivenPolicies, GivenPrincipal, GivenStream, policies};
 pub use projection::{GivenFact, GivenFacts, given_facts, on};
 
 use diptych_core::{EventName, NewEvent};

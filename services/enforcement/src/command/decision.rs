@@ -2,8 +2,8 @@
 
 use super::is_blank;
 use crate::facts::{
-    CURRENT_POLICY, CaseId, DecisionEvent, DecisionStatus, Evidence, PartyId, PolicyVersion,
-    SensitivityLevel, Standing, TeamId, VisibilityScope, standing,
+    CaseId, DecisionEvent, DecisionPolicy, DecisionStatus, Evidence, PartyId, PolicyVersion,
+    SensitivityLevel, TeamId, VisibilityScope,
 };
 use diptych::prelude::*;
 
@@ -65,6 +65,11 @@ pub enum DecisionCommand {
         /// Under which policy.
         policy_version: PolicyVersion,
     },
+    /// Gives the decision up before anybody decides, in the name of whoever asks.
+    Withdraw {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What the domain may answer instead.
@@ -94,6 +99,9 @@ pub enum DecisionRejection {
         /// How.
         status: DecisionStatus,
     },
+    /// What was given up stays so.
+    #[reject("the decision is withdrawn")]
+    DecisionAlreadyWithdrawn,
     /// There is no such policy.
     #[reject("there is no policy `{policy_version}`; `{current}` is in force")]
     PolicyVersionUnknown {
@@ -116,6 +124,14 @@ pub enum DecisionRejection {
         /// The most.
         evidence_max: i64,
     },
+    /// A policy may ask for more than a word.
+    #[reject("policy `{policy_version}` asks for a reason of at least {words_min} words")]
+    DecisionReasonShort {
+        /// Which policy.
+        policy_version: PolicyVersion,
+        /// How many words it asks for.
+        words_min: i64,
+    },
     /// A text that says nothing helps nobody.
     #[reject("the {field} of the decision says nothing")]
     DecisionTextBlank {
@@ -135,6 +151,12 @@ pub struct Decision {
     pub party_id: Option<PartyId>,
     /// Who decides.
     pub team_id: Option<TeamId>,
+    /// Who may see it.
+    pub visibility_scope: Option<VisibilityScope>,
+    /// How careful to be with it.
+    pub sensitivity_level: Option<SensitivityLevel>,
+    /// Who drafted it, where that was recorded.
+    pub drafted_by: Option<String>,
     /// What is to be decided.
     pub summary: String,
     /// What supports it.
@@ -155,72 +177,41 @@ impl Decider for Decision {
         command: DecisionCommand,
         context: &Context,
     ) -> Result<Vec<DecisionEvent>, DecisionRejection> {
-        use DecisionCommand::{Approve, AttachEvidence, Draft, MarkReady, Reassign, Reject, ReviseSummary};
-        use DecisionStatus as Status;
-        let event = match (self.status, command) {
-            (None, Draft { case_id, party_id, team_id, visibility_scope, sensitivity_level, summary }) => {
-                says_something("summary", &summary)?;
-                DecisionEvent::DecisionDrafted {
-                    case_id,
-                    party_id,
-                    team_id,
-                    visibility_scope,
-                    sensitivity_level,
-                    summary,
-                }
-            }
-            (None, _) => return Err(DecisionRejection::DecisionNotFound),
-            (Some(status), Draft { .. }) => return Err(DecisionRejection::DecisionAlreadyDrafted { status }),
-            (Some(status @ (Status::Approved | Status::Rejected)), _) => {
+        let Some(status) = self.status else {
+            return drafted(command, context).map(|event| vec![event]);
+        };
+        if matches!(command, DecisionCommand::Draft { .. }) {
+            return Err(DecisionRejection::DecisionAlreadyDrafted { status });
+        }
+        let event = match status {
+            DecisionStatus::Draft => self.prepared(command, context)?,
+            DecisionStatus::ReadyForApproval => self.decided(command, context)?,
+            DecisionStatus::Approved | DecisionStatus::Rejected => {
                 return Err(DecisionRejection::DecisionAlreadyDecided { status });
             }
-            (Some(_), Reassign { team_id, .. }) if self.team_id.as_ref() == Some(&team_id) => {
-                return Ok(Vec::new());
-            }
-            (Some(_), Reassign { team_id, reason }) => {
-                says_something("reason", &reason)?;
-                DecisionEvent::DecisionReassigned { team_id, reason }
-            }
-            (
-                Some(Status::ReadyForApproval),
-                AttachEvidence { .. } | ReviseSummary { .. } | MarkReady { .. },
-            ) => return Err(DecisionRejection::DecisionAlreadyReady),
-            (Some(Status::Draft), AttachEvidence { evidence }) if self.evidence.contains(&evidence) => {
-                return Ok(Vec::new());
-            }
-            (Some(Status::Draft), AttachEvidence { evidence }) => self.attached(evidence)?,
-            (Some(Status::Draft), ReviseSummary { summary }) if self.summary == summary => {
-                return Ok(Vec::new());
-            }
-            (Some(Status::Draft), ReviseSummary { summary }) => {
-                says_something("summary", &summary)?;
-                DecisionEvent::DecisionSummaryRevised { summary }
-            }
-            (Some(Status::Draft), MarkReady { due_at }) => DecisionEvent::DecisionMarkedReady { due_at },
-            (Some(status @ Status::Draft), Approve { .. } | Reject { .. }) => {
-                return Err(DecisionRejection::DecisionNotReady { status });
-            }
-            (Some(Status::ReadyForApproval), Approve { reason, policy_version }) => {
-                decidable(&reason, &policy_version)?;
-                let approved_by = context.actor().to_owned();
-                DecisionEvent::DecisionApproved { approved_by, reason, policy_version }
-            }
-            (Some(Status::ReadyForApproval), Reject { reason, policy_version }) => {
-                decidable(&reason, &policy_version)?;
-                let rejected_by = context.actor().to_owned();
-                DecisionEvent::DecisionRejected { rejected_by, reason, policy_version }
-            }
+            DecisionStatus::Withdrawn => return Err(DecisionRejection::DecisionAlreadyWithdrawn),
         };
-        Ok(vec![event])
+        Ok(event.into_iter().collect())
     }
 
     fn evolve(self, event: &DecisionEvent) -> Self {
         match event {
-            DecisionEvent::DecisionDrafted { case_id, party_id, team_id, summary, .. } => Self {
+            DecisionEvent::DecisionDrafted {
+                case_id,
+                party_id,
+                team_id,
+                visibility_scope,
+                sensitivity_level,
+                summary,
+                drafted_by,
+            } => Self {
                 status: Some(DecisionStatus::Draft),
                 case_id: Some(case_id.clone()),
                 party_id: Some(party_id.clone()),
                 team_id: Some(team_id.clone()),
+                visibility_scope: Some(*visibility_scope),
+                sensitivity_level: Some(*sensitivity_level),
+                drafted_by: drafted_by.clone(),
                 summary: summary.clone(),
                 ..self
             },
@@ -243,6 +234,9 @@ impl Decider for Decision {
                 let policy_version = Some(policy_version.clone());
                 Self { status: Some(DecisionStatus::Rejected), policy_version, ..self }
             }
+            DecisionEvent::DecisionWithdrawn { .. } => {
+                Self { status: Some(DecisionStatus::Withdrawn), ..self }
+            }
         }
     }
 }
@@ -258,7 +252,97 @@ impl StoredState for Decision {
     ];
 }
 
+/// The first event: of a decision that nobody has drafted nothing else can be asked.
+fn drafted(command: DecisionCommand, context: &Context) -> Result<DecisionEvent, DecisionRejection> {
+    let DecisionCommand::Draft { case_id, party_id, team_id, visibility_scope, sensitivity_level, summary } =
+        command
+    else {
+        return Err(DecisionRejection::DecisionNotFound);
+    };
+    says_something("summary", &summary)?;
+    let drafted_by = Some(context.actor().to_owned());
+    Ok(DecisionEvent::DecisionDrafted {
+        case_id,
+        party_id,
+        team_id,
+        visibility_scope,
+        sensitivity_level,
+        summary,
+        drafted_by,
+    })
+}
+
 impl Decision {
+    /// What becomes of a draft; none where nothing changes.
+    fn prepared(
+        &self,
+        command: DecisionCommand,
+        context: &Context,
+    ) -> Result<Option<DecisionEvent>, DecisionRejection> {
+        use DecisionCommand::{
+            Approve, AttachEvidence, Draft, MarkReady, Reassign, Reject, ReviseSummary, Withdraw,
+        };
+        let status = DecisionStatus::Draft;
+        let event = match command {
+            Draft { .. } => return Err(DecisionRejection::DecisionAlreadyDrafted { status }),
+            Reassign { team_id, reason } => return self.reassigned(team_id, reason),
+            AttachEvidence { evidence } if self.evidence.contains(&evidence) => return Ok(None),
+            AttachEvidence { evidence } => self.attached(evidence)?,
+            ReviseSummary { summary } if self.summary == summary => return Ok(None),
+            ReviseSummary { summary } => {
+                says_something("summary", &summary)?;
+                DecisionEvent::DecisionSummaryRevised { summary }
+            }
+            MarkReady { due_at } => DecisionEvent::DecisionMarkedReady { due_at },
+            Approve { .. } | Reject { .. } => return Err(DecisionRejection::DecisionNotReady { status }),
+            Withdraw { reason } => withdrawn(reason, context)?,
+        };
+        Ok(Some(event))
+    }
+
+    /// What becomes of a decision that waits for approval; none where nothing changes.
+    fn decided(
+        &self,
+        command: DecisionCommand,
+        context: &Context,
+    ) -> Result<Option<DecisionEvent>, DecisionRejection> {
+        use DecisionCommand::{
+            Approve, AttachEvidence, Draft, MarkReady, Reassign, Reject, ReviseSummary, Withdraw,
+        };
+        let status = DecisionStatus::ReadyForApproval;
+        let event = match command {
+            Draft { .. } => return Err(DecisionRejection::DecisionAlreadyDrafted { status }),
+            Reassign { team_id, reason } => return self.reassigned(team_id, reason),
+            AttachEvidence { .. } | ReviseSummary { .. } | MarkReady { .. } => {
+                return Err(DecisionRejection::DecisionAlreadyReady);
+            }
+            Approve { reason, policy_version } => {
+                decidable(&reason, &policy_version, context)?;
+                let approved_by = context.actor().to_owned();
+                DecisionEvent::DecisionApproved { approved_by, reason, policy_version }
+            }
+            Reject { reason, policy_version } => {
+                decidable(&reason, &policy_version, context)?;
+                let rejected_by = context.actor().to_owned();
+                DecisionEvent::DecisionRejected { rejected_by, reason, policy_version }
+            }
+            Withdraw { reason } => withdrawn(reason, context)?,
+        };
+        Ok(Some(event))
+    }
+
+    fn reassigned(
+        &self,
+        team_id: TeamId,
+        reason: String,
+    ) -> Result<Option<DecisionEvent>, DecisionRejection> {
+        if self.team_id.as_ref() == Some(&team_id) {
+            return Ok(None);
+        }
+        says_something("reason", &reason)?;
+        Ok(Some(DecisionEvent::DecisionReassigned { team_id, reason }))
+    }
+
     fn attached(&self, evidence: Evidence) -> Result<DecisionEvent, DecisionRejection> {
         if self.evidence.len() >= EVIDENCE_MAX {
             return Err(DecisionRejection::DecisionEvidenceFull { evidence_max: EVIDENCE_MAX as i64 });
@@ -268,14 +352,33 @@ impl Decision {
     }
 }
 
-/// A decision needs a reason, and a policy that is in force.
-fn decidable(reason: &str, policy_version: &PolicyVersion) -> Result<(), DecisionRejection> {
-    let (policy_version, current) = (policy_version.clone(), PolicyVersion::from(CURRENT_POLICY));
-    match standing(&policy_version) {
-        Standing::Current => says_something("reason", reason),
-        Standing::Superseded => Err(DecisionRejection::PolicyVersionSuperseded { policy_version, current }),
-        Standing::Unknown => Err(DecisionRejection::PolicyVersionUnknown { policy_version, current }),
+fn withdrawn(reason: String, context: &Context) -> Result<DecisionEvent, DecisionRejection> {
+    says_something("reason", &reason)?;
+    Ok(DecisionEvent::DecisionWithdrawn { withdrawn_by: context.actor().to_owned(), reason })
+}
+
+/// A decision needs a policy that is in force, and the reason that it asks for.
+fn decidable(
+    reason: &str,
+    policy_version: &PolicyVersion,
+    context: &Context,
+) -> Result<(), DecisionRejection> {
+    let policies = context.reference::<DecisionPolicy>();
+    let current = PolicyVersion::from(policies.in_force().version());
+    let policy_version = policy_version.clone();
+    let policy = match policies.standing(policy_version.as_str()) {
+        Standing::InForce(policy) => policy,
+        Standing::Superseded(_) => {
+            return Err(DecisionRejection::PolicyVersionSuperseded { policy_version, current });
+        }
+        Standing::Unknown => return Err(DecisionRejection::PolicyVersionUnknown { policy_version, current }),
+    };
+    says_something("reason", reason)?;
+    if reason.split_whitespace().count() < policy.reason_words_min as usize {
+        let words_min = policy.reason_words_min.into();
+        return Err(DecisionRejection::DecisionReasonShort { policy_version, words_min });
     }
+    Ok(())
 }
 
 fn says_something(field: &str, text: &str) -> Result<(), DecisionRejection> {

@@ -43,6 +43,8 @@ pub enum DecisionEvent {
         sensitivity_level: SensitivityLevel,
         /// What is to be decided.
         summary: String,
+        /// Who drafted it, where that was recorded.
+        drafted_by: Option<String>,
     },
     /// Another team decides.
     DecisionReassigned {
@@ -83,6 +85,13 @@ pub enum DecisionEvent {
         reason: String,
         /// Under which policy.
         policy_version: PolicyVersion,
+    },
+    /// Nobody is to decide it any more.
+    DecisionWithdrawn {
+        /// Who withdrew it.
+        withdrawn_by: String,
+        /// Why.
+        reason: String,
     },
 }
 

@@ -1,31 +1,37 @@
-//! Which versions of the policy are known. A pure table: nothing here asks anybody.
+//! The policies that decisions are taken under: reference data in editions. Pure values: nothing here asks
+//! anybody.
 
-use super::PolicyVersion;
 use diptych::prelude::*;
 
-/// The version that decisions are taken under today.
+/// The version that is in force by what the code brings along, and that the made-up scenario names.
 pub const CURRENT_POLICY: &str = "ENF-POLICY-2026.04";
 
-/// Versions that were in force once.
-const SUPERSEDED: [&str; 2] = ["ENF-POLICY-2025.10", "ENF-POLICY-2025.04"];
-
-/// What a version of the policy is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is in force.
-    Current,
-    /// It was in force once.
-    Superseded,
-    /// Nobody has heard of it.
-    Unknown,
+/// What a policy asks of a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Data)]
+pub struct DecisionPolicy {
+    /// How many words a reason has at least.
+    pub reason_words_min: u32,
 }
 
-/// What a version of the policy is worth.
-#[must_use]
-pub fn standing(version: &PolicyVersion) -> Standing {
-    match version.as_str() {
-        CURRENT_POLICY => Standing::Current,
-        text if SUPERSEDED.contains(&text) => Standing::Superseded,
-        _ => Standing::Unknown,
+impl Reference for DecisionPolicy {
+    const NAME: &'static str = "decision-policy";
+
+    fn editions() -> Editions<Self> {
+        let text = include_str!("../../decision-policies.json");
+        Editions::from_json(text).expect("a test reads the editions that the code brings along")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_editions_that_the_code_brings_along_are_the_published_ones() {
+        let policies = DecisionPolicy::editions();
+        assert_eq!(policies.in_force().version(), CURRENT_POLICY);
+        assert_eq!(policies.in_force().value(), &DecisionPolicy { reason_words_min: 2 });
+        let superseded: Vec<_> = policies.superseded().iter().map(|edition| edition.version()).collect();
+        assert_eq!(superseded, ["ENF-POLICY-2025.04", "ENF-POLICY-2025.10"]);
     }
 }

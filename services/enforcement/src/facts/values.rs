@@ -57,6 +57,8 @@ pub enum DecisionStatus {
     Approved,
     /// It was turned down.
     Rejected,
+    /// It was given up before anybody decided.
+    Withdrawn,
 }
 
 /// How much is at stake in a case; compares from low to high.

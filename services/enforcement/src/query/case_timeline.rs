@@ -1,7 +1,7 @@
 //! What happened in a case, one line after another: to the case itself and to the decisions on it.
 
 use super::DecisionDetail;
-use crate::facts::{CaseEvent, CaseId, DecisionEvent, DecisionId};
+use crate::facts::{CaseEvent, CaseId, DecisionEvent, DecisionId, SensitivityLevel, TeamId, VisibilityScope};
 use diptych::prelude::*;
 
 /// The languages that a case's timeline tells of. A party belongs to no single case, so what happens to it
@@ -18,7 +18,7 @@ pub enum TimelineEvent {
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(
     name = "case_timeline",
-    revision = 1,
+    revision = 2,
     owner = "casework",
     reads(DecisionDetail),
     contract = "bounded 5s",
@@ -39,6 +39,16 @@ pub struct CaseTimeline {
     /// To which decision, where it was about one.
     #[filter]
     pub decision_id: Option<DecisionId>,
+    /// Who decides it, where it was about a decision.
+    #[filter]
+    #[column(public = "teamId")]
+    pub assigned_team_id: Option<TeamId>,
+    /// Who may see it, where it was about a decision.
+    #[filter]
+    pub visibility_scope: Option<VisibilityScope>,
+    /// How careful to be with it, where it was about a decision.
+    #[filter]
+    pub sensitivity_level: Option<SensitivityLevel>,
     /// What happened, by the event's name.
     #[filter]
     pub event: String,
@@ -60,22 +70,37 @@ impl JoinedProjection for CaseTimeline {
     type Event = TimelineEvent;
 
     fn route(fact: &Fact<TimelineEvent>) -> Route<Self> {
-        Route::key(fact.position())
+        let own = Route::key(fact.position());
+        match &fact.event {
+            // What another team decides is for its eyes from the first line on.
+            TimelineEvent::Decision(DecisionEvent::DecisionReassigned { .. }) => {
+                own.and(Route::rows_where(Self::DECISION_ID, &fact.id()))
+            }
+            _ => own,
+        }
     }
 
-    fn project(_: Option<Self>, fact: &Fact<TimelineEvent>, siblings: &Siblings<'_, Self>) -> Option<Self> {
-        let (case_id, decision_id, sentence) = match &fact.event {
+    fn project(row: Option<Self>, fact: &Fact<TimelineEvent>, siblings: &Siblings<'_, Self>) -> Option<Self> {
+        if let (Some(row), TimelineEvent::Decision(DecisionEvent::DecisionReassigned { team_id, .. })) =
+            (&row, &fact.event)
+            && row.position != fact.position()
+        {
+            return Some(Self { assigned_team_id: Some(team_id.clone()), ..row.clone() });
+        }
+        let (case_id, decision, sentence) = match &fact.event {
             TimelineEvent::Case(event) => (fact.id(), None, of_case(event)),
             TimelineEvent::Decision(event) => {
-                let decision_id: DecisionId = fact.id();
-                let case_id = siblings.get::<DecisionDetail>(&decision_id)?.case_id.clone();
-                (case_id, Some(decision_id), of_decision(event))
+                let decision = siblings.get::<DecisionDetail>(&fact.id())?;
+                (decision.case_id.clone(), Some(decision), of_decision(event))
             }
         };
         Some(Self {
             position: fact.position(),
             case_id,
-            decision_id,
+            decision_id: decision.map(|decision| decision.decision_id.clone()),
+            assigned_team_id: decision.map(|decision| decision.assigned_team_id.clone()),
+            visibility_scope: decision.map(|decision| decision.visibility_scope),
+            sensitivity_level: decision.map(|decision| decision.sensitivity_level),
             event: fact.raw().event.name.to_string(),
             sentence,
             at: fact.occurred_at(),
@@ -119,6 +144,9 @@ fn of_decision(event: &DecisionEvent) -> String {
         }
         DecisionEvent::DecisionRejected { rejected_by, reason, policy_version } => {
             format!("{rejected_by} rejected the decision under {policy_version}: {}.", open_ended(reason))
+        }
+        DecisionEvent::DecisionWithdrawn { withdrawn_by, reason } => {
+            format!("{withdrawn_by} withdrew the decision: {}.", open_ended(reason))
         }
     }
 }

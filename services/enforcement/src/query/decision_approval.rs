@@ -1,18 +1,21 @@
 //! Who approved what, at which version, under which policy and why: the audit row of an approval. Inline: it
 //! is there with the decision's row and with the fact that everybody else hears of, or none of the three is.
 
-use crate::facts::{CaseId, DecisionEvent, DecisionId, PolicyVersion};
+use crate::facts::{
+    CaseId, DecisionEvent, DecisionId, PolicyVersion, SensitivityLevel, TeamId, VisibilityScope,
+};
 use diptych::prelude::*;
 
-/// The case of a decision, for the row of its approval, whose fact does not repeat it.
+/// The case of a decision and who may see it, for the row of its approval, whose fact repeats neither.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(
     name = "decision_case",
-    revision = 1,
+    revision = 2,
     owner = "enforcement",
     inline,
     contract = "strong",
-    purpose = "name the case of a decision in the transaction that approves it",
+    about = "decision",
+    purpose = "name the case of a decision, and its team, in the transaction that approves it",
     journey = "an auditor finds every approval of a case",
     freshness_target = "always current",
     latency_target = "p99 20ms",
@@ -25,6 +28,16 @@ pub struct DecisionCase {
     /// On which case.
     #[filter]
     pub case_id: CaseId,
+    /// Who decides.
+    #[filter]
+    #[column(public = "teamId")]
+    pub assigned_team_id: TeamId,
+    /// Who may see it.
+    #[filter]
+    pub visibility_scope: VisibilityScope,
+    /// How careful to be with it.
+    #[filter]
+    pub sensitivity_level: SensitivityLevel,
 }
 
 impl Projection for DecisionCase {
@@ -32,15 +45,26 @@ impl Projection for DecisionCase {
 
     fn route(fact: &Fact<DecisionEvent>) -> Route<Self> {
         match &fact.event {
-            DecisionEvent::DecisionDrafted { .. } => Route::key(fact.id()),
+            DecisionEvent::DecisionDrafted { .. } | DecisionEvent::DecisionReassigned { .. } => {
+                Route::key(fact.id())
+            }
             _ => Route::none(),
         }
     }
 
     fn project(row: Option<Self>, fact: &Fact<DecisionEvent>) -> Option<Self> {
         match &fact.event {
-            DecisionEvent::DecisionDrafted { case_id, .. } => {
-                Some(Self { decision_id: fact.id(), case_id: case_id.clone() })
+            DecisionEvent::DecisionDrafted {
+                case_id, team_id, visibility_scope, sensitivity_level, ..
+            } => Some(Self {
+                decision_id: fact.id(),
+                case_id: case_id.clone(),
+                assigned_team_id: team_id.clone(),
+                visibility_scope: *visibility_scope,
+                sensitivity_level: *sensitivity_level,
+            }),
+            DecisionEvent::DecisionReassigned { team_id, .. } => {
+                Some(Self { assigned_team_id: team_id.clone(), ..row? })
             }
             _ => row,
         }
@@ -51,11 +75,12 @@ impl Projection for DecisionCase {
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(
     name = "decision_approval",
-    revision = 1,
+    revision = 2,
     owner = "enforcement",
     inline,
     reads(DecisionCase),
     contract = "strong",
+    about = "decision",
     default_sort = "approved_at desc",
     purpose = "prove who approved a decision, at which version, under which policy and why",
     journey = "an auditor looks up the approval of a decision, or all those of a case or of a person",
@@ -71,6 +96,16 @@ pub struct DecisionApproval {
     /// On which case.
     #[filter]
     pub case_id: CaseId,
+    /// Who decides.
+    #[filter]
+    #[column(public = "teamId")]
+    pub assigned_team_id: TeamId,
+    /// Who may see it.
+    #[filter]
+    pub visibility_scope: VisibilityScope,
+    /// How careful to be with it.
+    #[filter]
+    pub sensitivity_level: SensitivityLevel,
     /// Who approved it.
     #[filter]
     #[sensitivity(personal)]
@@ -107,10 +142,13 @@ impl JoinedProjection for DecisionApproval {
             return row;
         };
         let decision_id: DecisionId = fact.id();
-        let case_id = siblings.get::<DecisionCase>(&decision_id)?.case_id.clone();
+        let case = siblings.get::<DecisionCase>(&decision_id)?;
         Some(Self {
             decision_id,
-            case_id,
+            case_id: case.case_id.clone(),
+            assigned_team_id: case.assigned_team_id.clone(),
+            visibility_scope: case.visibility_scope,
+            sensitivity_level: case.sensitivity_level,
             approved_by: approved_by.clone(),
             expected_version: Version(fact.version().0.saturating_sub(1)),
             policy_version: policy_version.clone(),

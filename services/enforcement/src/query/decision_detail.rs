@@ -11,9 +11,11 @@ use diptych::prelude::*;
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(
     name = "decision_detail",
-    revision = 1,
+    revision = 2,
     owner = "enforcement",
     reads(CaseTitle, PartyName),
+    about = "decision",
+    pending,
     contract = "bounded 5s",
     default_sort = "last_activity_at desc",
     purpose = "show what is decided or to be decided, on what evidence, by whom and under which policy",
@@ -31,6 +33,7 @@ pub struct DecisionDetail {
     #[filter]
     pub case_id: CaseId,
     /// What the case is about, where the case is known.
+    #[sensitivity(internal)]
     pub case_title: Option<String>,
     /// Whom it concerns.
     #[filter]
@@ -53,6 +56,7 @@ pub struct DecisionDetail {
     #[filter]
     pub visibility_scope: VisibilityScope,
     /// How careful to be with it.
+    #[filter]
     pub sensitivity_level: SensitivityLevel,
     /// What is to be decided.
     #[sensitivity(internal)]
@@ -63,10 +67,13 @@ pub struct DecisionDetail {
     pub evidence: Vec<Evidence>,
     /// Until when it is to be decided, once it is ready.
     pub due_at: Option<Timestamp>,
+    /// Who drafted it, where that was recorded.
+    #[sensitivity(personal)]
+    pub drafted_by: Option<String>,
     /// When it was drafted.
     #[sort]
     pub drafted_at: Timestamp,
-    /// Who approved it or turned it down.
+    /// Who approved it, turned it down or withdrew it.
     #[sensitivity(personal)]
     pub decided_by: Option<String>,
     /// When that was.
@@ -75,6 +82,7 @@ pub struct DecisionDetail {
     pub decided_at: Option<Timestamp>,
     /// Why.
     #[sensitivity(internal)]
+    #[column(withheld = "absent")]
     pub decision_reason: Option<String>,
     /// Under which policy.
     #[filter]
@@ -130,6 +138,7 @@ impl DecisionDetail {
             visibility_scope,
             sensitivity_level,
             summary,
+            drafted_by,
         } = event
         else {
             return None;
@@ -149,6 +158,7 @@ impl DecisionDetail {
             summary: summary.clone(),
             evidence: Vec::new(),
             due_at: None,
+            drafted_by: drafted_by.clone(),
             drafted_at: fact.occurred_at(),
             decided_by: None,
             decided_at: None,
@@ -176,28 +186,31 @@ impl DecisionDetail {
                 Self { status: DecisionStatus::ReadyForApproval, due_at: Some(*due_at), ..self }
             }
             DecisionEvent::DecisionApproved { approved_by, reason, policy_version } => {
-                self.decided(DecisionStatus::Approved, approved_by, at, reason, policy_version)
+                self.closed(DecisionStatus::Approved, approved_by, at, reason, Some(policy_version))
             }
             DecisionEvent::DecisionRejected { rejected_by, reason, policy_version } => {
-                self.decided(DecisionStatus::Rejected, rejected_by, at, reason, policy_version)
+                self.closed(DecisionStatus::Rejected, rejected_by, at, reason, Some(policy_version))
+            }
+            DecisionEvent::DecisionWithdrawn { withdrawn_by, reason } => {
+                self.closed(DecisionStatus::Withdrawn, withdrawn_by, at, reason, None)
             }
         }
     }
 
-    fn decided(
+    fn closed(
         self,
         status: DecisionStatus,
         by: &str,
         at: Timestamp,
         reason: &str,
-        policy_version: &PolicyVersion,
+        policy_version: Option<&PolicyVersion>,
     ) -> Self {
         Self {
             status,
             decided_by: Some(by.to_owned()),
             decided_at: Some(at),
             decision_reason: Some(reason.to_owned()),
-            policy_version: Some(policy_version.clone()),
+            policy_version: policy_version.cloned(),
             ..self
         }
     }

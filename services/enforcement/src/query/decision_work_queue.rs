@@ -15,9 +15,11 @@ const DAY_MICROS: i64 = 86_400_000_000;
 #[read_model(
     name = "decision_work_queue_view",
     path = "decision-work-queue",
-    revision = 1,
+    revision = 2,
     owner = "enforcement",
     reads(CaseTitle, PartyName),
+    about = "decision",
+    pending,
     contract = "bounded 5s",
     default_sort = "due_at",
     purpose = "tell a team what to decide next, most urgent first, and never show what is decided already",
@@ -37,12 +39,15 @@ pub struct DecisionWorkQueue {
     #[filter]
     pub case_id: CaseId,
     /// What the case is about, where the case is known.
+    #[sensitivity(internal)]
     pub case_title: Option<String>,
     /// Whom it concerns.
     #[filter]
     #[sensitivity(internal)]
     pub party_id: PartyId,
     /// What the party is called, where the party is known.
+    #[filter]
+    #[sort]
     #[sensitivity(personal)]
     pub party_display_name: Option<String>,
     /// Where it stands.
@@ -67,6 +72,7 @@ pub struct DecisionWorkQueue {
     #[filter]
     pub visibility_scope: VisibilityScope,
     /// How careful to be with it.
+    #[filter]
     pub sensitivity_level: SensitivityLevel,
     /// When something last changed in this row, also in what it looks up.
     pub updated_at: Timestamp,
@@ -158,7 +164,9 @@ impl DecisionWorkQueue {
             DecisionEvent::DecisionMarkedReady { due_at } => {
                 Some(Self { status: DecisionStatus::ReadyForApproval, due_at: Some(*due_at), ..row? })
             }
-            DecisionEvent::DecisionApproved { .. } | DecisionEvent::DecisionRejected { .. } => None,
+            DecisionEvent::DecisionApproved { .. }
+            | DecisionEvent::DecisionRejected { .. }
+            | DecisionEvent::DecisionWithdrawn { .. } => None,
         }
     }
 }

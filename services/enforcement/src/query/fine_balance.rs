@@ -21,6 +21,7 @@ use diptych::prelude::*;
     latency_target = "p99 20ms",
     runbook = "docs/operate.md#a-model-lags"
 )]
+#[index(outstanding desc)]
 #[index(status, outstanding desc)]
 #[index(settlement, outstanding desc)]
 pub struct FineBalance {

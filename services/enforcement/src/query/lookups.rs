@@ -10,6 +10,7 @@ use diptych::prelude::*;
     revision = 1,
     owner = "casework",
     contract = "bounded 5s",
+    about = "case",
     default_sort = "opened_at desc",
     purpose = "name the case beside a decision, so that no list has to load the case",
     journey = "a caseworker looks a case up by its number while drafting a decision",
@@ -22,6 +23,7 @@ pub struct CaseTitle {
     #[key]
     pub case_id: CaseId,
     /// What it is about.
+    #[sensitivity(internal)]
     pub title: String,
     /// How much is at stake.
     #[filter]
@@ -69,6 +71,7 @@ impl Projection for CaseTitle {
     revision = 1,
     owner = "registry",
     contract = "bounded 5s",
+    about = "party",
     purpose = "name the party beside a decision, and keep the name in one place to put it right",
     journey = "a registrar corrects a name and sees it corrected everywhere",
     freshness_target = "99% within 3s over 30d",

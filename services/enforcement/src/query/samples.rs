@@ -41,6 +41,7 @@ pub(super) fn drafted_on(case: &str, party: &str) -> DecisionEvent {
         visibility_scope: VisibilityScope::Team,
         sensitivity_level: SensitivityLevel::Confidential,
         summary: "a fine".to_owned(),
+        drafted_by: Some("user-042".to_owned()),
     }
 }
 
@@ -73,6 +74,13 @@ pub(super) fn rejected() -> DecisionEvent {
         rejected_by: "user-117".to_owned(),
         reason: "Not proportionate".to_owned(),
         policy_version: CURRENT_POLICY.into(),
+    }
+}
+
+pub(super) fn withdrawn() -> DecisionEvent {
+    DecisionEvent::DecisionWithdrawn {
+        withdrawn_by: "user-042".to_owned(),
+        reason: "The party has closed its site".to_owned(),
     }
 }
 

@@ -7,6 +7,8 @@
 pub(crate) mod folder;
 #[path = "../../../orders/tests/support/http.rs"]
 pub(crate) mod http;
+#[path = "../../../orders/tests/support/postgres.rs"]
+pub(crate) mod postgres;
 #[path = "../../../orders/tests/support/server.rs"]
 pub(crate) mod server;
 #[path = "../../../orders/tests/support/told.rs"]

@@ -11,7 +11,8 @@ pub(crate) fn fresh() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let url = std::env::var("DIPTYCH_POSTGRES_URL")
         .unwrap_or_else(|_| panic!("there is no PostgreSQL to test on: run `cargo xtask test`"));
-    let schema = format!("orders_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let (service, process) = (env!("CARGO_PKG_NAME"), std::process::id());
+    let schema = format!("{service}_{process}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let joint = if url.contains('?') { '&' } else { '?' };
     PathBuf::from(format!("{url}{joint}schema={schema}"))
 }

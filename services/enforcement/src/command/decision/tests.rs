@@ -1,6 +1,7 @@
 //! What a decision promises, as sentences.
 
 use super::*;
+use crate::facts::CURRENT_POLICY;
 // Each case is decided on the stored state, too.
 use diptych::testing::stored_state as given;
 
@@ -27,6 +28,7 @@ fn drafted() -> DecisionEvent {
         visibility_scope: VisibilityScope::Team,
         sensitivity_level: SensitivityLevel::Normal,
         summary: text("a fine"),
+        drafted_by: Some(text("tester")),
     }
 }
 
@@ -62,12 +64,23 @@ fn rejected() -> DecisionEvent {
     }
 }
 
+fn withdraw() -> DecisionCommand {
+    DecisionCommand::Withdraw { reason: text("The party has closed its site") }
+}
+
+fn withdrawn() -> DecisionEvent {
+    DecisionEvent::DecisionWithdrawn {
+        withdrawn_by: text("user-042"),
+        reason: text("The party has closed its site"),
+    }
+}
+
 fn report() -> Evidence {
     Evidence { reference: text("EV-1"), description: text("inspection report") }
 }
 
 /// Everything that may be asked of a decision that exists.
-fn every_change() -> [DecisionCommand; 6] {
+fn every_change() -> [DecisionCommand; 7] {
     [
         DecisionCommand::Reassign { team_id: "TEAM-3".into(), reason: text("workload") },
         DecisionCommand::AttachEvidence { evidence: report() },
@@ -75,6 +88,7 @@ fn every_change() -> [DecisionCommand; 6] {
         DecisionCommand::MarkReady { due_at: due_at() },
         approve(CURRENT_POLICY),
         reject(CURRENT_POLICY),
+        withdraw(),
     ]
 }
 
@@ -121,6 +135,55 @@ fn a_decision_is_decided_once_and_stays_as_it_is() {
             given::<Decision>(history).when(command).then_rejected(late);
         }
     }
+}
+
+#[test]
+fn whoever_drafted_it_is_remembered() {
+    given::<Decision>([]).by("user-042").when(draft()).then_state(|decision| {
+        assert_eq!(decision.drafted_by.as_deref(), Some("user-042"));
+    });
+}
+
+#[test]
+fn a_decision_can_be_given_up_until_it_is_decided() {
+    for history in [vec![drafted()], ready().to_vec()] {
+        given::<Decision>(history).by("user-042").when(withdraw()).then([withdrawn()]);
+    }
+    let status = DecisionStatus::Approved;
+    let late = DecisionRejection::DecisionAlreadyDecided { status };
+    given::<Decision>(ready().into_iter().chain([approved()])).when(withdraw()).then_rejected(late);
+}
+
+#[test]
+fn a_withdrawn_decision_stays_withdrawn() {
+    for command in every_change() {
+        let history = ready().into_iter().chain([withdrawn()]);
+        given::<Decision>(history).when(command).then_rejected(DecisionRejection::DecisionAlreadyWithdrawn);
+    }
+    let status = DecisionStatus::Withdrawn;
+    let again = DecisionRejection::DecisionAlreadyDrafted { status };
+    given::<Decision>([drafted(), withdrawn()]).when(draft()).then_rejected(again);
+}
+
+#[test]
+fn another_policy_than_the_code_brings_along_can_be_in_force() {
+    let strict =
+        || DecisionPolicy::editions().then("ENF-POLICY-2027.01", DecisionPolicy { reason_words_min: 4 });
+    let superseded = DecisionRejection::PolicyVersionSuperseded {
+        policy_version: CURRENT_POLICY.into(),
+        current: "ENF-POLICY-2027.01".into(),
+    };
+    given::<Decision>(ready()).under(strict()).when(approve(CURRENT_POLICY)).then_rejected(superseded);
+    let short =
+        DecisionRejection::DecisionReasonShort { policy_version: "ENF-POLICY-2027.01".into(), words_min: 4 };
+    given::<Decision>(ready()).under(strict()).when(approve("ENF-POLICY-2027.01")).then_rejected(short);
+    let lenient = Editions::new("ENF-POLICY-2027.02", DecisionPolicy { reason_words_min: 3 });
+    let approved = DecisionEvent::DecisionApproved {
+        approved_by: text("tester"),
+        reason: text("Meets statutory threshold"),
+        policy_version: "ENF-POLICY-2027.02".into(),
+    };
+    given::<Decision>(ready()).under(lenient).when(approve("ENF-POLICY-2027.02")).then([approved]);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::facts::RiskBand;
-use crate::query::samples::{approved, at, drafted, drafted_on, opened, ready, registered, risk_changed};
+use crate::query::samples::{
+    approved, at, drafted, drafted_on, opened, ready, reassigned, registered, risk_changed, withdrawn,
+};
 use diptych::testing::{given_facts, on};
 
 fn line(position: u64, event: &str, sentence: &str, version: u64) -> CaseTimeline {
@@ -10,6 +12,9 @@ fn line(position: u64, event: &str, sentence: &str, version: u64) -> CaseTimelin
         position: Position(position),
         case_id: "CASE-1".into(),
         decision_id: None,
+        assigned_team_id: None,
+        visibility_scope: None,
+        sensitivity_level: None,
         event: event.to_owned(),
         sentence: sentence.to_owned(),
         at: at(position),
@@ -19,7 +24,13 @@ fn line(position: u64, event: &str, sentence: &str, version: u64) -> CaseTimelin
 }
 
 fn about(decision: &str, line: CaseTimeline) -> CaseTimeline {
-    CaseTimeline { decision_id: Some(decision.into()), ..line }
+    CaseTimeline {
+        decision_id: Some(decision.into()),
+        assigned_team_id: Some("TEAM-3".into()),
+        visibility_scope: Some(VisibilityScope::Team),
+        sensitivity_level: Some(SensitivityLevel::Confidential),
+        ..line
+    }
 }
 
 #[test]
@@ -53,6 +64,28 @@ fn a_fact_stands_in_the_case_of_its_decision() {
     given_facts([on("DEC-1", drafted()), on("DEC-2", drafted_on("CASE-2", "PARTY-1"))]).then_rows([
         about("DEC-1", line(1, "DecisionDrafted", sentence, 1)),
         CaseTimeline { case_id: "CASE-2".into(), ..elsewhere },
+    ]);
+}
+
+#[test]
+fn what_was_told_of_a_decision_goes_with_it_to_another_team() {
+    let to = |line: CaseTimeline| CaseTimeline { assigned_team_id: Some("TEAM-7".into()), ..line };
+    let opening = "The case was opened: Regional enforcement review. Its risk band is MEDIUM.";
+    let drafting = "A decision was drafted for TEAM-3: a fine.";
+    let withdrawal = "user-042 withdrew the decision: The party has closed its site.";
+    given_facts([
+        on("CASE-1", opened()),
+        on("DEC-1", drafted()),
+        on("DEC-2", drafted()),
+        on("DEC-1", reassigned()),
+        on("DEC-1", withdrawn()),
+    ])
+    .then_rows([
+        line(1, "CaseOpened", opening, 1),
+        to(about("DEC-1", line(2, "DecisionDrafted", drafting, 1))),
+        about("DEC-2", line(3, "DecisionDrafted", drafting, 1)),
+        to(about("DEC-1", line(4, "DecisionReassigned", "The decision went to TEAM-7: workload.", 2))),
+        to(about("DEC-1", line(5, "DecisionWithdrawn", withdrawal, 3))),
     ]);
 }
 

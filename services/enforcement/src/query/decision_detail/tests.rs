@@ -4,7 +4,7 @@ use super::*;
 use crate::facts::CURRENT_POLICY;
 use crate::query::samples::{
     approved, at, attached, corrected, drafted, opened, ready, reassigned, registered, rejected, report,
-    risk_changed, time,
+    risk_changed, time, withdrawn,
 };
 use diptych::testing::{given_facts, on};
 
@@ -24,6 +24,7 @@ fn row() -> DecisionDetail {
         summary: "a fine".to_owned(),
         evidence: Vec::new(),
         due_at: None,
+        drafted_by: Some("user-042".to_owned()),
         drafted_at: at(3),
         decided_by: None,
         decided_at: None,
@@ -69,17 +70,18 @@ fn what_was_filed_and_revised_is_shown() {
 #[test]
 fn a_decided_decision_says_by_whom_why_and_under_which_policy() {
     let ends = [
-        (approved(), DecisionStatus::Approved, "Meets statutory threshold"),
-        (rejected(), DecisionStatus::Rejected, "Not proportionate"),
+        (approved(), DecisionStatus::Approved, "user-117", "Meets statutory threshold", true),
+        (rejected(), DecisionStatus::Rejected, "user-117", "Not proportionate", true),
+        (withdrawn(), DecisionStatus::Withdrawn, "user-042", "The party has closed its site", false),
     ];
-    for (end, status, reason) in ends {
+    for (end, status, by, reason, under_a_policy) in ends {
         let expected = DecisionDetail {
             status,
             due_at: Some(time("2026-07-09T09:00:00Z")),
-            decided_by: Some("user-117".to_owned()),
+            decided_by: Some(by.to_owned()),
             decided_at: Some(at(5)),
             decision_reason: Some(reason.to_owned()),
-            policy_version: Some(CURRENT_POLICY.into()),
+            policy_version: under_a_policy.then(|| CURRENT_POLICY.into()),
             last_activity_at: at(5),
             version: Version(3),
             ..row()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::query::samples::{
     approved, at, attached, corrected, drafted, drafted_on, opened, ready, reassigned, registered, rejected,
-    risk_changed, time,
+    risk_changed, time, withdrawn,
 };
 use diptych::testing::{given_facts, on};
 
@@ -57,7 +57,7 @@ fn a_decision_that_is_ready_has_a_due_date() {
 
 #[test]
 fn a_decided_decision_has_left_the_queue() {
-    for end in [approved(), rejected()] {
+    for end in [approved(), rejected(), withdrawn()] {
         given_facts([on("CASE-1", opened()), on("DEC-1", drafted()), on("DEC-1", ready()), on("DEC-1", end)])
             .then_rows::<DecisionWorkQueue>([]);
     }

@@ -1,0 +1,83 @@
+//! What came into force is remembered, with who sees more and who sees less by it.
+
+use crate::world::{Home, Piece, PieceOfWork, make, piece, service, somebody};
+use diptych::ops::policies::{POLICIES, PolicyChange};
+use diptych::prelude::*;
+use diptych::query::Registry;
+use std::time::Duration;
+
+const BEFORE: &str = r#"
+@id("make") permit (principal, action == Action::"piece.Make", resource);
+@id("rows") permit (principal in Role::"clerk", action == Action::"viewRow", resource)
+when { resource has team && resource.team == "TEAM-7" };
+"#;
+
+const AFTER: &str = r#"
+@id("make") permit (principal in Role::"clerk", action == Action::"piece.Make", resource);
+@id("rows") permit (principal in Role::"clerk", action == Action::"viewRow", resource);
+@id("titles") permit (principal in Role::"clerk", action == Action::"viewField", resource)
+when { context.field == "title" };
+"#;
+
+async fn recorded(running: &Running) -> Vec<PolicyChange> {
+    let registry: &dyn Registry = &**running.store();
+    let records = registry.records(POLICIES, 10).await.unwrap();
+    let mut changes: Vec<PolicyChange> =
+        records.iter().map(|record| serde_json::from_str(&record.body).unwrap()).collect();
+    changes.sort_by_key(|change| change.number);
+    changes
+}
+
+/// The last change, once its rows are counted.
+async fn counted(running: &Running) -> PolicyChange {
+    loop {
+        let last = recorded(running).await.pop().unwrap();
+        if last.counted == Ok(true) {
+            return last;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn a_change_says_who_sees_more(home: Home) {
+    let running = service(BEFORE).open(home.config()).await.unwrap();
+    let clerk = somebody("ann", "TEAM-7", &["clerk"]);
+    let mut token = None;
+    for (name, team) in [("1", "TEAM-7"), ("2", "TEAM-9"), ("3", "TEAM-9")] {
+        let row = piece(name, team);
+        let request = Request::by(&clerk).to(&row.piece, make(&row));
+        token = Some(running.commands().handle::<Piece>(request).await.unwrap().token);
+    }
+    let all = PieceOfWork::find().at_least(token.unwrap()).wait(Duration::from_secs(20));
+    running.queries().find(&clerk, all).await.unwrap();
+    assert_eq!(recorded(&running).await.len(), 1);
+    running.stop().await.unwrap();
+
+    let running = service(AFTER).open(home.config()).await.unwrap();
+    let change = counted(&running).await;
+    assert_eq!((change.number, change.policies.changed.len()), (2, 2));
+    assert_eq!((change.policies.added, change.policies.removed), (vec!["titles".to_owned()], Vec::new()));
+    let actions: Vec<_> =
+        change.actions.iter().map(|one| format!("{} {}", one.principal, one.action)).collect();
+    assert_eq!(actions, ["anybody piece.Make"]);
+    let [sight] = change.sights.as_slice() else { panic!("{:?}", change.sights) };
+    assert_eq!(sight.principal, "any-clerk roles clerk");
+    assert_eq!((sight.rows_before, sight.rows_after, sight.rows_gained, sight.rows_lost), (1, 3, 2, 0));
+    assert_eq!(sight.fields.iter().map(|field| field.field.as_str()).collect::<Vec<_>>(), ["title"]);
+    running.stop().await.unwrap();
+
+    // The same again is no change.
+    let running = service(AFTER).open(home.config()).await.unwrap();
+    assert_eq!(recorded(&running).await.len(), 2);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_says_who_sees_more_on_the_embedded_store() {
+    a_change_says_who_sees_more(Home::embedded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_says_who_sees_more_on_postgres() {
+    a_change_says_who_sees_more(Home::postgres()).await;
+}

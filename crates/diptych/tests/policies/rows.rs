@@ -1,0 +1,148 @@
+//! Rows that may be seen: the databases answer what Cedar itself decides, row by row.
+
+use crate::world::{Home, Piece, PieceOfWork, make, piece, service, somebody};
+use diptych::core::Tenant;
+use diptych::policy::differential::{Draw, Oracle};
+use diptych::policy::{CategoryDeclaration, Declarations, Guard};
+use diptych::prelude::*;
+use diptych::query::{ModelStore, Purpose, QueryError, RawFind, ReadPolicy, RowRule, Words};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How many rows stand in the store.
+const ROWS: usize = 60;
+
+/// How many sets of policies are drawn, and how many principals for each.
+const SETS: u64 = 60;
+const PRINCIPALS: usize = 2;
+
+const EVERYTHING: &str = r#"@id("all") permit (principal, action, resource);"#;
+
+async fn the_store_answers_what_cedar_decides(home: Home) {
+    let seed = std::env::var("DIPTYCH_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let running = service(EVERYTHING).open(home.config()).await.unwrap();
+    let mut rows = Vec::new();
+    let mut token = None;
+    for number in 0..ROWS {
+        let values = Draw::new(&mut rng, PieceOfWork::SCHEMA).row(number);
+        let row = PieceOfWork::from_row(&values).unwrap();
+        let request = Request::by(running.principal()).to(&row.piece, make(&row));
+        token = Some(running.commands().handle::<Piece>(request).await.unwrap().token);
+        rows.push(values);
+    }
+    let all = PieceOfWork::find().at_least(token.unwrap()).wait(Duration::from_secs(20));
+    running.queries().find(running.principal(), all).await.unwrap();
+    let (mut conditions, mut allowed, mut refused) = (0, 0, 0);
+    for number in 0..SETS {
+        let mut rng = fastrand::Rng::with_seed(seed.wrapping_add(number));
+        let mut draw = Draw::new(&mut rng, PieceOfWork::SCHEMA);
+        let text = draw.policies();
+        let policies = Policies::from_text(&text).unwrap();
+        let declared =
+            Declarations { categories: Vec::<CategoryDeclaration>::new(), models: vec![PieceOfWork::SCHEMA] };
+        let Ok(guard) = Guard::new(&policies, &declared) else {
+            refused += 1;
+            continue;
+        };
+        for _ in 0..PRINCIPALS {
+            let principal = draw.principal();
+            let oracle = Oracle::new(&guard, &policies, &principal, PieceOfWork::SCHEMA).unwrap();
+            let expected =
+                rows.iter().filter(|row| oracle.sees(row, Purpose::View)).map(|row| row[0].clone());
+            let expected: BTreeSet<_> = expected.map(|key| format!("{key:?}")).collect();
+            let sight = guard.sight(&principal, PieceOfWork::SCHEMA, Purpose::View);
+            let rule = sight.map_or(RowRule::Nothing, |sight| sight.rows.clone());
+            conditions += usize::from(matches!(rule, RowRule::Where(_)));
+            let found = found(&running, rule.clone()).await;
+            assert_eq!(found, expected, "DIPTYCH_SEED={seed} set {number}\n{text}\n{principal:?}\n{rule:?}");
+            allowed += expected.len();
+        }
+    }
+    assert!(conditions > 10 && allowed > 0 && refused < SETS / 2, "{conditions} {allowed} {refused}");
+    running.stop().await.unwrap();
+}
+
+/// The keys of the rows that the store finds by a rule.
+async fn found(running: &Running, rule: RowRule) -> BTreeSet<String> {
+    let group = running.queries().models().map(|(_, group)| group).next().unwrap();
+    let find = RawFind {
+        tenant: Tenant::new("main").unwrap(),
+        conditions: Vec::new(),
+        rule,
+        words: Words::default(),
+        sort: None,
+        after: None,
+        rows_max: ROWS + 1,
+    };
+    let store: &dyn ModelStore = &**running.store();
+    let found = store.find(group, PieceOfWork::SCHEMA, &find, Duration::from_secs(20)).await.unwrap();
+    found.rows.iter().map(|row| format!("{:?}", row[0])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_store_answers_what_cedar_decides() {
+    the_store_answers_what_cedar_decides(Home::embedded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_answers_what_cedar_decides() {
+    the_store_answers_what_cedar_decides(Home::postgres()).await;
+}
+
+const TEAMS: &str = r#"
+@id("make") permit (principal, action == Action::"piece.Make", resource);
+@id("own") permit (principal, action == Action::"viewRow", resource is PieceOfWorkView)
+when { resource has team && principal.teams.contains(resource.team) };
+@id("others-redacted") permit (principal in Role::"planner", action == Action::"viewRedacted", resource);
+@id("own-team-by-name") forbid (principal, action == Action::"searchBy", resource is PieceOfWorkView)
+when { context.field == "team" && context has value && !principal.teams.contains(context.value) };
+@id("planners-carry-away") permit (principal in Role::"planner", action == Action::"export", resource)
+when { true };
+@id("titles") permit (principal in Role::"clerk", action in [Action::"viewField", Action::"searchBy"], resource)
+when { context.field == "title" };
+"#;
+
+/// The names of the pieces that somebody sees, with the titles that are shown.
+async fn seen(
+    running: &Running,
+    who: &Principal,
+    find: diptych::query::Find<PieceOfWork>,
+) -> Vec<(String, bool)> {
+    let _ = find;
+    let answer = running.queries().ask(who, "piece_of_work", &diptych::query::Ask::default()).await.unwrap();
+    let rows = answer.value.rows.iter();
+    rows.map(|row| (format!("{:?}", row.values[0]), !row.withheld.contains(&2))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_sees_or_asks_for_what_is_not_theirs() {
+    let home = Home::embedded();
+    let running = service(TEAMS).open(home.config()).await.unwrap();
+    let clerk = somebody("ann", "TEAM-7", &["clerk"]);
+    let mut token = None;
+    for (name, team) in [("1", "TEAM-7"), ("2", "TEAM-9")] {
+        let row = piece(name, team);
+        let request = Request::by(&clerk).to(&row.piece, make(&row));
+        token = Some(running.commands().handle::<Piece>(request).await.unwrap().token);
+    }
+    let caught_up = || PieceOfWork::find().at_least(token.unwrap()).wait(Duration::from_secs(20));
+    running.queries().find(&clerk, caught_up()).await.unwrap();
+    let text = |name: &str| format!("{:?}", diptych::core::Value::Text(name.to_owned()));
+    assert_eq!(seen(&running, &clerk, caught_up()).await, [(text("1"), true)]);
+    let planner = somebody("pat", "TEAM-9", &["planner"]);
+    assert_eq!(seen(&running, &planner, caught_up()).await, [(text("1"), false), (text("2"), false)]);
+    let by_name = |team: &str| PieceOfWork::find().filter(PieceOfWork::TEAM.eq(Some(team.to_owned())));
+    assert_eq!(running.queries().find(&clerk, by_name("TEAM-7")).await.unwrap().value.items.len(), 1);
+    let refused = running.queries().find(&clerk, by_name("TEAM-9")).await.unwrap_err();
+    assert!(matches!(&refused, QueryError::Forbidden(_)), "{refused}");
+    let by_title = PieceOfWork::find().filter(PieceOfWork::TITLE.eq("piece 1".to_owned()));
+    assert!(running.queries().find(&clerk, by_title.clone()).await.is_ok());
+    assert!(running.queries().find(&planner, by_title).await.is_err());
+    let nobody = somebody("eve", "TEAM-1", &[]);
+    let stranger = Principal::new("other", "ann").unwrap().with((*clerk.claims).clone());
+    assert!(seen(&running, &nobody, caught_up()).await.is_empty());
+    assert!(seen(&running, &stranger, caught_up()).await.is_empty(), "the tenant stands outside of policies");
+    running.stop().await.unwrap();
+}
