@@ -14,6 +14,7 @@ mod callers;
 mod exports;
 mod pending;
 mod stages;
+mod streams;
 mod waits;
 
 struct Client {

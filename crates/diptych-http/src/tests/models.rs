@@ -69,7 +69,7 @@ static NOTE_TEXT: Schema = Schema {
 };
 
 /// The same, telling what is under way.
-static NOTE_DESK: Schema = Schema { computed: &[], about: "note", pending: true, ..declaration("note_desk") };
+static NOTE_WORK: Schema = Schema { computed: &[], about: "note", pending: true, ..declaration("note_work") };
 
 /// A declaration of another name.
 pub(crate) fn schema(name: &'static str) -> &'static Schema {
@@ -90,7 +90,7 @@ struct NoteRow<const MODEL: usize = 0> {
 
 impl<const MODEL: usize> ReadModel for NoteRow<MODEL> {
     type Key = String;
-    const SCHEMA: &'static Schema = [&NOTE_LIST, &NOTE_TEXT, &NOTE_DESK][MODEL];
+    const SCHEMA: &'static Schema = [&NOTE_LIST, &NOTE_TEXT, &NOTE_WORK][MODEL];
 
     fn key(&self) -> String {
         self.id.clone()

@@ -21,21 +21,21 @@ async fn a_row_is_told_with_the_command_that_it_does_not_show_yet() {
         "noteId": "a", "commandId": "w2", "command": "Write", "status": "committed", "position": 3,
         "since": crate::tests::NOW, "message": "done, and not in this row yet",
     }]);
-    let page = client.get("/note-desk", &[]).await;
+    let page = client.get("/note-work", &[]).await;
     assert_eq!(page.json()["pending"], pending);
     assert_eq!(page.header("etag"), "", "what is under way changes without the rows");
-    assert_eq!(client.get("/note-desk/a", &[]).await.json()["pending"], pending);
-    assert_eq!(client.get("/note-desk/b", &[]).await.json()["pending"], json!([]));
+    assert_eq!(client.get("/note-work/a", &[]).await.json()["pending"], pending);
+    assert_eq!(client.get("/note-work/b", &[]).await.json()["pending"], json!([]));
     assert_eq!(client.get("/note-text", &[]).await.json()["pending"], Value::Null);
     client.write("c", "one").await;
-    assert_eq!(client.get("/note-desk/a", &[]).await.json()["pending"], json!([]), "it is shown now");
+    assert_eq!(client.get("/note-work/a", &[]).await.json()["pending"], json!([]), "it is shown now");
 }
 
 #[tokio::test]
 async fn of_a_row_that_is_not_there_one_is_told_what_one_has_given() {
     let client = client();
     client.write("a", "one").await;
-    let missing = client.get("/note-desk/a", &[]).await.is_problem(404, "DP0009");
+    let missing = client.get("/note-work/a", &[]).await.is_problem(404, "DP0009");
     assert_eq!(missing["pending"][0]["status"], "committed");
     let (mut wire, _) = crate::tests::wire();
     let bob = Principal::new("main", "bob").unwrap();
@@ -43,6 +43,6 @@ async fn of_a_row_that_is_not_there_one_is_told_what_one_has_given() {
     wire.commands = Arc::clone(&wire.commands);
     wire.queries = Arc::new(crate::tests::queries_within(&client.store, wire.queries.limits().clone()));
     let other = Client { router: crate::router(wire).unwrap(), store: Arc::clone(&client.store) };
-    let missing = other.get("/note-desk/a", &[]).await.is_problem(404, "DP0009");
+    let missing = other.get("/note-work/a", &[]).await.is_problem(404, "DP0009");
     assert_eq!(missing["pending"], json!([]), "whether it exists is not told");
 }
