@@ -3,7 +3,7 @@
 
 use super::{PoliciesInForce, sample, sights};
 use diptych_core::{Code, Fault, Principal, Timestamp};
-use diptych_policy::{ActionChange, Guard, Policies, PolicyChanges, SightChange, action_changes};
+use diptych_policy::{ActionChange, Policies, PolicyChanges, PolicyGuard, SightChange, action_changes};
 use diptych_query::{Group, ModelStore, Record, Registry, Schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -144,10 +144,10 @@ async fn last(registry: &dyn Registry) -> Result<Option<PolicyChange>, Fault> {
 }
 
 /// The policies before, held against what the code declares now.
-fn before(last: &PolicyChange, place: &PoliciesInForce<'_>) -> Result<(Policies, Guard), String> {
+fn before(last: &PolicyChange, place: &PoliciesInForce<'_>) -> Result<(Policies, PolicyGuard), String> {
     let texts = last.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let policies = Policies::from_texts(texts).map_err(|error| error.to_string())?;
-    let guard = Guard::new(&policies, place.declarations);
+    let guard = PolicyGuard::new(&policies, place.declarations);
     let guard =
         guard.map_err(|error| format!("the policies before do not fit what is declared now: {error}"))?;
     Ok((policies, guard))

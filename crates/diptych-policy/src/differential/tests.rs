@@ -54,7 +54,7 @@ fn compare(seed: u64, amount: &Amount, breakage: Option<Breakage>) -> Tally {
         let rows: Vec<_> = (0..amount.rows).map(|row| draw.row(row)).collect();
         let principals: Vec<_> = (0..amount.principals).map(|_| draw.principal()).collect();
         let policies = Policies::from_text(&text).expect("what is drawn can be parsed");
-        let mut guard = match Guard::new(&policies, &declarations()) {
+        let mut guard = match PolicyGuard::new(&policies, &declarations()) {
             Ok(guard) => guard,
             // Cedar's strict types refuse some of what is drawn, such as a choice between what cannot be.
             Err(error) => {
@@ -130,7 +130,7 @@ fn a_field_is_seen_where_cedar_says_so() {
            when { context.field == "count" && resource.count < 0 };"#,
     );
     let policies = policies.unwrap();
-    let guard = Guard::new(&policies, &declarations()).unwrap();
+    let guard = PolicyGuard::new(&policies, &declarations()).unwrap();
     let mut rng = Rng::with_seed(5);
     let mut draw = Draw::new(&mut rng, &WORK);
     let mut conditional = 0;
