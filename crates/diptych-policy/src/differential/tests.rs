@@ -1,5 +1,6 @@
 //! The rule for stores equals Cedar's own decision, row by row, for random policies, principals and rows; and
 //! every way to get it wrong on purpose is noticed.
+#![allow(clippy::print_stderr, reason = "seeds are printed")]
 
 use super::*;
 use crate::breakage::Breakage;
