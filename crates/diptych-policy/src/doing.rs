@@ -6,7 +6,7 @@ use crate::vocabulary::{
     CategoryWords, IMPORT, READ_AGGREGATE, READ_AUDIT, READ_COMMAND, SERVICE, VIEW_ALL_TENANTS, VIEW_HISTORY,
     action_uid, command_action, fixed_uid, uid,
 };
-use crate::{Allowance, Guard};
+use crate::{Allowance, PolicyGuard};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PartialEntityUid, Request,
     RestrictedExpression as Constant,
@@ -34,7 +34,7 @@ enum Said {
     NeedsState,
 }
 
-impl Authorize for Guard {
+impl Authorize for PolicyGuard {
     fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden> {
         let service = || fixed_uid(SERVICE, "");
         let keyed = |key: &str| vec![("key".to_owned(), Constant::new_string(key.to_owned()))];
@@ -69,7 +69,7 @@ impl Authorize for Guard {
     }
 }
 
-impl Guard {
+impl PolicyGuard {
     fn permit(&self) -> Permit {
         Permit { policy: Some(self.version()), needs_state: false }
     }

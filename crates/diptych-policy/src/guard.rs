@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub const PRINCIPALS_MAX: usize = 4_096;
 
 /// Cedar policies in force: they answer both panels.
-pub struct Guard {
+pub struct PolicyGuard {
     pub(crate) vocabulary: Vocabulary,
     /// The policies that can have a say, by action and type of resource.
     concerned: HashMap<(String, EntityTypeName), PolicySet>,
@@ -36,7 +36,7 @@ pub struct Guard {
     pub(crate) breakage: Option<Breakage>,
 }
 
-impl Guard {
+impl PolicyGuard {
     /// Holds policies against what is declared.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 use crate::Service;
 use diptych_command::{Command, Decider};
 use diptych_core::{Action, Authorize, Claims, Event, Principal, Value};
-use diptych_policy::Guard;
+use diptych_policy::PolicyGuard;
 use diptych_query::{Purpose, ReadModel, ReadPolicy, Sight};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The policies of a service, in a test.
 #[derive(Clone)]
-pub struct GivenPolicies(Arc<Guard>);
+pub struct GivenPolicies(Arc<PolicyGuard>);
 
 /// Starts from the policies of a service.
 ///
