@@ -71,7 +71,7 @@ async fn filters_sorts_and_pages_go_together() {
     assert_eq!(ids(&both), ["D1", "D3", "D2", "D4"]);
     for wrong in ["status=OPEN", "colour=red", "sort=fine", "pageSize=0", "pageSize=100000", "maxStale=soon"]
     {
-        let problem = client.get(&format!("/decision-work-queue?{wrong}"), &[]).await.problem(400, "DP0020");
+        let problem = client.get(&format!("/decision-work-queue?{wrong}"), &[]).await.problem(400, "DP0065");
         assert_eq!(problem["errors"][0]["field"], wrong.split('=').next().unwrap());
     }
 }
