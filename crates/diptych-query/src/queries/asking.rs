@@ -118,7 +118,7 @@ impl Queries {
             return Err(QueryError::parameter("query", "is for one row and asks for a page"));
         };
         let find = RawFind {
-            tenant: principal.tenant.clone(),
+            tenant: schema.tenants.owner(&principal.tenant).clone(),
             conditions: ask.conditions.clone(),
             rule: rule.clone(),
             words: ask.words.clone(),
@@ -150,7 +150,8 @@ impl Queries {
         let Of::Row { key } = &meant.of else {
             return Err(QueryError::parameter("query", "is for a page and asks for one row"));
         };
-        let row = RowRef { tenant: meant.principal.tenant.clone(), key: key.clone() };
+        let tenant = schema.tenants.owner(&meant.principal.tenant).clone();
+        let row = RowRef { tenant, key: key.clone() };
         let mut found = self.store.get(&meant.reading.group, schema, &row).await?;
         let rule = sight.rows.or(&sight.redacted);
         found.rows.retain(|row| rule.admits(schema, row));

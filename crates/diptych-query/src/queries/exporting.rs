@@ -67,7 +67,7 @@ impl Queries {
         let reading = served.reading(None);
         let target = self.prepare(served, &reading, ask).await?;
         let export = RawExport {
-            tenant: principal.tenant.clone(),
+            tenant: schema.tenants.owner(&principal.tenant).clone(),
             conditions: ask.conditions.clone(),
             rule,
             words: ask.words.clone(),

@@ -21,7 +21,7 @@ use crate::held_back::held_back;
 use crate::{
     Answer, AnyModel, BuildId, Condition, Consistency, Direction, Feed, Find, Freshness, Group, Health,
     ModelStore, Page, PageKey, Parked, Progress, ProgressEntry, QueryError, QueryMetrics, ReadModel,
-    ReadPolicy, Schema, Touched, Words,
+    ReadPolicy, Schema, Tenants, Touched, Words,
 };
 use answering::{health, refuse_troubled};
 use diptych_core::{
@@ -322,7 +322,12 @@ impl Queries {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
         let served = self.models.get(model);
-        served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
+        let served = served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
+        if served.model.schema().tenants == Tenants::All {
+            let allowed = self.authorize.authorize(principal, Action::QueryAllTenants { model });
+            allowed.map_err(QueryError::Forbidden)?;
+        }
+        Ok(served)
     }
 
     fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
