@@ -1,5 +1,6 @@
-//! `pending`: what is under way for the rows of an answer and not in them yet. First what waits in the queue or
-//! is being done, then what is committed beyond the answer's position: in this order nothing falls between.
+//! `pending`: what is under way for the rows of an answer and not in them yet. First what waits in the
+//! queue or is being done, then what is committed beyond the answer's position: in this order nothing falls
+//! between.
 
 use crate::app::App;
 use crate::error;
@@ -15,8 +16,9 @@ const COMMANDS_MAX: usize = 200;
 /// The most committed commands that one answer names by what they ask; more are named by their ids.
 const NAMED_MAX: usize = 50;
 
-/// What is under way for the rows that were asked for, where the model declares that it is told. Of a row that
-/// is not there, or that may not be seen, only what the caller gave: anything else would tell that there is one.
+/// What is under way for the rows that were asked for, where the model declares that it is told. Of a row
+/// that is not there, or that may not be seen, only what the caller gave: anything else would tell that
+/// there is one.
 pub(crate) async fn of(
     app: &App,
     principal: &Principal,

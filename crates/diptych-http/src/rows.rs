@@ -65,8 +65,8 @@ pub(crate) fn text(body: &impl Serialize, schema: &Schema, rows: usize) -> Vec<u
     out
 }
 
-/// The columns that are masked in any of these rows, by their public names, in the order of the declaration. A
-/// column that is left out instead is not named: that it exists is not told.
+/// The columns that are masked in any of these rows, by their public names, in the order of the
+/// declaration. A column that is left out instead is not named: that it exists is not told.
 pub(crate) fn withheld<'a>(schema: &Schema, rows: impl IntoIterator<Item = &'a RawRow>) -> Vec<&'static str> {
     let mut masked: Vec<usize> = rows.into_iter().flat_map(|row| row.withheld.iter().copied()).collect();
     masked.sort_unstable();

@@ -1,9 +1,9 @@
-//! `Accept: text/event-stream` at `GET /{model}` and `GET /{model}/{key...}`: first what is there, then what
-//! changes of it. A stream is woken when its model moves and asks again, under the policies as they are then; it
-//! sends what looks different from what it sent, and nothing else.
+//! `Accept: text/event-stream` at `GET /{model}` and `GET /{model}/{key...}`: first what is there, then
+//! what changes of it. A stream is woken when its model moves and asks again, under the policies as they
+//! are then; it sends what looks different from what it sent, and nothing else.
 //!
-//! An event's id is the position's token and, after a `-`, a fingerprint of what was shown: a client that comes
-//! again with it in `Last-Event-ID` is sent nothing that it has.
+//! An event's id is the position's token and, after a `-`, a fingerprint of what was shown: a client that
+//! comes again with it in `Last-Event-ID` is sent nothing that it has.
 
 use crate::answers::{self, Given, PageAnswer, RowAnswer, key_of};
 use crate::app::{App, Framed};
@@ -138,6 +138,9 @@ impl Stream {
             match now(&self.app, &self.principal, self.schema, &self.subject, &self.ask).await {
                 Ok(now) => self.tell(now).await?,
                 Err(problem) => {
+                    if let Some(line) = problem.log_line() {
+                        tracing::error!(code = problem.code().as_str(), path = self.instance, "{line}");
+                    }
                     let passes = problem.status() == StatusCode::SERVICE_UNAVAILABLE;
                     let document = problem.document(&self.instance, &self.prefix);
                     self.outlet.send(None, "problem", &document).await?;

@@ -1,6 +1,7 @@
-//! One page for a customer out of three sources: what is on its way comes from a read model, its price from the
-//! command side, and where the parcel is from a carrier that never answers in time. The page comes all the same,
-//! and says what is missing. `cargo run -p diptych --example composition` shows it against a real store.
+//! One page for a customer out of three sources: what is on its way comes from a read model, its price from
+//! the command side, and where the parcel is from a carrier that never answers in time. The page comes all
+//! the same, and says what is missing. `cargo run -p diptych --example composition` shows it against a real
+//! store.
 
 use diptych::compose::{Composed, Incomplete, compose};
 use diptych::core::Fault;
@@ -90,9 +91,11 @@ async fn page(running: &Running, parcel: &ParcelId) -> Result<Composed, Incomple
         let answer = running.queries().get::<OnTheirWay>(principal, parcel, None).await?;
         Ok::<_, diptych::query::QueryError>(answer.map(|row| row.map(|row| row.to)))
     };
-    let stream = running.commands().aggregate(principal, "parcel", parcel.as_ref(), None);
-    let version =
-        async { stream.await.map(|found| found.map(|found| found.version.0)).map_err(|e| format!("{e:?}")) };
+    let version = async {
+        let found = running.commands().aggregate(principal, "parcel", parcel.as_ref(), None).await;
+        // The command side answers in an enum of its own; here only that it failed matters.
+        found.map(|found| found.map(|found| found.version.0)).map_err(|_| "the command side has no answer")
+    };
     compose(Duration::from_millis(500))
         .required("parcel", soon, shown)
         .optional("version", soon, version)

@@ -1,6 +1,6 @@
-//! Composition where a read model is not worth it: one answer out of several sources that are asked at the same
-//! time, each within a time of its own and all within one. What is missing is named, with why. No source is
-//! asked twice, and nothing is kept.
+//! Composition where a read model is not worth it: one answer out of several sources that are asked at the
+//! same time, each within a time of its own and all within one. What is missing is named, with why. No
+//! source is asked twice, and nothing is kept.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -30,7 +30,6 @@ use std::time::Duration;
 /// assert_eq!(missing, [("rating", Absence::Failed), ("parcel", Absence::Late)]);
 /// # });
 /// ```
-#[must_use]
 pub fn compose<'a>(within: Duration) -> Composition<'a> {
     Composition { within, sources: Vec::new() }
 }

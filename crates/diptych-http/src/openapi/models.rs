@@ -113,7 +113,7 @@ fn good(description: &str, schema: &Value) -> Value {
                 "description": "`snapshot`, then `changed` and `gone`; `problem`, `epoch-changed`",
             } },
         },
-    }, "304": { "description": "What `If-None-Match` names still is the answer; its freshness is in the headers" } })
+    }, "304": { "description": "What `If-None-Match` names still holds; its freshness is in the headers" } })
 }
 
 /// Everything that fits and may be carried away, as it comes.
@@ -127,8 +127,8 @@ fn describe_export(draft: &mut Draft, schema: &'static Schema) {
     let text = json!({ "schema": { "type": "string" } });
     let good = json!({ "200": {
         "description": "The rows of one moment. NDJSON: `{\"lineage\": ..}`, the rows, `{\"end\": {\"rows\", \
-                        \"checksum\"}}`. CSV: the lineage in `Export-*` headers, rows and checksum in trailers. An \
-                        export that breaks has no end",
+                        \"checksum\"}}`. CSV: the lineage in `Export-*` headers, rows and checksum in \
+                        trailers. An export that breaks has no end",
         "content": { "application/x-ndjson": text, "text/csv": text },
     } });
     let get = json!({

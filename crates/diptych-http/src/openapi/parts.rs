@@ -228,7 +228,7 @@ fn pending() -> Value {
             "commandId": { "type": "string" },
             "command": { "type": ["string", "null"] },
             "status": { "enum": ["accepted", "running", "committed"] },
-            "position": { "type": ["integer", "null"], "description": "What the model must reach to show it" },
+            "position": { "type": ["integer", "null"], "description": "Reached, it is shown" },
             "since": { "type": "string", "format": "date-time" },
             "message": { "type": "string" },
         },
@@ -404,7 +404,7 @@ pub(super) fn parameters() -> Value {
         ),
         "PreferWait": header("Prefer", false, "`wait=5`: at most that many seconds for the final status"),
         "LastEventId": header("Last-Event-ID", false, "The last event that was seen"),
-        "IfNoneMatchAnswer": header("If-None-Match", false, "The `ETag` of an answer that is held: `W/\"..\"`"),
+        "IfNoneMatchAnswer": header("If-None-Match", false, "The `ETag` of an answer held: `W/\"..\"`"),
         "Consistency": query(
             "consistency", json!({ "type": "string", "enum": ["strong", "bounded", "eventual"] }),
             "At least this consistent; what the model promises is never loosened"

@@ -94,3 +94,56 @@ fn width_in_words(value_type: ValueType, width: i64) -> String {
         _ => width.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::SCHEMA;
+    use crate::{ColumnSpec, Facets, Sensitivity};
+
+    const MONTH: i64 = 31 * 86_400_000_000;
+
+    /// The orders, which may be asked for by at most a month.
+    fn by_month() -> &'static Schema {
+        let columns = SCHEMA.columns.iter().map(|column| ColumnSpec {
+            name: column.name,
+            public: column.public,
+            value_type: column.value_type,
+            nullable: column.nullable,
+            choices: column.choices,
+            ranked: column.ranked,
+            filter: column.filter,
+            sort: column.sort,
+            sensitivity: Sensitivity::Public,
+            facets: Facets { range_max: (column.name == "placed_at").then_some(MONTH), ..Facets::PLAIN },
+            meaning: column.meaning,
+        });
+        let columns: &'static [ColumnSpec] = Vec::leak(columns.collect());
+        Box::leak(Box::new(Schema { columns, ..SCHEMA }))
+    }
+
+    #[track_caller]
+    fn check(pairs: &[(&str, &str)], expected: Result<(), &str>) {
+        let schema = by_month();
+        let ask = Ask::from_text(schema, pairs.iter().copied()).unwrap();
+        let found = bound_ranges(schema, &ask.conditions).map_err(|error| error.to_string());
+        match (found, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(found), Err(part)) => assert!(found.contains(part), "{found}"),
+            (found, expected) => panic!("{found:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_range_is_bounded_on_both_sides_and_no_wider_than_declared() {
+        let from = ("placedAt.gte", "2026-07-01T00:00:00Z");
+        check(&[from, ("placedAt.lt", "2026-08-01T00:00:00Z")], Ok(()));
+        check(&[from, ("placedAt.lt", "2026-08-02T00:00:00Z")], Err("wider than 31 days"));
+        check(&[from], Err("bounded on both sides"));
+        check(&[("placedAt.lte", "2026-08-01T00:00:00Z")], Err("bounded on both sides"));
+        check(&[("placedAt", "2026-08-01T00:00:00Z"), ("lineCount.gte", "2")], Ok(()));
+        // The tighter of two bounds is the bound.
+        let wide = ("placedAt.lt", "2030-01-01T00:00:00Z");
+        check(&[from, wide, ("placedAt.lt", "2026-07-02T00:00:00Z")], Ok(()));
+    }
+}

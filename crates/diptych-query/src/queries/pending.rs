@@ -40,11 +40,11 @@ pub struct PendingCommands {
 }
 
 impl Queries {
-    /// The commands whose events the rows of an answer lack. Looks through the log from the answer's position on,
-    /// at most `pending_events_max` events.
+    /// The commands whose events the rows of an answer lack. Looks through the log from the answer's
+    /// position on, at most `pending_events_max` events.
     ///
-    /// Where a model is split into partitions the answer's position is that of the last of them, so that a row of
-    /// another may show already what is named here.
+    /// Where a model is split into partitions the answer's position is that of the last of them, so that a
+    /// row of another may show already what is named here.
     ///
     /// # Errors
     /// See [`QueryError`].

@@ -69,11 +69,12 @@ async fn filters_sorts_and_pages_go_together() {
     let both =
         client.get("/decision-work-queue?status=READY_FOR_APPROVAL&status=DRAFT&sort=-dueAt", &[]).await;
     assert_eq!(ids(&both), ["D1", "D3", "D2", "D4"]);
-    for wrong in ["status=OPEN", "colour=red", "sort=fine", "pageSize=0", "pageSize=100000", "maxStale=soon"]
-    {
+    for wrong in ["status=OPEN", "colour=red", "sort=fine", "pageSize=0", "maxStale=soon"] {
         let problem = client.get(&format!("/decision-work-queue?{wrong}"), &[]).await.problem(400, "DP0020");
         assert_eq!(problem["errors"][0]["field"], wrong.split('=').next().unwrap());
     }
+    let large = client.get("/decision-work-queue?pageSize=100000", &[]).await.problem(400, "DP0065");
+    assert_eq!(large["export"], "/exports/decision_work_queue");
 }
 
 #[tokio::test]
