@@ -5,6 +5,7 @@
 pub mod command;
 pub mod facts;
 pub mod import;
+pub mod parties;
 pub mod query;
 pub mod scenario;
 
@@ -37,4 +38,5 @@ pub fn service() -> Service {
         .link("/case-timeline?caseId=CASE-2026-00091")
         .verb_before_serving(scenario::Scenario)
         .verb(import::Import)
+        .verb(parties::Parties)
 }
