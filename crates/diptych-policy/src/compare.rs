@@ -1,5 +1,5 @@
-//! What another set of policies changes: which policies differ, who may do more or less, who sees more or fewer
-//! rows and fields. Reads no store: whoever has the rows hands them in.
+//! What another set of policies changes: which policies differ, who may do more or less, who sees more or
+//! fewer rows and fields. Reads no store: whoever has the rows hands them in.
 
 use crate::doing::command_parts;
 use crate::guard::{named, policies_text};
@@ -141,8 +141,8 @@ pub fn principal_in_words(principal: &Principal) -> String {
     if *clearance > 0 { format!("{words} clearance {clearance}") } else { words }
 }
 
-/// Principals to compare with where nobody has named any: one in every role that the policies name, and one who
-/// has none.
+/// Principals to compare with where nobody has named any: one in every role that the policies name, and one
+/// who has none.
 #[must_use]
 pub fn principals_named<'a>(
     policies: impl IntoIterator<Item = &'a Policies>,

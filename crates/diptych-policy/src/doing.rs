@@ -134,7 +134,8 @@ impl Guard {
         }
     }
 
-    /// Whether an action is allowed to somebody, as far as it can be told without the resource and the context.
+    /// Whether an action is allowed to somebody, as far as it can be told without the resource and the
+    /// context.
     pub(crate) fn allowance(
         &self,
         principal: &Principal,
@@ -160,6 +161,11 @@ impl Guard {
         let stream = uid(&words.type_name, asked.key);
         let Some(policies) = self.concerned(&action, &words.type_name) else { return Said::Deny };
         let context = command_context(words, asked);
+        if let Some(context) = context.clone().filter(|_| !self.by_state.contains(&action)) {
+            // Nothing of the state is asked for: everything is known.
+            let allowed = self.decides(&caller.uid, &action, stream, context, &caller.entities);
+            return if allowed { Said::Allow } else { Said::Deny };
+        }
         let Some(state) = asked.state else {
             let who = (PartialEntityUid::from_concrete(caller.uid.clone()), &caller.known);
             let context = context.and_then(|context| Context::from_pairs(context).ok());

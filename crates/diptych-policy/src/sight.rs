@@ -1,5 +1,5 @@
-//! What may be seen of read models, by typed partial evaluation: what is left of the policies when everything but
-//! the row is known becomes a rule over its columns.
+//! What may be seen of read models, by typed partial evaluation: what is left of the policies when everything
+//! but the row is known becomes a rule over its columns.
 
 use crate::Guard;
 use crate::breakage::Breakage;

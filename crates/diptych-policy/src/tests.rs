@@ -104,7 +104,8 @@ fn a_body_without_its_shape_is_never_allowed_for_good() {
 fn asking_by_a_value_is_judged_by_the_value() {
     let guard = guard(
         r#"@id("own-team-only") forbid (principal, action == Action::"searchBy", resource is WorkItemView)
-           when { context.field == "team" && context has value && !principal.teams.contains(context.value) };"#,
+           when { context.field == "team" && context has value
+                  && !principal.teams.contains(context.value) };"#,
     );
     let guard = guard.unwrap();
     let ask = |column, value: Option<&str>| {

@@ -36,7 +36,9 @@ impl Service {
     /// #     type Command = RunCommand;
     /// #     type Event = RunEvent;
     /// #     type Rejection = RunRejection;
-    /// #     fn decide(&self, _: RunCommand, _: &Context) -> Result<Vec<RunEvent>, RunRejection> { Ok(vec![]) }
+    /// #     fn decide(&self, _: RunCommand, _: &Context) -> Result<Vec<RunEvent>, RunRejection> {
+    /// #         Ok(vec![])
+    /// #     }
     /// #     fn evolve(self, _: &RunEvent) -> Self { self }
     /// # }
     /// let service = Service::new("runs").decider::<Run>().policies_from(
@@ -47,7 +49,8 @@ impl Service {
     ///     "#,
     /// );
     /// assert!(service.problems().is_empty());
-    /// let typo = service.policies_from(r#"@id("typo") permit (principal, action == Action::"run.Recrod", resource);"#);
+    /// let typo = r#"@id("typo") permit (principal, action == Action::"run.Recrod", resource);"#;
+    /// let typo = service.policies_from(typo);
     /// assert!(typo.problems()[0].contains("`typo`"));
     /// ```
     #[must_use]
@@ -57,7 +60,8 @@ impl Service {
     }
 
     /// Names principals by whom policies are compared when others come into force than were: what they may do
-    /// and see more or less of is recorded. Where none are named it is one in every role that the policies name.
+    /// and see more or less of is recorded. Where none are named it is one in every role that the policies
+    /// name.
     #[must_use]
     pub fn policy_principals(mut self, principals: impl IntoIterator<Item = Principal>) -> Self {
         self.policy_principals.extend(principals);

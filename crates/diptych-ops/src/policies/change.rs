@@ -1,5 +1,5 @@
-//! Which policies were in force, one after the other: noted when a service starts with others than before, with
-//! what differs and who sees more and who sees less.
+//! Which policies were in force, one after the other: noted when a service starts with others than before,
+//! with what differs and who sees more and who sees less.
 
 use super::{PoliciesInForce, sample, sights};
 use diptych_core::{Code, Fault, Principal, Timestamp};

@@ -1,5 +1,5 @@
-//! Access policies for operators: show, check, compare, and what was in force before. What policies say is the
-//! policies' own crate's.
+//! Access policies for operators: show, check, compare, and what was in force before. What policies say is
+//! the policies' own crate's.
 
 mod change;
 mod line;

@@ -104,7 +104,8 @@ impl<'a> Draw<'a> {
             let (kind, condition) = (if self.rng.u8(..5) == 0 { "unless" } else { "when" }, self.bool(0));
             let _ = writeln!(
                 out,
-                "@id(\"p{number}\") {effect} ({head}, {action}, resource is {type_name}) {kind} {{ {condition} }};"
+                "@id(\"p{number}\") {effect} ({head}, {action}, resource is {type_name}) \
+                 {kind} {{ {condition} }};"
             );
         }
         out

@@ -1,10 +1,10 @@
-//! Tags of answers: whoever holds the tag of an answer may go on using it, and need not be sent it again. What
-//! they are made of decides whether that is true, so everything that an answer depends on is in there.
+//! Tags of answers: whoever holds the tag of an answer may go on using it, and need not be sent it again.
+//! What they are made of decides whether that is true, so everything that an answer depends on is in there.
 
 use super::asking::{Meant, Of};
 use super::{Ask, Queries, RawPage, RawRow};
 use crate::text::key_from_text;
-use crate::{Answer, Checkpoint, Freshness, QueryError};
+use crate::{Answer, Freshness, QueryError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diptych_core::Principal;
@@ -120,7 +120,7 @@ impl Queries {
 
     async fn tag(&self, meant: &Meant<'_>) -> Result<AnswerTag, QueryError> {
         let Meant { principal, served, sight, ask, reading, .. } = meant;
-        let stamp = self.stamp(reading).await?;
+        let stamp = self.store.stamp(&reading.group).await?;
         let mut hasher = blake3::Hasher::new();
         let mut part = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -129,7 +129,7 @@ impl Queries {
         part(meant.schema().name.as_bytes());
         part(&meant.schema().revision.to_le_bytes());
         part(format!("{:?} {:?}", reading.group.build(), served.entry.serving().own).as_bytes());
-        part(&stamp);
+        part(stamp.as_bytes());
         part(format!("{:?} {:?}", served.entry.health(), served.entry.troubles()).as_bytes());
         part(&sight.stamp.to_le_bytes());
         part(format!("{:?}", sight.policy).as_bytes());
@@ -141,17 +141,6 @@ impl Queries {
             Of::Row { key } => part(format!("row {key:?}").as_bytes()),
         }
         Ok(AnswerTag(URL_SAFE_NO_PAD.encode(&hasher.finalize().as_bytes()[..TAG_BYTES])))
-    }
-
-    /// What tells the rows of a build from what they were and will be.
-    async fn stamp(&self, reading: &super::Reading) -> Result<Vec<u8>, QueryError> {
-        let mut stamp = Vec::new();
-        for partition in self.store.partitions_of(&reading.group) {
-            let Checkpoint { mark, .. } = self.store.checkpoint_of(&reading.group, partition).await?;
-            stamp.extend_from_slice(mark.token.to_string().as_bytes());
-            stamp.push(0);
-        }
-        Ok(stamp)
     }
 }
 

@@ -1,10 +1,9 @@
 //! What came into force is remembered, with who sees more and who sees less by it.
 
-use crate::world::{Home, Piece, PieceOfWork, make, piece, service, somebody};
+use crate::world::{Home, asked, made, piece, service, somebody};
 use diptych::ops::policies::{POLICIES, PolicyChange};
 use diptych::prelude::*;
 use diptych::query::Registry;
-use std::time::Duration;
 
 const BEFORE: &str = r#"
 @id("make") permit (principal, action == Action::"piece.Make", resource);
@@ -42,14 +41,10 @@ async fn counted(running: &Running) -> PolicyChange {
 async fn a_change_says_who_sees_more(home: Home) {
     let running = service(BEFORE).open(home.config()).await.unwrap();
     let clerk = somebody("ann", "TEAM-7", &["clerk"]);
-    let mut token = None;
-    for (name, team) in [("1", "TEAM-7"), ("2", "TEAM-9"), ("3", "TEAM-9")] {
-        let row = piece(name, team);
-        let request = Request::by(&clerk).to(&row.piece, make(&row));
-        token = Some(running.commands().handle::<Piece>(request).await.unwrap().token);
-    }
-    let all = PieceOfWork::find().at_least(token.unwrap()).wait(Duration::from_secs(20));
-    running.queries().find(&clerk, all).await.unwrap();
+    made(&running, &clerk, &piece("1", "TEAM-7")).await;
+    made(&running, &clerk, &piece("2", "TEAM-9")).await;
+    let token = made(&running, &clerk, &piece("3", "TEAM-9")).await;
+    assert_eq!(asked(&running, &clerk, token).await.len(), 1);
     assert_eq!(recorded(&running).await.len(), 1);
     running.stop().await.unwrap();
 

@@ -67,13 +67,12 @@ async fn audited(running: &Running, auditor: &Principal) {
         running.commands().audit(&somebody("ann", "TEAM-7", &[]), AuditFilter::default(), None, 10).await,
     );
     let page = running.commands().audit(auditor, AuditFilter::default(), None, 50).await.unwrap();
-    let accepted: Vec<_> = page.entries.iter().filter(|entry| entry.record.header.policy.is_some()).collect();
-    let version = accepted[0].record.header.policy.clone().unwrap();
+    let accepted: Vec<_> = page.entries.iter().filter(|entry| entry.policy.is_some()).collect();
+    let version = accepted[0].policy.clone().unwrap();
     assert!(version.0.starts_with("2026-11+"), "{version:?}");
     let only = AuditFilter { outcome: Some(AuditOutcome::Forbidden), ..AuditFilter::default() };
     let page = running.commands().audit(auditor, only, None, 50).await.unwrap();
-    let mut who: Vec<_> =
-        page.entries.iter().map(|entry| entry.record.header.actor.as_str().to_owned()).collect();
+    let mut who: Vec<_> = page.entries.iter().map(|entry| entry.actor.as_str().to_owned()).collect();
     who.sort();
     assert_eq!(who, ["ann", "eve", "eve", "eve"]);
 }

@@ -5,11 +5,13 @@ use crate::support::kitchen::fresh;
 use diptych::Place;
 use diptych::core::Claims;
 use diptych::prelude::*;
+use diptych::query::{Ask, RawRow};
+use std::time::Duration;
 
 #[derive(Id)]
 pub(crate) struct PieceId(String);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Scalar)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Scalar)]
 #[scalar(ordered)]
 pub(crate) enum Risk {
     Low,
@@ -184,6 +186,19 @@ pub(crate) fn somebody(actor: &str, team: &str, roles: &[&str]) -> Principal {
         clearance: 0,
     };
     Principal::new("main", actor).unwrap().with(claims)
+}
+
+/// Gives a command that makes a piece.
+pub(crate) async fn made(running: &Running, who: &Principal, row: &PieceOfWork) -> Token {
+    let request = Request::by(who).to(&row.piece, make(row));
+    running.commands().handle::<Piece>(request).await.unwrap().token
+}
+
+/// What somebody sees of the pieces, with everything up to a position.
+pub(crate) async fn asked(running: &Running, who: &Principal, token: Token) -> Vec<RawRow> {
+    let (at_least, wait) = (Some(token), Some(Duration::from_secs(20)));
+    let ask = Ask { at_least, wait, ..Ask::default() };
+    running.queries().ask(who, "piece_of_work", &ask).await.unwrap().value.rows
 }
 
 /// Where tests run: a folder of the embedded store, or a schema of PostgreSQL.

@@ -23,6 +23,7 @@ async fn a_page_has_these_members_and_these_names() {
             "fine": {"amount": "150.00", "currency": "GBP"}, "dueAt": "2026-07-07T09:00:00Z", "version": 1,
             "daysUntilDue": 6,
         }],
+        "pending": [],
         "page": {"nextPageToken": null},
         "freshness": {
             "projectionPosition": 1, "lagSeconds": 0.0, "lagEvents": 0, "asOf": NOW,
@@ -31,7 +32,7 @@ async fn a_page_has_these_members_and_these_names() {
         "health": {"state": "live"},
     });
     assert_eq!((page.status, page.json()), (200, golden));
-    assert_eq!(page.members(), ["items", "page", "freshness", "health"]);
+    assert_eq!(page.members(), ["items", "pending", "page", "freshness", "health"]);
     let start = "{\"items\":[{\"decisionId\":\"DEC-2026-00112\",\"caseId\":\"CASE-1\",\"teamId\":\"TEAM-7\",";
     assert!(page.text.starts_with(start), "{}", page.text);
     assert_eq!(page.header("projection-position"), "1");
