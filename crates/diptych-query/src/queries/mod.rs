@@ -322,16 +322,16 @@ impl Queries {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
         let served = self.models.get(model);
-        let served = served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
+        served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
+    }
+
+    /// A model of which a principal may see rows, if it can answer now.
+    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
+        let served = self.known(principal, model)?;
         if served.model.schema().tenants == Tenants::All {
             let allowed = self.authorize.authorize(principal, Action::QueryAllTenants { model });
             allowed.map_err(QueryError::Forbidden)?;
         }
-        Ok(served)
-    }
-
-    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
-        let served = self.known(principal, model)?;
         // Before anybody waits for anything.
         if let Some(health) = served.entry.troubles().health() {
             refuse_troubled(served.model.schema(), health)?;
