@@ -227,6 +227,17 @@ suites! {
         pages_hold_under_a_rule,
         a_rule_narrows_a_question,
     }
+    words {
+        words_are_found_whole_and_by_how_they_begin,
+        words_follow_their_rows,
+        words_follow_a_mend,
+        words_narrow_a_question,
+    }
+    exports {
+        an_export_is_of_one_moment,
+        an_export_respects_tenant_and_rule,
+        an_export_holds_up_nobody,
+    }
     together {
         two_writers_share_one_log,
         twins_in_two_processes_append_once,

@@ -166,12 +166,17 @@ pub trait Authorize: Send + Sync + 'static {
     fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden>;
 }
 
-/// Allows everything: for a service that only its own machine can reach.
+/// Allows everything within the caller's tenant: for a service that only its own machine can reach. What is of all
+/// tenants takes policies that allow it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unrestricted;
 
 impl Authorize for Unrestricted {
-    fn authorize(&self, _: &Principal, _: Action<'_>) -> Result<Permit, Forbidden> {
+    fn authorize(&self, _: &Principal, action: Action<'_>) -> Result<Permit, Forbidden> {
+        if let Action::QueryAllTenants { model } = action {
+            let reason = format!("`{model}` is of all tenants, and no policy allows to ask it");
+            return Err(Forbidden { reason });
+        }
         Ok(Permit::default())
     }
 }

@@ -57,6 +57,15 @@ pub struct Claims {
     pub clearance: u32,
 }
 
+impl Claims {
+    /// The claims as stores keep them, a JSON object; none where nothing is known.
+    #[must_use]
+    pub fn to_stored(&self) -> Option<String> {
+        let stored = || serde_json::to_string(self).expect("lists of texts and a number always are JSON");
+        (*self != Self::default()).then(stored)
+    }
+}
+
 impl Principal {
     /// Names a principal of whom nothing else is known.
     ///
@@ -141,4 +150,34 @@ pub enum PrincipalError {
     /// The tenant or the actor cannot be one.
     #[error(transparent)]
     Text(#[from] crate::TextError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_stored_under_names_that_never_change() {
+        let ann = Principal::from_text("main/ann;teams=b,a;roles=approver;clearance=2").unwrap();
+        let stored = r#"{"teams":["a","b"],"roles":["approver"],"clearance":2}"#;
+        assert_eq!(ann.claims.to_stored().as_deref(), Some(stored));
+        assert_eq!(serde_json::from_str::<Claims>(stored).unwrap(), *ann.claims);
+        assert_eq!(
+            serde_json::from_str::<Claims>(r#"{"teams":[],"later":true}"#).unwrap(),
+            Claims::default()
+        );
+        assert_eq!(Claims::default().to_stored(), None);
+    }
+
+    #[test]
+    fn a_principal_of_another_form_is_refused() {
+        for text in ["", "ann", "main", "main/ann;teams", "main/ann;team=a", "main/ann;clearance="] {
+            assert!(Principal::from_text(text).is_err(), "{text}");
+        }
+        for text in ["/ann", "main/", "main/ann;clearance=-1", "main/ann;clearance=two"] {
+            assert!(Principal::from_text(text).is_err(), "{text}");
+        }
+        let spaced = Principal::from_text(" main / ann ; teams = a , b ; ; clearance = 3 ").unwrap();
+        assert_eq!(spaced.to_string(), "main/ann;teams=a,b;clearance=3");
+    }
 }

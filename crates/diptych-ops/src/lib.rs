@@ -17,6 +17,7 @@ mod outbox;
 pub mod policies;
 mod queue;
 mod report;
+mod rows_export;
 mod rows_report;
 mod states;
 mod states_report;
@@ -40,6 +41,7 @@ pub use queue::{CommandReport, list_commands, retry_command, show_command};
 pub use report::{
     ColumnReport, ModelReport, ModelStatus, Output, PartitionReport, Report, RowsReport, StatusReport,
 };
+pub use rows_export::{ColumnLine, RowsExportReport, RowsFormat, RowsLineage, export_rows};
 pub use rows_report::{
     DriftReport, ParkedListReport, ParkedReport, RowHistoryReport, TouchReport, list_drift, list_parked,
     patrol, row_history, show_drift, show_parked,

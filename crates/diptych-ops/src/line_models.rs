@@ -5,6 +5,7 @@ use crate::actions::{drain, find_model, group_of, list_models, show_model, verif
 use crate::builds_report::list_moves;
 use crate::line_history::parsed;
 use crate::operation::list_operations;
+use crate::rows_export::{RowsFormat, export_rows};
 use crate::rows_report::{list_drift, list_parked, patrol, row_history, row_named, show_drift, show_parked};
 use crate::watch::{RebuildWatcher, is_taken_up, watch_rebuild};
 use crate::{ActionError, Operator, Report};
@@ -79,8 +80,21 @@ fn looking(limit: &impl Fn() -> Arg) -> Vec<Command> {
         Command::new("watch")
             .about("Follow a rebuild, and drive it where no other process does")
             .arg(model()),
+        exporting(),
         Command::new("history").about("Which facts touched a row, corrections too").args([model(), key()]),
     ]
+}
+
+fn exporting() -> Command {
+    let path = |name, help| {
+        option(name, "FILE", help).required(true).value_parser(value_parser!(std::path::PathBuf))
+    };
+    Command::new("export").about("Write its rows, of one moment, to a file, and FILE.lineage.json").args([
+        model(),
+        path("to", "The file"),
+        option("format", "FORMAT", "`ndjson` or `csv`").default_value("ndjson"),
+        Arg::new("filter").value_name("FILTER=VALUE").help("Only rows that fit").num_args(0..),
+    ])
 }
 
 fn building() -> Vec<Command> {
@@ -186,6 +200,7 @@ pub(crate) async fn run(
         ("models", "drain") => drain(operator, text(own, "model")).await,
         ("models", "moves") => list_moves(operator, optional(own, "model"), limit()).await,
         ("models", "history") => row_history(operator, text(own, "model"), text(own, "key")).await,
+        ("models", "export") => export(operator, own).await,
         ("models", "watch") => watch_rebuild(operator, text(own, "model"), watcher).await,
         ("models", "rebuild") => rebuild(operator, own, watcher).await,
         ("parked", "list") => list_parked(operator, optional(own, "model")).await,
@@ -208,6 +223,13 @@ async fn act(operator: &Operator<'_>, action: &Action, own: &ArgMatches) -> Resu
         return Err(ActionError::Argument { reason: "`--reason` must say why".to_owned() });
     }
     action.apply(operator, Order { actor: operator.principal.actor.clone(), reason }).await
+}
+
+async fn export(operator: &Operator<'_>, own: &ArgMatches) -> Result<Report, ActionError> {
+    let filter: Vec<String> = own.get_many::<String>("filter").into_iter().flatten().cloned().collect();
+    let format = parsed(own, "format")?.unwrap_or(RowsFormat::Ndjson);
+    let file = own.get_one::<std::path::PathBuf>("to").cloned().unwrap_or_default();
+    export_rows(operator, text(own, "model"), &filter, format, &file).await
 }
 
 async fn rebuild(

@@ -12,6 +12,7 @@ use crate::policies::{
     history_text, policies_text,
 };
 use crate::queue::{CommandReport, command_text, commands_table};
+use crate::rows_export::RowsExportReport;
 use crate::rows_report::{
     DriftReport, ParkedListReport, RowHistoryReport, drift_text, incident_text, parked_text, row_history_text,
 };
@@ -75,6 +76,8 @@ pub enum Report {
     Audit(AuditReport),
     /// A log, or a part of it, was written to a file or taken from one.
     Exported(Box<ExportReport>),
+    /// Rows of a read model were written to a file.
+    RowsExported(Box<RowsExportReport>),
     /// The event catalog and its file.
     Catalog(CatalogReport),
     /// Every decider's stored states.
@@ -334,6 +337,7 @@ impl Report {
             Self::StreamEvents(events) => events_table(events),
             Self::Audit(report) => report.to_text(),
             Self::Exported(report) => report.to_text(),
+            Self::RowsExported(report) => report.to_text(),
             Self::Catalog(report) => report.to_text(),
             Self::States(reports) => states_table(reports),
             Self::StatesVerified(verified) => verified_states_text(verified),

@@ -208,7 +208,9 @@ pub async fn row_history(operator: &Operator<'_>, name: &str, key: &str) -> Resu
     let (mut facts, mut more, mut after) = (VecDeque::new(), false, Position::START);
     loop {
         let block = operator.feed.read(after, group.categories(), BLOCK_POSITIONS).await?;
-        for raw in block.facts.iter().filter(|raw| raw.stream.tenant == wanted.tenant) {
+        let tenants = model.schema().tenants;
+        let own = |raw: &&Arc<RawFact>| *tenants.owner(&raw.stream.tenant) == wanted.tenant;
+        for raw in block.facts.iter().filter(own) {
             let touches =
                 model.routed(raw).map_err(|error| ActionError::Argument { reason: error.to_string() })?;
             let named = touches.iter().any(|touch| matches!(touch, Touch::Row(key) if *key == wanted.key));
@@ -255,7 +257,7 @@ pub(crate) fn row_named<'a>(
     let parts: Vec<_> = if schema.key.len() == 1 { vec![key] } else { key.split('/').collect() };
     let key = key_from_text(schema, &parts)?;
     let key = key.iter().map(diptych_core::Value::to_json).collect();
-    let tenant = operator.principal.tenant.clone();
+    let tenant = schema.tenants.owner(&operator.principal.tenant).clone();
     Ok((group, RowName { model: schema.name.to_owned(), tenant, key }))
 }
 

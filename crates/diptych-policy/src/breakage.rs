@@ -1,5 +1,5 @@
-//! Mistakes that a translation of policies can make, made on purpose by the tests that must notice each. Nothing
-//! but tests ever asks for one.
+//! Mistakes that a translation of policies can make, made on purpose by the tests that must notice each.
+//! Nothing but tests ever asks for one.
 
 /// One mistake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,4 +1,5 @@
-//! What a service declares, as far as policies may speak of it. Plain descriptions: this crate knows no decider.
+//! What a service declares, as far as policies may speak of it. Plain descriptions: this crate knows no
+//! decider.
 
 use diptych_core::{AttributeKind, PolicyAttribute};
 use diptych_query::Schema;
@@ -35,8 +36,8 @@ pub struct CommandDeclaration {
 }
 
 impl CommandDeclaration {
-    /// Reads the fields of a command from the JSON Schema of its body; `definitions` are what the schema refers
-    /// to by `#/…/NAME`, by name. Fields of other types are left out.
+    /// Reads the fields of a command from the JSON Schema of its body; `definitions` are what the schema
+    /// refers to by `#/…/NAME`, by name. Fields of other types are left out.
     #[must_use]
     pub fn from_schema(name: &str, schema: &Json, definitions: &serde_json::Map<String, Json>) -> Self {
         let schema = resolved(schema, definitions);

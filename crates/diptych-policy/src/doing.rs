@@ -6,7 +6,7 @@ use crate::vocabulary::{
     CategoryWords, IMPORT, READ_AGGREGATE, READ_AUDIT, READ_COMMAND, SERVICE, VIEW_ALL_TENANTS, VIEW_HISTORY,
     action_uid, command_action, fixed_uid, uid,
 };
-use crate::{Allowance, Guard};
+use crate::{Allowance, PolicyGuard};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PartialEntityUid, Request,
     RestrictedExpression as Constant,
@@ -34,7 +34,7 @@ enum Said {
     NeedsState,
 }
 
-impl Authorize for Guard {
+impl Authorize for PolicyGuard {
     fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden> {
         let service = || fixed_uid(SERVICE, "");
         let keyed = |key: &str| vec![("key".to_owned(), Constant::new_string(key.to_owned()))];
@@ -72,7 +72,7 @@ impl Authorize for Guard {
     }
 }
 
-impl Guard {
+impl PolicyGuard {
     fn permit(&self) -> Permit {
         Permit { policy: Some(self.version()), needs_state: false }
     }
@@ -144,7 +144,8 @@ impl Guard {
         }
     }
 
-    /// Whether an action is allowed to somebody, as far as it can be told without the resource and the context.
+    /// Whether an action is allowed to somebody, as far as it can be told without the resource and the
+    /// context.
     pub(crate) fn allowance(
         &self,
         principal: &Principal,
@@ -176,6 +177,11 @@ impl Guard {
         let Some(caller) = self.caller(principal) else { return Said::Deny };
         let stream = uid(&words.type_name, key);
         let Some(policies) = self.concerned(action, &words.type_name) else { return Said::Deny };
+        if let Some(context) = context.clone().filter(|_| !self.by_state.contains(action)) {
+            // Nothing of the state is asked for: everything is known.
+            let allowed = self.decides(&caller.uid, action, stream, context, &caller.entities);
+            return if allowed { Said::Allow } else { Said::Deny };
+        }
         let Some(state) = state else {
             let who = (PartialEntityUid::from_concrete(caller.uid.clone()), &caller.known);
             let context = context.and_then(|context| Context::from_pairs(context).ok());

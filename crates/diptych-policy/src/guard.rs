@@ -1,5 +1,5 @@
-//! Policies held against what a service declares: checked as a whole, then asked. Names no model of a question;
-//! what may be seen of read models is in `sight`, what may be done in `doing`.
+//! Policies held against what a service declares: checked as a whole, then asked. Names no model of a
+//! question; what may be seen of read models is in `sight`, what may be done in `doing`.
 
 use crate::breakage::Breakage;
 use crate::caller::Caller;
@@ -14,17 +14,19 @@ use cedar_policy::{
     Policy, PolicySet, ResourceConstraint, TpeResponse, ValidationMode, Validator,
 };
 use diptych_core::{PolicyVersion, Principal};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Of how many principals it is remembered who they are, and of how many questions what may be seen.
 pub const PRINCIPALS_MAX: usize = 4_096;
 
 /// Cedar policies in force: they answer both panels.
-pub struct Guard {
+pub struct PolicyGuard {
     pub(crate) vocabulary: Vocabulary,
     /// The policies that can have a say, by action and type of resource.
     concerned: HashMap<(String, EntityTypeName), PolicySet>,
+    /// The actions of which some policy judges by the state of the stream.
+    pub(crate) by_state: BTreeSet<String>,
     pub(crate) version: PolicyVersion,
     /// Of the policies and of the schema, for stamps.
     pub(crate) fingerprint: [u8; 32],
@@ -34,7 +36,7 @@ pub struct Guard {
     pub(crate) breakage: Option<Breakage>,
 }
 
-impl Guard {
+impl PolicyGuard {
     /// Holds policies against what is declared.
     ///
     /// # Errors
@@ -52,7 +54,8 @@ impl Guard {
         let mut hasher = blake3::Hasher::new();
         hasher.update(policies.fingerprint());
         hasher.update(vocabulary.text.as_bytes());
-        let guard = Self {
+        let mut guard = Self {
+            by_state: BTreeSet::new(),
             concerned: concerned(&policies.set, &vocabulary),
             vocabulary,
             version: policies.version(),
@@ -63,7 +66,7 @@ impl Guard {
             breakage: None,
         };
         if problems.is_empty() {
-            problems = guard.untranslatable();
+            (guard.by_state, problems) = guard.looked_through();
         }
         if problems.is_empty() { Ok(guard) } else { Err(PolicyError { problems }) }
     }
@@ -120,9 +123,10 @@ impl Guard {
         Ok(read(&response))
     }
 
-    /// Every policy that could not be asked as it would have to be, whoever asks.
-    fn untranslatable(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// The actions that are judged by the state, and every policy that could not be asked as it would have to
+    /// be, whoever asks.
+    fn looked_through(&self) -> (BTreeSet<String>, Vec<String>) {
+        let (mut by_state, mut problems) = (BTreeSet::new(), Vec::new());
         let mut pairs: Vec<_> = self.concerned.iter().collect();
         pairs.sort_by_key(|((action, type_name), _)| (action.clone(), type_name.to_string()));
         for ((action, type_name), policies) in pairs {
@@ -135,16 +139,21 @@ impl Guard {
                     each.map(|policy| (policy.id().to_string(), condition(&policy))).collect::<Vec<_>>()
                 });
             match residuals {
-                Ok(residuals) => problems.extend(residuals.into_iter().filter_map(|(id, condition)| {
-                    let refused = condition.and_then(|expr| self.refusal(action, type_name, &expr)).err()?;
-                    Some(format!("policy `{id}` {refused}"))
-                })),
+                Ok(residuals) => {
+                    for (id, condition) in residuals {
+                        if condition.as_ref().is_ok_and(reads_attribute) {
+                            by_state.insert(action.clone());
+                        }
+                        let refused = condition.and_then(|expr| self.refusal(action, type_name, &expr));
+                        problems.extend(refused.err().map(|refused| format!("policy `{id}` {refused}")));
+                    }
+                }
                 Err(error) => problems.push(format!("policies for `{action}` on `{type_name}`: {error}")),
             }
         }
         problems.sort();
         problems.dedup();
-        problems
+        (by_state, problems)
     }
 
     /// Why a condition cannot stand for an action.

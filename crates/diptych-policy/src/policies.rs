@@ -1,5 +1,5 @@
-//! Policies as they are written: texts, the names of the policies in them, their version. Not yet held against
-//! anything that a service declares.
+//! Policies as they are written: texts, the names of the policies in them, their version. Not yet held
+//! against anything that a service declares.
 
 use crate::PolicyError;
 use cedar_policy::ffi::DetailedError;
@@ -108,8 +108,8 @@ impl Policies {
         Self::from_texts(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())))
     }
 
-    /// The version that stands on what was decided by these policies: what `@version` says, if any policy says
-    /// it, and a short fingerprint of all of them. Layout and comments do not count.
+    /// The version that stands on what was decided by these policies: what `@version` says, if any policy
+    /// says it, and a short fingerprint of all of them. Layout and comments do not count.
     #[must_use]
     pub fn version(&self) -> PolicyVersion {
         self.version.clone()

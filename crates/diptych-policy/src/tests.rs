@@ -1,7 +1,7 @@
 //! What policies may say, what they answer, and how they are refused.
 
 use crate::test_world::WORK;
-use crate::{CategoryDeclaration, CommandDeclaration, Declarations, Guard, Policies};
+use crate::{CategoryDeclaration, CommandDeclaration, Declarations, Policies, PolicyGuard};
 use diptych_core::{Action, Authorize, Claims, PolicyAttribute, Principal, Value};
 use diptych_query::{Purpose, ReadPolicy, RowRule};
 use serde_json::json;
@@ -19,9 +19,9 @@ fn declarations() -> Declarations {
     Declarations { categories: vec![decision], models: vec![&WORK] }
 }
 
-fn guard(text: &str) -> Result<Guard, String> {
+fn guard(text: &str) -> Result<PolicyGuard, String> {
     let policies = Policies::from_text(text).map_err(|error| error.to_string())?;
-    Guard::new(&policies, &declarations()).map_err(|error| error.to_string())
+    PolicyGuard::new(&policies, &declarations()).map_err(|error| error.to_string())
 }
 
 fn ann() -> Principal {
@@ -104,7 +104,8 @@ fn a_body_without_its_shape_is_never_allowed_for_good() {
 fn asking_by_a_value_is_judged_by_the_value() {
     let guard = guard(
         r#"@id("own-team-only") forbid (principal, action == Action::"searchBy", resource is WorkItemView)
-           when { context.field == "team" && context has value && !principal.teams.contains(context.value) };"#,
+           when { context.field == "team" && context has value
+                  && !principal.teams.contains(context.value) };"#,
     );
     let guard = guard.unwrap();
     let ask = |column, value: Option<&str>| {

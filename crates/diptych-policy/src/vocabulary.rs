@@ -249,8 +249,9 @@ fn text(declarations: &Declarations, types: &Types) -> String {
     let mut out = String::from(
         "// Who asks. The name is the actor; parents are the actor's roles and teams.\n\
          entity Role;\nentity Team;\n\
-         entity User in [Role, Team] = {\n    tenant: String,\n    actor: String,\n    teams: Set<String>,\n    \
-         roles: Set<String>,\n    clearance: Long,\n};\n\n// What belongs to no stream and to no row.\n\
+         entity User in [Role, Team] = {\n    tenant: String,\n    actor: String,\n    \
+         teams: Set<String>,\n    roles: Set<String>,\n    clearance: Long,\n};\n\n\
+         // What belongs to no stream and to no row.\n\
          entity Service;\n",
     );
     for category in &declarations.categories {
@@ -258,7 +259,8 @@ fn text(declarations: &Declarations, types: &Types) -> String {
         let attributes = fields(&category.view, "");
         let _ = write!(
             out,
-            "\n// A stream of `{}`, with what its decider offers of the state.\nentity {name} = {attributes};\n",
+            "\n// A stream of `{}`, with what its decider offers of the state.\n\
+             entity {name} = {attributes};\n",
             category.category
         );
     }

@@ -45,6 +45,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("migrations/0007_audit.sql")],
     &[include_str!("migrations/0008_builds.sql")],
     &[include_str!("migrations/0009_repairs.sql")],
+    &[include_str!("migrations/0010_claims.sql")],
 ];
 
 /// The oldest server whose features are used here, as `server_version_num` counts.

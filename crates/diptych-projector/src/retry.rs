@@ -107,7 +107,8 @@ impl Retry {
             let touches = touches.unwrap_or_else(|_| Err(unroutable(fact)))?;
             for touch in touches {
                 let Touch::Row(key) = touch else { continue };
-                let row = RowRef { tenant: fact.stream.tenant.clone(), key };
+                let tenant = model.schema().tenants.owner(&fact.stream.tenant).clone();
+                let row = RowRef { tenant, key };
                 let Some(index) = self.by_row.get(&(table, row)) else { continue };
                 let waiting = &mut self.keys[*index];
                 let last = waiting.facts.last().map(|last| last.position);

@@ -111,6 +111,9 @@ impl ExportSender {
     /// # Errors
     /// There was no room until the deadline.
     pub async fn rows(&self, rows: Vec<Vec<Value>>) -> Result<bool, Fault> {
+        if Instant::now() >= self.deadline {
+            return Err(too_long());
+        }
         let sent = tokio::time::timeout_at(self.deadline.into(), self.batches.send(Sent::Rows(rows))).await;
         sent.map(|sent| sent.is_ok()).map_err(|_| too_long())
     }

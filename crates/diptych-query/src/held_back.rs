@@ -17,9 +17,10 @@ pub(crate) async fn held_back(
     let parked = store.parked(group).await?;
     let own = parked.into_iter().filter(|parked| parked.model == model.schema().name);
     let holds = |parked: &Parked| {
-        let waits = facts
-            .iter()
-            .filter(|raw| raw.position >= parked.position && raw.stream.tenant == parked.row.tenant);
+        let tenants = model.schema().tenants;
+        let waits = facts.iter().filter(|raw| {
+            raw.position >= parked.position && *tenants.owner(&raw.stream.tenant) == parked.row.tenant
+        });
         // A fact that cannot be read or routed parks no key.
         let mut touches = waits.flat_map(|raw| model.routed(raw).unwrap_or_default());
         touches.any(|touch| matches!(touch, Touch::Row(key) if key == parked.row.key))

@@ -1,7 +1,8 @@
 //! What a read model declares about itself. Every store makes its tables from this and from nothing else.
 
 use crate::{Contract, Direction, Upkeep};
-use diptych_core::ValueType;
+use diptych_core::{Tenant, ValueType};
+use std::sync::LazyLock;
 
 /// A read model's declaration, written by `#[derive(ReadModel)]`.
 #[derive(Clone, Copy, Debug)]
@@ -145,8 +146,24 @@ impl Mode {
 pub enum Tenants {
     /// Each tenant sees its own.
     Own,
-    /// Across tenants, under a policy action of its own.
+    /// One set of rows over the facts of every tenant, under a policy action of its own. What is to be told apart
+    /// by tenant has the tenant in its key.
     All,
+}
+
+/// To whom the rows of a read model for all tenants belong. They stand in a table of their own, so that a tenant
+/// of the same name shares nothing with them.
+static EVERYBODY: LazyLock<Tenant> = LazyLock::new(|| Tenant::from_stored("*"));
+
+impl Tenants {
+    /// To whom the row belongs that a tenant's fact changes, or that a tenant asks for.
+    #[must_use]
+    pub fn owner(self, tenant: &Tenant) -> &Tenant {
+        match self {
+            Self::Own => tenant,
+            Self::All => &EVERYBODY,
+        }
+    }
 }
 
 /// How careful to be with a column.

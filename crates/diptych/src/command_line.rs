@@ -152,7 +152,8 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
     }
 }
 
-/// The service with its policies in force, where they are looked at: others can be checked beside broken ones.
+/// The service with its policies in force, where they are looked at: others can be checked beside broken
+/// ones.
 fn own_policies(service: &Service, arguments: &ArgMatches) -> Result<Service, Fault> {
     match arguments.subcommand_name() {
         Some("show") => service.clone().guarded(),

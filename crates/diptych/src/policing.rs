@@ -4,7 +4,9 @@ use crate::{Service, Store};
 use diptych_command::AnyDecider;
 use diptych_core::{Fault, Principal, Timestamp};
 use diptych_ops::{PoliciesInForce, policies};
-use diptych_policy::{CategoryDeclaration, CommandDeclaration, Declarations, Guard, Policies, PolicyError};
+use diptych_policy::{
+    CategoryDeclaration, CommandDeclaration, Declarations, Policies, PolicyError, PolicyGuard,
+};
 use diptych_query::Group;
 use schemars::SchemaGenerator;
 use std::sync::Arc;
@@ -36,7 +38,9 @@ impl Service {
     /// #     type Command = RunCommand;
     /// #     type Event = RunEvent;
     /// #     type Rejection = RunRejection;
-    /// #     fn decide(&self, _: RunCommand, _: &Context) -> Result<Vec<RunEvent>, RunRejection> { Ok(vec![]) }
+    /// #     fn decide(&self, _: RunCommand, _: &Context) -> Result<Vec<RunEvent>, RunRejection> {
+    /// #         Ok(vec![])
+    /// #     }
     /// #     fn evolve(self, _: &RunEvent) -> Self { self }
     /// # }
     /// let service = Service::new("runs").decider::<Run>().policies_from(
@@ -47,7 +51,8 @@ impl Service {
     ///     "#,
     /// );
     /// assert!(service.problems().is_empty());
-    /// let typo = service.policies_from(r#"@id("typo") permit (principal, action == Action::"run.Recrod", resource);"#);
+    /// let typo = r#"@id("typo") permit (principal, action == Action::"run.Recrod", resource);"#;
+    /// let typo = service.policies_from(typo);
     /// assert!(typo.problems()[0].contains("`typo`"));
     /// ```
     #[must_use]
@@ -57,7 +62,8 @@ impl Service {
     }
 
     /// Names principals by whom policies are compared when others come into force than were: what they may do
-    /// and see more or less of is recorded. Where none are named it is one in every role that the policies name.
+    /// and see more or less of is recorded. Where none are named it is one in every role that the policies
+    /// name.
     #[must_use]
     pub fn policy_principals(mut self, principals: impl IntoIterator<Item = Principal>) -> Self {
         self.policy_principals.extend(principals);
@@ -69,7 +75,7 @@ impl Service {
     /// # Errors
     /// Declarations that would have the same name in policies.
     pub fn policy_schema(&self) -> Result<String, Fault> {
-        Guard::schema(&self.declarations()).map_err(Fault::from)
+        PolicyGuard::schema(&self.declarations()).map_err(Fault::from)
     }
 
     /// What policies may speak of.
@@ -81,11 +87,11 @@ impl Service {
     }
 
     /// The policies, held against what the service declares; none where it has none.
-    pub(crate) fn guard(&self) -> Result<Option<Guard>, PolicyError> {
+    pub(crate) fn guard(&self) -> Result<Option<PolicyGuard>, PolicyError> {
         match &self.policies {
             None => Ok(None),
             Some(Err(error)) => Err(error.clone()),
-            Some(Ok(policies)) => Guard::new(policies, &self.declarations()).map(Some),
+            Some(Ok(policies)) => PolicyGuard::new(policies, &self.declarations()).map(Some),
         }
     }
 

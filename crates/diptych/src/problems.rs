@@ -3,7 +3,7 @@
 use crate::{Service, columns};
 use diptych_command::AnyDecider;
 use diptych_core::{Language, UnknownTypes};
-use diptych_query::{AnyModel, Mode, Tenants};
+use diptych_query::{AnyModel, Corrections, Mode, Tenants};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,6 +28,11 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
         if others.flat_map(|other| &other.models).any(|model| model.schema().name == group.name) {
             problems.push(format!("group `{}` has the name of a read model of another group", group.name));
         }
+        let tenants = group.models.iter().map(|model| model.schema().tenants);
+        if tenants.clone().any(|own| own == Tenants::Own) && tenants.clone().any(|all| all == Tenants::All) {
+            // What a row is made of would be looked up across tenants.
+            problems.push(format!("group `{}` mixes read models for one tenant and for all", group.name));
+        }
         if !names_a_file(group.name) {
             problems.push(format!("the name of group `{}` is snake_case ASCII", group.name));
         }
@@ -42,12 +47,7 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
     problems.extend(service.deciders.iter().flat_map(|decider| of_decider(&**decider)));
     for model in service.models() {
         let schema = model.schema();
-        if schema.tenants == Tenants::All {
-            problems.push(format!(
-                "read model `{}` is for all tenants, which needs access policies",
-                schema.name
-            ));
-        }
+        problems.extend(across_tenants(&**model));
         let known = |category: &&str| {
             let mut deciders = service.deciders.iter().map(|decider| decider.category());
             deciders.any(|own| own == *category) || service.outbox.categories().any(|own| own == *category)
@@ -66,6 +66,20 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
         }
     }
     problems
+}
+
+/// What is wrong with a read model for all tenants.
+fn across_tenants(model: &dyn AnyModel) -> Option<String> {
+    let schema = model.schema();
+    let why = match schema.tenants {
+        Tenants::Own => return None,
+        Tenants::All if schema.upkeep.corrections != Corrections::Refused => {
+            "no tenant may correct what is of all"
+        }
+        Tenants::All if model.statements().is_some() => "its own SQL says whose rows it writes",
+        Tenants::All => return None,
+    };
+    Some(format!("read model `{}` cannot be for all tenants: {why}", schema.name))
 }
 
 /// What is wrong with one decider.

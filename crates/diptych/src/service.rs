@@ -10,7 +10,7 @@ use diptych_command::{
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
-use diptych_policy::{Declarations, Guard, Policies, PolicyError};
+use diptych_policy::{Declarations, Policies, PolicyError, PolicyGuard};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{
@@ -71,7 +71,7 @@ pub struct Service {
     /// What policies may speak of, once the service is opened.
     pub(crate) declared: Arc<Declarations>,
     /// The policies in force, once the service is opened.
-    pub(crate) guard: Option<Arc<Guard>>,
+    pub(crate) guard: Option<Arc<PolicyGuard>>,
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) development: Option<Principal>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -5,6 +5,7 @@
 pub mod command;
 pub mod facts;
 pub mod import;
+pub mod parties;
 pub mod people;
 pub mod query;
 pub mod scenario;
@@ -50,4 +51,5 @@ pub fn service() -> Service {
         .link("/case-search?q=unlicensed%20trade")
         .verb_before_serving(scenario::Scenario)
         .verb(import::Import)
+        .verb(parties::Parties)
 }

@@ -9,7 +9,7 @@
 mod support;
 
 use diptych::prelude::*;
-use diptych::query::{Categories, Projection};
+use diptych::query::Categories;
 use enforcement::facts::{FineStatus, FineStep, Settlement};
 use enforcement::import::{Imported, activity, import};
 use enforcement::people::person;

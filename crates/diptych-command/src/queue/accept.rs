@@ -156,13 +156,14 @@ impl Commands {
 }
 
 fn queued(checked: Checked<'_>) -> QueuedCommand {
-    let Checked { header, command, expected, .. } = checked;
+    let Checked { header, command, expected, context, .. } = checked;
     QueuedCommand {
         id: header.id,
         stream: header.stream,
         command,
         hash: header.hash,
         actor: header.actor,
+        claims: context.principal.claims,
         expected,
         correlation: header.correlation,
         causation: header.causation,

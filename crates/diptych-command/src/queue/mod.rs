@@ -18,10 +18,11 @@ pub use workers::{QueueWorkers, QueueWorkersParts};
 
 use crate::{InputHash, RawCommand};
 use diptych_core::{
-    Actor, BoxFuture, Category, CausationId, Code, CommandId, CorrelationId, ExpectedVersion, Fault,
+    Actor, BoxFuture, Category, CausationId, Claims, Code, CommandId, CorrelationId, ExpectedVersion, Fault,
     Principal, StreamKey, StreamRef, Tenant, Timestamp, Token, Version,
 };
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The limits of the queue, each with what happens beyond it.
@@ -76,6 +77,8 @@ pub struct QueuedCommand {
     pub hash: InputHash,
     /// Who asked.
     pub actor: Actor,
+    /// What was known of who asked, when the command was accepted: it runs under these claims, however late.
+    pub claims: Arc<Claims>,
     /// What it insists on.
     pub expected: ExpectedVersion,
     /// What ties the whole conversation.
@@ -96,7 +99,8 @@ impl QueuedCommand {
     /// On whose behalf it runs.
     #[must_use]
     pub fn principal(&self) -> Principal {
-        Principal::named(self.stream.tenant.clone(), self.actor.clone())
+        let Self { stream, actor, claims, .. } = self;
+        Principal { tenant: stream.tenant.clone(), actor: actor.clone(), claims: Arc::clone(claims) }
     }
 }
 

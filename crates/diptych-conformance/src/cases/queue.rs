@@ -13,10 +13,11 @@ use diptych_command::{
     InputHash, QueueEntry, QueueState, QueueStatus, QueuedCommand, RawCommand, Revived, Trouble,
 };
 use diptych_core::{
-    Actor, Category, CausationId, Clock, Code, CorrelationId, Epoch, ExpectedVersion, Fingerprint, Position,
-    StreamKey, StreamRef, Token, Version,
+    Actor, Category, CausationId, Claims, Clock, Code, CorrelationId, Epoch, ExpectedVersion, Fingerprint,
+    Position, StreamKey, StreamRef, Token, Version,
 };
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than any case takes.
@@ -41,6 +42,7 @@ fn queued(stores: &Stores, stream: &StreamRef, id: &str, body: &str) -> Outcome<
         hash: InputHash::of(&actor, stream, &command, expected),
         command,
         actor,
+        claims: Arc::default(),
         expected,
         correlation: None,
         causation: None,
@@ -139,6 +141,9 @@ pub(crate) async fn a_command_reads_back_whole(harness: &dyn Harness) -> Outcome
     let stream = account("ä/ 'x\" \u{1f600}")?;
     let mut command = queued(&stores, &stream, "01991c3e-7b2a-7c3d-8e4f-0123456789ab", "{\"a\": 1.50}")?;
     command.expected = ExpectedVersion::Exactly(Version(0));
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    command.claims =
+        Arc::new(Claims { teams: words(&["north", "sü'd"]), roles: words(&["approver"]), clearance: 7 });
     command.correlation = Some(CorrelationId::new("talk")?);
     command.causation = Some(CausationId::new("01991c3e-7b2a-7c3d-8e4f-0123456789ac")?);
     let Ok(Enqueued::New(entry)) = stores.queue.enqueue(command.clone(), ROOM).await else {

@@ -133,11 +133,19 @@ pub enum Defect {
     FailuresSwallowed,
     /// Patterns do not tell upper from lower case.
     PatternsIgnoreCase,
+    /// An export is read page by page, each as the rows are by then.
+    ExportTorn,
+    /// An export forgets the row rule.
+    ExportUnruled,
+    /// Of several words one is enough.
+    WordsAlternate,
+    /// Words are parts of words.
+    WordsWithin,
 }
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 59] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -193,6 +201,10 @@ impl Defect {
         Self::FailedForbids,
         Self::FailuresSwallowed,
         Self::PatternsIgnoreCase,
+        Self::ExportTorn,
+        Self::ExportUnruled,
+        Self::WordsAlternate,
+        Self::WordsWithin,
     ];
 
     /// Whether only a store in which processes share the work can have it.

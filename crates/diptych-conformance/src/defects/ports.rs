@@ -461,7 +461,9 @@ impl ModelStore for Broken {
         export: &'a RawExport,
         at_most: Duration,
     ) -> BoxFuture<'a, Result<Exporting, Fault>> {
-        self.inner.models.export(group, schema, export, at_most)
+        Box::pin(async move {
+            super::rules::export(self.defect, &self.inner.models, (group, schema), export, at_most).await
+        })
     }
 
     fn get<'a>(

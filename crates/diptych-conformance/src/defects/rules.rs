@@ -1,11 +1,13 @@
-//! Row rules asked wrongly.
+//! Row rules and words asked wrongly, and exports made wrongly.
 
 use super::Defect;
 use crate::drive::EVERYTHING;
 use diptych_core::{Fault, Value};
 use diptych_query::{
-    Found, Group, ModelStore, PatternPart, RawFind, RowConditions, RowExpr, RowRule, Schema,
+    Cursor, EXPORT_BATCH_ROWS, Exporting, Found, Group, ModelStore, PatternPart, RawExport, RawFind,
+    RowConditions, RowExpr, RowRule, Schema, Words, export_channel,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Asks by a rule as a store with a defect does.
@@ -28,9 +30,52 @@ pub(super) async fn find(
             found.rows.truncate(find.rows_max);
             return Ok(found);
         }
+        Defect::WordsAlternate => {
+            let all: Vec<_> = find.words.all().iter().map(|word| word.text.clone()).collect();
+            if let Some(first) = all.first().and_then(|word| Words::parse(word).ok()) {
+                find.words = first;
+            }
+        }
+        Defect::WordsWithin => {
+            let all: Vec<_> = find.words.all().iter().map(|word| format!("{}*", word.text)).collect();
+            find.words = Words::parse(&all.join(" ")).unwrap_or_default();
+        }
         _ => {}
     }
     models.find(group, schema, &find, timeout).await
+}
+
+/// Exports as a store with a defect does.
+pub(super) async fn export(
+    defect: Defect,
+    models: &Arc<dyn ModelStore>,
+    (group, schema): (&Group, &'static Schema),
+    export: &RawExport,
+    at_most: Duration,
+) -> Result<Exporting, Fault> {
+    let mut export = export.clone();
+    if defect == Defect::ExportUnruled {
+        export.rule = RowRule::All;
+    }
+    let exporting = models.export(group, schema, &export, at_most).await?;
+    if defect != Defect::ExportTorn {
+        return Ok(exporting);
+    }
+    let (sender, rows) = export_channel(at_most);
+    let (models, group) = (Arc::clone(models), group.clone());
+    tokio::spawn(async move {
+        let mut find = export.question(EXPORT_BATCH_ROWS);
+        while let Ok(found) = models.find(&group, schema, &find, at_most).await {
+            let Some(last) = found.rows.last() else { break };
+            let key = schema.key.iter().map(|column| last[*column].clone()).collect();
+            find.after = Some(Cursor { sorted: None, key });
+            if !sender.rows(found.rows).await.unwrap_or(false) {
+                return;
+            }
+        }
+        sender.end(Ok(())).await;
+    });
+    Ok(Exporting { rows, ..exporting })
 }
 
 fn each(rule: &RowRule, change: fn(&RowConditions) -> RowConditions) -> RowRule {

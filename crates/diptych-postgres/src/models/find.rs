@@ -37,10 +37,6 @@ pub(crate) async fn find(
     if left.is_zero() {
         return Err(Fault::transient(Code::TimedOut, "the query took longer than allowed"));
     }
-    // Nothing that may not be seen is read: what is not understood here is refused.
-    if !asked.words.is_empty() {
-        return Err(Fault::permanent(Code::Internal, "this store cannot ask by words"));
-    }
     let parts = question::find(&table.name, table.schema, asked)?;
     let begin = begin(left);
     let (began, checkpoint, found, ended) = tokio::join!(

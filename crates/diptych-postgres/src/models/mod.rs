@@ -23,6 +23,7 @@ mod statements;
 mod store;
 mod table;
 mod transit;
+mod words;
 mod write;
 
 pub(crate) use attach::fits;

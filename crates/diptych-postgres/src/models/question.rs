@@ -4,6 +4,8 @@
 use super::rows::{Kind, Parameter, is_storable};
 use super::rules::Rules;
 use super::sql::{Named, all_columns, directed, key_terms, term_kinds, terms};
+use super::words;
+use crate::shared::quoted;
 use crate::time::Stamp;
 use diptych_core::{Fault, Value};
 use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema};
@@ -30,6 +32,9 @@ impl Places {
         parameters.into_iter().map(|parameter| self.of(parameter)).collect()
     }
 }
+
+/// What no row fits.
+const NOTHING: &str = "FALSE";
 
 /// Where in an order a part begins.
 enum Start<'c> {
@@ -83,6 +88,13 @@ fn part(table: &Named, schema: &Schema, find: &RawFind, asked: Asked<'_>) -> Res
     for condition in &find.conditions {
         conditions.push(fits(schema, condition, &mut places));
     }
+    if !find.words.is_empty() {
+        // Where nothing is searched, no row has a word.
+        let asked = words::are_searched(schema).then(|| words::query(&find.words)).flatten();
+        let asked = asked.map(|asked| places.of(Parameter::Text(Some(asked))));
+        let fits = |place| format!("{} @@ {place}::text::tsquery", quoted(words::COLUMN));
+        conditions.push(asked.map_or_else(|| NOTHING.to_owned(), fits));
+    }
     conditions.extend(find.rule.print(schema, &mut Rules { places: &mut places })?);
     conditions.extend(asked.given);
     match (asked.start, asked.sort) {
@@ -112,7 +124,6 @@ fn part(table: &Named, schema: &Schema, find: &RawFind, asked: Asked<'_>) -> Res
 }
 
 fn fits(schema: &Schema, asked: &Condition, places: &mut Places) -> String {
-    const NOTHING: &str = "FALSE";
     let Some(column) = schema.columns.get(asked.column) else {
         return NOTHING.to_owned();
     };

@@ -6,6 +6,7 @@
 //! without.
 
 use super::rows::{Kind, kinds_of};
+use super::words;
 use crate::shared::{self, quoted};
 use diptych_core::ValueType;
 use diptych_query::fold::ROWS_PER_FACT_MAX;
@@ -126,12 +127,18 @@ pub(crate) fn clashing_column(schema: &Schema) -> Option<String> {
         }
         seen.push(column);
     }
-    None
+    let words = words::are_searched(schema).then(|| quoted(words::COLUMN));
+    words.filter(|words| seen.contains(words))
 }
 
-/// The statement that makes the table. Where SQL of the author's keeps the rows, it need not say what only a
+/// The statement that makes the table, with the column of words where it has one. Where SQL of the author's keeps the rows, it need not say what only a
 /// fold knows.
-pub(crate) fn create_table(table: &Named, schema: &Schema, kept_by_sql: bool) -> String {
+pub(crate) fn create_table(
+    table: &Named,
+    schema: &Schema,
+    kept_by_sql: bool,
+    words: Option<String>,
+) -> String {
     let default = if kept_by_sql { " DEFAULT 0" } else { "" };
     let mut lines = vec![tenant_definition()];
     for column in schema.columns {
@@ -139,6 +146,7 @@ pub(crate) fn create_table(table: &Named, schema: &Schema, kept_by_sql: bool) ->
     }
     lines.push(format!("\"projection_position\" bigint NOT NULL{default}"));
     lines.push(format!("\"row_hash\" bigint NOT NULL{default}"));
+    lines.extend(words);
     for column in schema.columns {
         lines.extend(check_of(schema, column));
     }
@@ -187,7 +195,11 @@ pub(crate) fn create_indexes(table: &Named, schema: &Schema) -> Vec<String> {
         let name = quoted(&table.beside(&format!("index_{}", number + 1)).name);
         format!("CREATE INDEX IF NOT EXISTS {name} ON {} ({})", table.sql(), columns.join(", "))
     });
-    all.collect()
+    let words = words::are_searched(schema).then(|| {
+        let name = quoted(&table.beside("words").name);
+        format!("CREATE INDEX IF NOT EXISTS {name} ON {} USING gin ({})", table.sql(), quoted(words::COLUMN))
+    });
+    all.chain(words).collect()
 }
 
 /// A term in an order. Where no value stands does not matter: no query orders rows with and without one at

@@ -3,6 +3,7 @@
 use super::checkpoint;
 use super::rows::Kind;
 use super::sql::{self, Named};
+use super::words;
 use crate::fault::OrFault;
 use crate::shared;
 use diptych_core::{Code, Fault};
@@ -94,7 +95,11 @@ impl Table {
 
     /// Makes the table and its tombstones. Its indexes come with its first rows.
     pub(crate) async fn create(&self, client: &Client) -> Result<(), Fault> {
-        let table = sql::create_table(&self.name, self.schema, self.statements.is_some());
+        let words = match words::are_searched(self.schema) {
+            true => Some(words::definition(self.schema, &words::collation(client).await?)),
+            false => None,
+        };
+        let table = sql::create_table(&self.name, self.schema, self.statements.is_some(), words);
         let tombstones = sql::create_tombstones(&self.name, self.schema);
         client.batch_execute(&format!("{table}; {tombstones}")).await.or_fault()
     }

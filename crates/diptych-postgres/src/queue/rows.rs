@@ -7,9 +7,10 @@ use diptych_command::{
     QueuedCommand, RawCommand, Trouble,
 };
 use diptych_core::{
-    Actor, Category, CausationId, Code, CommandId, CorrelationId, Epoch, ExpectedVersion, Fault, Fingerprint,
-    Position, StreamId, StreamKey, StreamRef, Tenant, Timestamp, Token, Version,
+    Actor, Category, CausationId, Claims, Code, CommandId, CorrelationId, Epoch, ExpectedVersion, Fault,
+    Fingerprint, Position, StreamId, StreamKey, StreamRef, Tenant, Timestamp, Token, Version,
 };
+use std::sync::Arc;
 use tokio_postgres::Row;
 
 /// Every column that an entry is made of, in this order.
@@ -21,7 +22,8 @@ const COLUMNS: &str = "queued_command.tenant, queued_command.command_id, queued_
     queued_command.accepted_at, queued_command.started_at, queued_command.next_attempt_at, \
     queued_command.ended_at, queued_command.version, queued_command.position, queued_command.epoch, \
     queued_command.fingerprint, queued_command.rejection, queued_command.data, queued_command.code, \
-    queued_command.message, queued_command.claim, queued_command.number";
+    queued_command.message, queued_command.claim, queued_command.number, \
+    queued_command.claims";
 
 /// A statement that answers entries.
 pub(super) fn select(condition: &str) -> String {
@@ -99,11 +101,21 @@ fn command(row: &Row) -> Result<QueuedCommand, Fault> {
         command: RawCommand { name: text(4)?.to_owned(), body: text(5)?.to_owned() },
         hash: InputHash(hash),
         actor: Actor::from_stored(text(7)?),
+        claims: claims(row)?,
         expected,
         correlation: some(9)?.map(CorrelationId::from_stored),
         causation: some(10)?.map(CausationId::from_stored),
         occurred_at,
     })
+}
+
+/// What is known of who asked; nothing where nothing was known, or where older software accepted the command.
+fn claims(row: &Row) -> Result<Arc<Claims>, Fault> {
+    let Some(text) = row.try_get::<_, Option<&str>>(30).or_fault()? else {
+        return Ok(Arc::default());
+    };
+    let claims = serde_json::from_str(text).map(Arc::new);
+    claims.map_err(|_| damaged("a queued command has lost what was known of who gave it"))
 }
 
 fn state(row: &Row) -> Result<QueueState, Fault> {

@@ -25,9 +25,10 @@ const ENQUEUE: &str = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock
         open) < $13 \
         END AS is_left FROM locked) \
     INSERT INTO diptych.queued_command (number, tenant, command_id, category, key, name, body, hash, actor, \
-        expected, correlation, causation, occurred_at, state, attempts, changes, claim, due_at, accepted_at) \
+        expected, correlation, causation, occurred_at, state, attempts, changes, claim, due_at, accepted_at, \
+        claims) \
     SELECT nextval('diptych.queued_command_number'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-        0, 0, 1, 0, now, now \
+        0, 0, 1, 0, now, now, $15 \
     FROM room, clock_timestamp() AS now WHERE is_left \
     ON CONFLICT (tenant, command_id) DO NOTHING";
 
@@ -44,7 +45,7 @@ pub(super) async fn enqueue(
         ExpectedVersion::Exactly(version) => Some(version.0.cast_signed()),
     };
     let most = i64::try_from(commands_max).unwrap_or(i64::MAX);
-    let row: [Parameter<'_>; 14] = [
+    let row: [Parameter<'_>; 15] = [
         (&stream.tenant.as_str(), Type::TEXT),
         (&command.id.as_str(), Type::TEXT),
         (&stream.stream.category.as_str(), Type::TEXT),
@@ -59,6 +60,7 @@ pub(super) async fn enqueue(
         (&Stamp(command.occurred_at), Type::TIMESTAMPTZ),
         (&most, Type::INT8),
         (&lock, Type::TEXT),
+        (&command.claims.to_stored(), Type::TEXT),
     ];
     let sql = rows::returning(ENQUEUE);
     let inserted = match client.query_typed_opt(&store.shared.sql(&sql), &row).await {

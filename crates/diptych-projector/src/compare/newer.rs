@@ -47,7 +47,8 @@ impl Newer {
                         let Touch::Row(key) = touch else {
                             return Ok(Err("newer facts name rows by what stands in them".to_owned()));
                         };
-                        rows.insert(RowRef { tenant: fact.stream.tenant.clone(), key });
+                        let tenant = model.schema().tenants.owner(&fact.stream.tenant).clone();
+                        rows.insert(RowRef { tenant, key });
                     }
                 }
             }

@@ -55,7 +55,7 @@ impl<M: JoinedProjection> TypedTable<M> {
         let key = correction.key_of(M::SCHEMA).map_err(|error| unfit(raw, &error))?;
         let set = correction.set_of(M::SCHEMA).map_err(|error| unfit(raw, &error))?;
         let key = M::key_from_values(&key).map_err(|error| unfit(raw, &error))?;
-        let slot = self.rows.own(&raw.stream.tenant, key);
+        let slot = self.rows.own(M::SCHEMA.tenants.owner(&raw.stream.tenant), key);
         Ok(slot.map(|slot| Box::new(Correcting { raw: Arc::clone(raw), slot, set })))
     }
 

@@ -408,6 +408,7 @@ impl<M: ReadModel> Slots<M> {
 
     /// The row of a key as it stood at a position since the last [`Slots::settle`].
     pub(super) fn look(&self, tenant: &Tenant, key: &M::Key, at: Position) -> Looked<'_, M> {
+        let tenant = M::SCHEMA.tenants.owner(tenant);
         let Some(slot) = self.known(tenant, key) else {
             if self.purpose.fresh {
                 return Looked::Known(None);

@@ -124,7 +124,7 @@ impl<M: JoinedProjection> TypedTable<M> {
     }
 
     fn touched(&mut self, fact: &Fact<M::Event>, route: Route<M>) -> Result<Option<Touched<M>>, FoldError> {
-        let tenant = fact.tenant();
+        let tenant = M::SCHEMA.tenants.owner(fact.tenant());
         Ok(Some(match route {
             Route::None => return Ok(None),
             Route::Key(key) => match self.rows.own(tenant, key) {
@@ -211,11 +211,12 @@ impl<M: JoinedProjection> TypedTable<M> {
 
     /// The rows that hold a value in a column now, if they are all known and no more than a fact may touch.
     fn found(&self, fact: &Fact<M::Event>, column: usize, value: &Value) -> Result<Vec<usize>, FoldError> {
-        let slots = self.rows.matching(fact.tenant(), column, value);
+        let tenant = M::SCHEMA.tenants.owner(fact.tenant());
+        let slots = self.rows.matching(tenant, column, value);
         let cut_short = self
             .cut_short
             .iter()
-            .any(|cut| cut.column == column && cut.value == *value && cut.tenant == *fact.tenant());
+            .any(|cut| cut.column == column && cut.value == *value && cut.tenant == *tenant);
         few(fact, if cut_short { slots.len().max(ROWS_PER_FACT_MAX + 1) } else { slots.len() })?;
         Ok(slots)
     }

@@ -53,7 +53,7 @@ impl Queries {
     ) -> Result<Answer<RowStream>, QueryError> {
         let served = self.served(principal, model)?;
         let schema = served.model.schema();
-        self.page_rows(ask)?;
+        self.bound_values(ask)?;
         if ask.sort.is_some() || ask.page_size.is_some() || ask.page_token.is_some() {
             return Err(QueryError::parameter("sort", "an export has no order, size or page"));
         }
@@ -67,7 +67,7 @@ impl Queries {
         let reading = served.reading(None);
         let target = self.prepare(served, &reading, ask).await?;
         let export = RawExport {
-            tenant: principal.tenant.clone(),
+            tenant: schema.tenants.owner(&principal.tenant).clone(),
             conditions: ask.conditions.clone(),
             rule,
             words: ask.words.clone(),

@@ -52,6 +52,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("../schema/parked_key.sql"),
     ],
     &[include_str!("../schema/checkpoint_repairs.sql")],
+    &[include_str!("../schema/queued_command_claims.sql")],
 ];
 
 /// Which log this is.

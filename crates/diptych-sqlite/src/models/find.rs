@@ -6,7 +6,7 @@ use super::rows::{Binder, key_of, stored_row, values_of};
 use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
-use diptych_core::{Code, Fault, Tenant, Value};
+use diptych_core::{Fault, Tenant, Value};
 use diptych_query::{Found, RawFind, RowRef, RowsStamp, ScannedRow, TableSnapshot};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};
@@ -43,10 +43,6 @@ fn find_in_snapshot(
     table: &Table,
     asked: &RawFind,
 ) -> Result<Found, Fault> {
-    // Nothing that may not be seen is read: what is not understood here is refused.
-    if !asked.words.is_empty() {
-        return Err(Fault::permanent(Code::Internal, "this store cannot ask by words"));
-    }
     let snapshot = connection.unchecked_transaction().or_fault()?;
     let checkpoint = existing(&snapshot, attached.place)?;
     let mut rows = Vec::new();

@@ -21,6 +21,7 @@ mod sql;
 mod statements;
 mod store;
 mod table;
+mod words;
 mod write;
 
 pub(crate) use advance::{advance, reset, set_stopped, sweep};

@@ -6,6 +6,7 @@
 //! without.
 
 use super::rules::Rules;
+use super::words;
 use diptych_core::{Fault, Value, ValueType};
 use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema};
 use rusqlite::types::Value as Parameter;
@@ -186,7 +187,7 @@ pub(crate) fn statistics(table: &str, schema: &Schema) -> Vec<(String, String)> 
     std::iter::once(primary).chain(indexes).collect()
 }
 
-fn column_definitions(column: &ColumnSpec) -> Vec<String> {
+pub(crate) fn column_definitions(column: &ColumnSpec) -> Vec<String> {
     let null = if column.nullable { "" } else { " NOT NULL" };
     let kind = match column.value_type {
         ValueType::Integer | ValueType::Bool | ValueType::Timestamp | ValueType::Money => "INTEGER",
@@ -347,6 +348,17 @@ fn part(
         let (text, values) = condition(schema, asked);
         conditions.push(text);
         parameters.extend(values);
+    }
+    if !find.words.is_empty() {
+        let place = format!("?{}", parameters.len() + 1);
+        match words::condition(table, schema, &find.words, &place) {
+            Some((text, asked)) => {
+                conditions.push(text);
+                parameters.push(Parameter::Text(asked));
+            }
+            // Nothing is searched, so that no row has a word.
+            None => conditions.push("0".to_owned()),
+        }
     }
     conditions.extend(find.rule.print(schema, &mut Rules { parameters: &mut parameters })?);
     conditions.extend(given);

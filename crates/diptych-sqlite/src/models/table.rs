@@ -1,7 +1,7 @@
 //! One table of a declaration with its statements, written once and prepared by every connection that uses
 //! them.
 
-use super::sql;
+use super::{sql, words};
 use crate::models::checkpoint;
 use diptych_core::{Code, Fault, Value};
 use diptych_query::{AnyModel, Dialect, Schema, statement_texts};
@@ -130,9 +130,12 @@ impl Table {
         self.create_indexes(connection)
     }
 
-    /// Makes the secondary indexes, and tells the planner what they are good for.
+    /// Makes the secondary indexes and that of words, and tells the planner what they are good for.
     pub(crate) fn create_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.indexes.iter().try_for_each(|(_, create)| connection.execute_batch(create))?;
+        if let Some(words) = words::create(&self.name, self.schema) {
+            connection.execute_batch(&words)?;
+        }
         // Nothing but ANALYZE makes the table of statistics; what it says is replaced at once.
         if !connection.table_exists(None, "sqlite_stat1")? {
             connection.execute_batch(&format!("ANALYZE {}", sql::quoted(&self.name)))?;
@@ -146,6 +149,9 @@ impl Table {
 
     /// Drops the secondary indexes, before many rows come at once.
     pub(crate) fn drop_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if let Some(words) = words::drop(&self.name, self.schema) {
+            connection.execute_batch(&words)?;
+        }
         self.indexes.iter().try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
     }
 
@@ -153,7 +159,8 @@ impl Table {
     pub(crate) fn drop(&self, connection: &Connection) -> rusqlite::Result<()> {
         let (rows, tombstones) = (sql::quoted(&self.name), sql::quoted(&sql::tombstones_of(&self.name)));
         connection.execute(CLEAR_STATISTICS, [&self.name])?;
-        connection.execute_batch(&format!("DROP TABLE {rows}; DROP TABLE {tombstones};"))
+        let words = words::drop(&self.name, self.schema).unwrap_or_default();
+        connection.execute_batch(&format!("{words} DROP TABLE {rows}; DROP TABLE {tombstones};"))
     }
 
     /// Removes every row and tombstone.

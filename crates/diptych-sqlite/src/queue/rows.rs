@@ -6,17 +6,19 @@ use diptych_command::{
     QueuedCommand, RawCommand, Trouble,
 };
 use diptych_core::{
-    Actor, Category, CausationId, Code, CommandId, CorrelationId, Epoch, ExpectedVersion, Fingerprint,
-    Position, StreamId, StreamKey, StreamRef, Tenant, Timestamp, Token, Version,
+    Actor, Category, CausationId, Claims, Code, CommandId, CorrelationId, Epoch, ExpectedVersion,
+    Fingerprint, Position, StreamId, StreamKey, StreamRef, Tenant, Timestamp, Token, Version,
 };
 use rusqlite::Row;
+use rusqlite::types::Type;
+use std::sync::Arc;
 
 /// Every column that an entry is made of, in this order.
 const COLUMNS: &str = "tenant, command_id, category, key, name, body, hash, actor, expected, correlation, \
     causation, \
     occurred_at, state, attempts, changes, holder, accepted_at, started_at, next_attempt_at, ended_at, \
     version, \
-    position, epoch, fingerprint, rejection, data, code, message, claim, number";
+    position, epoch, fingerprint, rejection, data, code, message, claim, number, claims";
 
 /// A statement that answers entries.
 pub(super) fn select(condition: &str) -> String {
@@ -73,6 +75,7 @@ fn command(row: &Row<'_>) -> rusqlite::Result<QueuedCommand> {
         command: RawCommand { name: text(4)?, body: text(5)? },
         hash: InputHash(row.get(6)?),
         actor: Actor::from_stored(text(7)?),
+        claims: claims(row)?,
         expected: expected.map_or(ExpectedVersion::Any, |version| {
             ExpectedVersion::Exactly(Version(version.cast_unsigned()))
         }),
@@ -80,6 +83,15 @@ fn command(row: &Row<'_>) -> rusqlite::Result<QueuedCommand> {
         causation: some(10)?.map(CausationId::from_stored),
         occurred_at: stamp(row.get(11)?),
     })
+}
+
+/// What is known of who asked; nothing where nothing was known, or where older software accepted the command.
+fn claims(row: &Row<'_>) -> rusqlite::Result<Arc<Claims>> {
+    let Some(text) = row.get::<_, Option<String>>(30)? else {
+        return Ok(Arc::default());
+    };
+    let unreadable = |error| rusqlite::Error::FromSqlConversionFailure(30, Type::Text, Box::new(error));
+    serde_json::from_str(&text).map(Arc::new).map_err(unreadable)
 }
 
 fn state(row: &Row<'_>) -> rusqlite::Result<QueueState> {

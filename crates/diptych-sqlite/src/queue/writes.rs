@@ -116,8 +116,10 @@ const SELECT_REACH: &str = "SELECT coalesce((SELECT max(number) FROM queued_comm
 const COUNT_OPEN: &str = "SELECT count(*) FROM (SELECT 1 FROM queued_command WHERE state < 2 LIMIT ?1)";
 const INSERT: &str = "INSERT INTO queued_command (tenant, command_id, category, key, name, body, hash, \
     actor, \
+    claims, \
     expected, correlation, causation, occurred_at, state, attempts, changes, claim, due_at, accepted_at) \
-    VALUES (:tenant, :id, :category, :key, :name, :body, :hash, :actor, :expected, :correlation, :causation, \
+    VALUES (:tenant, :id, :category, :key, :name, :body, :hash, :actor, :claims, :expected, :correlation, \
+    :causation, \
     :occurred_at, 0, 0, 1, 0, :now, :now)";
 
 pub(super) fn enqueue(
@@ -154,6 +156,7 @@ pub(super) fn enqueue(
                 ":body": command.command.body,
                 ":hash": command.hash.0,
                 ":actor": command.actor.as_str(),
+                ":claims": command.claims.to_stored(),
                 ":expected": expected,
                 ":correlation": command.correlation.as_ref().map(|id| id.as_str()),
                 ":causation": command.causation.as_ref().map(|id| id.as_str()),

@@ -1,11 +1,11 @@
 //! What policies promise, as sentences: `policies(&service()).principal("ann").roles(["approver"])
-//! .on::<Decision>("DEC-1", [drafted()]).may(Approve { .. })`. No store, no server: the same policies, held against
-//! the same declarations, answer.
+//! .on::<Decision>("DEC-1", [drafted()]).may(Approve { .. })`. No store, no server: the same policies, held
+//! against the same declarations, answer.
 
 use crate::Service;
 use diptych_command::{Command, Decider};
 use diptych_core::{Action, Authorize, Claims, Event, Principal, Value};
-use diptych_policy::Guard;
+use diptych_policy::PolicyGuard;
 use diptych_query::{Purpose, ReadModel, ReadPolicy, Sight};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The policies of a service, in a test.
 #[derive(Clone)]
-pub struct GivenPolicies(Arc<Guard>);
+pub struct GivenPolicies(Arc<PolicyGuard>);
 
 /// Starts from the policies of a service.
 ///
@@ -78,7 +78,8 @@ pub struct GivenPolicies(Arc<Guard>);
 ///
 /// let ann = policies(&service).principal("ann").teams(["TEAM-7"]);
 /// ann.on::<Case>("C-1", [opened.clone()]).may(close("paid")).may_not(close(""));
-/// ann.sees(&row).sees_field(&row, "team").does_not_see_field(&row, "accused").may_not_ask_by::<OpenCase>("accused");
+/// ann.sees(&row).sees_field(&row, "team").does_not_see_field(&row, "accused");
+/// ann.may_not_ask_by::<OpenCase>("accused");
 ///
 /// let eve = policies(&service).principal("eve").teams(["TEAM-9"]).clearance(2);
 /// eve.on::<Case>("C-1", [opened]).may_not(close("paid"));

@@ -1,5 +1,5 @@
-//! Access policies in force on both stores: commands judged by what is asked and by the state, rows and fields of
-//! read models, the record of what came into force.
+//! Access policies in force on both stores: commands judged by what is asked and by the state, rows and
+//! fields of read models, the record of what came into force.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod changes;

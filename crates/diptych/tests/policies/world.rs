@@ -5,11 +5,13 @@ use crate::support::kitchen::fresh;
 use diptych::Place;
 use diptych::core::Claims;
 use diptych::prelude::*;
+use diptych::query::{Ask, RawRow};
+use std::time::Duration;
 
 #[derive(Id)]
 pub(crate) struct PieceId(String);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Scalar)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Scalar)]
 #[scalar(ordered)]
 pub(crate) enum Risk {
     Low,
@@ -102,6 +104,12 @@ impl Decider for Piece {
     }
 }
 
+impl Boundary for Piece {
+    fn boundary(_: &PieceCommand, context: &Context) -> TagQuery {
+        TagQuery::stream(&context.stream)
+    }
+}
+
 /// Pieces that are made.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(name = "piece_of_work", revision = 1, owner = "works")]
@@ -176,6 +184,11 @@ pub(crate) fn service(policies: &str) -> Service {
     Service::new("works").decider::<Piece>().read_model::<PieceOfWork>().policies_from(policies)
 }
 
+/// The same, with a boundary for each command.
+pub(crate) fn service_of_boundaries(policies: &str) -> Service {
+    Service::new("works").boundary::<Piece>().read_model::<PieceOfWork>().policies_from(policies)
+}
+
 /// Somebody of a team with some roles.
 pub(crate) fn somebody(actor: &str, team: &str, roles: &[&str]) -> Principal {
     let claims = Claims {
@@ -184,6 +197,19 @@ pub(crate) fn somebody(actor: &str, team: &str, roles: &[&str]) -> Principal {
         clearance: 0,
     };
     Principal::new("main", actor).unwrap().with(claims)
+}
+
+/// Gives a command that makes a piece.
+pub(crate) async fn made(running: &Running, who: &Principal, row: &PieceOfWork) -> Token {
+    let request = Request::by(who).to(&row.piece, make(row));
+    running.commands().handle::<Piece>(request).await.unwrap().token
+}
+
+/// What somebody sees of the pieces, with everything up to a position.
+pub(crate) async fn asked(running: &Running, who: &Principal, token: Token) -> Vec<RawRow> {
+    let (at_least, wait) = (Some(token), Some(Duration::from_secs(20)));
+    let ask = Ask { at_least, wait, ..Ask::default() };
+    running.queries().ask(who, "piece_of_work", &ask).await.unwrap().value.rows
 }
 
 /// Where tests run: a folder of the embedded store, or a schema of PostgreSQL.

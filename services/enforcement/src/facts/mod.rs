@@ -1,5 +1,5 @@
-//! What both panels share: identities, values, the policies of decisions and the events, whose names are the stored
-//! format.
+//! What both panels share: identities, values, the policies of decisions and the events, whose names are the
+//! stored format.
 
 mod events;
 mod fine;

@@ -69,10 +69,12 @@ fn read_rows(mut reader: csv::Reader<Box<dyn Read>>) -> Result<FineLog, ImportEr
                 let taken = parse(&record, line).and_then(|(case, seq, step)| cases.take(&case, seq, step));
                 bad.extend(taken.err().map(|reason| BadRow { line, reason }));
             }
-            // Of a file that is cut off, or is no text, nothing behind it can be read either.
             Err(error) => {
-                bad.push(BadRow { line, reason: format!("cannot be read: {error}") });
-                if !matches!(error.kind(), csv::ErrorKind::UnequalLengths { .. }) {
+                if let csv::ErrorKind::UnequalLengths { len, expected_len, .. } = error.kind() {
+                    bad.push(BadRow { line, reason: format!("has {len} cells of {expected_len}") });
+                } else {
+                    // Of a file that is cut off, or is no text, nothing behind it can be read either.
+                    bad.push(BadRow { line, reason: format!("cannot be read: {error}") });
                     break;
                 }
             }
@@ -117,3 +119,6 @@ impl Cases {
         FineLog { cases: self.cases, tally }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,7 +216,7 @@ async fn by_status(service: &Running) -> Result<String, VerbError> {
 }
 
 /// Brings every read model to the end of the log, so that whoever looks next finds nothing missing.
-async fn catch_up(service: &Running) -> Result<(), VerbError> {
+pub(crate) async fn catch_up(service: &Running) -> Result<(), VerbError> {
     for (_, group) in service.queries().models() {
         service.projector().drain(group.name()).await?;
     }

@@ -33,11 +33,23 @@ impl Server {
 
     /// The same, with arguments of its own.
     pub(crate) async fn start_with(store: &Path, arguments: &[&str]) -> Self {
+        Self::start_telling(store, arguments, &mut Vec::new(), None).await
+    }
+
+    /// The same, with what its log holds as `DIPTYCH_LOG` says it. What it says before it is ready comes back.
+    pub(crate) async fn start_telling(
+        store: &Path,
+        arguments: &[&str],
+        said: &mut Vec<String>,
+        log: Option<&str>,
+    ) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut command = binary(store, &arguments);
+        if let Some(log) = log {
+            command.env("DIPTYCH_LOG", log);
+        }
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
         loop {
             let line =
                 tokio::time::timeout(HANG, lines.next_line()).await.expect("the server hangs at start");

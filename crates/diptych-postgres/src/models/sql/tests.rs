@@ -58,7 +58,7 @@ fn table() -> Named {
 
 #[test]
 fn a_table_is_typed_named_and_checked() {
-    let sql = create_table(&table(), &ORDER, false);
+    let sql = create_table(&table(), &ORDER, false, None);
     for line in [
         r#"CREATE TABLE "diptych"."order_summary_r1_g1" ("#,
         r#""tenant_id" text COLLATE "C" NOT NULL,"#,
@@ -72,7 +72,7 @@ fn a_table_is_typed_named_and_checked() {
     ] {
         assert!(sql.contains(line), "{line}\n{sql}");
     }
-    assert!(create_table(&table(), &ORDER, true).contains(r#""row_hash" bigint NOT NULL DEFAULT 0"#));
+    assert!(create_table(&table(), &ORDER, true, None).contains(r#""row_hash" bigint NOT NULL DEFAULT 0"#));
 }
 
 #[test]

@@ -1,0 +1,3 @@
+-- What was known of who gave a command when it was accepted, a JSON object: it runs under these claims. None where nothing
+-- was known, as for every command that was accepted before.
+ALTER TABLE queued_command ADD COLUMN claims TEXT;
