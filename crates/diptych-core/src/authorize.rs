@@ -37,6 +37,8 @@ pub enum Action<'a> {
         category: &'a str,
         /// The key of the stream.
         key: &'a str,
+        /// What the decider offers of the state to be judged by, a JSON object; none before it is loaded.
+        state: Option<&'a serde_json::Value>,
     },
     /// Read what one aggregate was at a version or at a time, and its events.
     ReadHistory {

@@ -164,7 +164,7 @@ impl PolicyGuard {
 
     /// Why a condition cannot stand for an action.
     fn refusal(&self, action: &str, type_name: &EntityTypeName, expr: &Expr) -> Result<(), String> {
-        use vocabulary::{EXPORT, IMPORT, READ_AGGREGATE, SEARCH_BY, VIEW_ALL_TENANTS, VIEW_FIELD};
+        use vocabulary::{EXPORT, IMPORT, SEARCH_BY, VIEW_ALL_TENANTS, VIEW_FIELD};
         use vocabulary::{VIEW_HISTORY, VIEW_REDACTED, VIEW_ROW};
         match action {
             VIEW_ROW | VIEW_REDACTED | EXPORT | VIEW_FIELD => {
@@ -176,7 +176,7 @@ impl PolicyGuard {
             SEARCH_BY | VIEW_ALL_TENANTS | IMPORT if reads_row(expr) => {
                 Err(format!("judges `{action}` by the resource, before there is one: `{expr}`"))
             }
-            READ_AGGREGATE | VIEW_HISTORY if reads_attribute(expr) => {
+            VIEW_HISTORY if reads_attribute(expr) => {
                 Err(format!("judges `{action}` by the state, before it is read: `{expr}`"))
             }
             _ => Ok(()),

@@ -51,7 +51,7 @@ fn what_no_policy_permits_is_forbidden() {
     for action in [
         Action::ReadAudit,
         Action::ReadCommand,
-        Action::ReadAggregate { category: "decision", key: "DEC-1" },
+        Action::ReadAggregate { category: "decision", key: "DEC-1", state: None },
         Action::Import { category: "decision" },
         Action::QueryAllTenants { model: "work_item" },
     ] {

@@ -73,6 +73,7 @@ pub struct Service {
     /// The policies in force, once the service is opened.
     pub(crate) guard: Option<Arc<PolicyGuard>>,
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
+    pub(crate) development: Option<Principal>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -207,6 +208,7 @@ impl Service {
             declared: Arc::default(),
             guard: None,
             authenticate: None,
+            development: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -429,6 +431,14 @@ impl Service {
     #[must_use]
     pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
         self.authenticate = Some(Arc::new(authenticate));
+        self
+    }
+
+    /// Says whom everybody is taken for where the command line serves without proof and names nobody by
+    /// `--principal`, `--tenant` or `--actor`: somebody who, by the service's policies, sees something.
+    #[must_use]
+    pub fn development_principal(mut self, principal: Principal) -> Self {
+        self.development = Some(principal);
         self
     }
 
