@@ -116,8 +116,8 @@ impl Commands {
         Ok(events)
     }
 
-    /// Reads one aggregate from the command side; `None` when its stream is empty, or when the policies, which
-    /// could not tell without the state, do not allow to read it.
+    /// Reads one aggregate from the command side; `None` when its stream is empty, or when the policies,
+    /// which could not tell without the state, do not allow to read it.
     ///
     /// # Errors
     /// A refusal (not allowed, not a valid key, no such category) or a fault.

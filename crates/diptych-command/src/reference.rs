@@ -1,6 +1,6 @@
 //! Reference data that decisions are taken under: a value in editions, each with a version, one of them in
-//! force. A decider finds it in its circumstances. Nothing here opens a file, and no rule of any domain stands
-//! here.
+//! force. A decider finds it in its circumstances. Nothing here opens a file, and no rule of any domain
+//! stands here.
 
 use diptych_core::KEY_BYTES_MAX;
 use serde::Deserialize;
@@ -13,8 +13,8 @@ use std::sync::Arc;
 /// How many editions of one kind of reference data are kept.
 pub const EDITIONS_MAX: usize = 1_000;
 
-/// A kind of reference data, such as the policies that decisions are taken under. `#[derive(Data)]` gives what
-/// a value needs.
+/// A kind of reference data, such as the policies that decisions are taken under. `#[derive(Data)]` gives
+/// what a value needs.
 ///
 /// ```
 /// use diptych_command::{Editions, Reference, Standing};
@@ -144,8 +144,8 @@ impl<T> Editions<T> {
 }
 
 impl<T: DeserializeOwned> Editions<T> {
-    /// Reads `[{"version": "2025", "value": {..}}, {"version": "2026", "value": {..}}]`: in the order in which
-    /// they came into force, so that the last one is.
+    /// Reads `[{"version": "2025", "value": {..}}, {"version": "2026", "value": {..}}]`: in the order in
+    /// which they came into force, so that the last one is.
     ///
     /// # Errors
     /// A text that is not that, or one with no edition, too many of them, or two of the same version.

@@ -165,7 +165,8 @@ impl PolicyGuard {
         }
     }
 
-    /// What is said of an action on a stream: without the state first, and again with it where that is not enough.
+    /// What is said of an action on a stream: without the state first, and again with it where that is not
+    /// enough.
     fn judged(
         &self,
         principal: &Principal,

@@ -296,9 +296,9 @@ impl Service {
     }
 
     /// Hands deciders reference data that they decide under, which they find by
-    /// [`Context::reference`](diptych_command::Context::reference): a command may name the version that it was
-    /// decided under, and an event records it. [`Config::references`] names a file to read other editions from
-    /// when the service is opened.
+    /// [`Context::reference`](diptych_command::Context::reference): a command may name the version that it
+    /// was decided under, and an event records it. [`Config::references`] names a file to read other
+    /// editions from when the service is opened.
     ///
     /// ```
     /// # use diptych::prelude::*;

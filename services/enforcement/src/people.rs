@@ -1,5 +1,5 @@
-//! Who is who in the made-up scenario: what the authentication would say of each. Only the scenario, development
-//! and tests know these people; a service in earnest learns of its callers from their tokens.
+//! Who is who in the made-up scenario: what the authentication would say of each. Only the scenario,
+//! development and tests know these people; a service in earnest learns of its callers from their tokens.
 
 use diptych::core::Claims;
 use diptych::prelude::*;

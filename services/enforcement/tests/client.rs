@@ -1,5 +1,5 @@
-//! The story of an approval as clients live through it: callers who prove who they are, over HTTP, on both stores.
-//! What each may see comes from the policies.
+//! The story of an approval as clients live through it: callers who prove who they are, over HTTP, on both
+//! stores. What each may see comes from the policies.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod support;
@@ -33,7 +33,8 @@ impl Clock for StoppedClock {
     }
 }
 
-/// A service that holds the scenario and knows its callers by tokens. Nothing moves its read models but the test.
+/// A service that holds the scenario and knows its callers by tokens. Nothing moves its read models but the
+/// test.
 struct Served {
     folder: Folder,
     running: Arc<Running>,

@@ -96,7 +96,7 @@ pub(crate) async fn an_export_respects_tenant_and_rule(harness: &dyn Harness) ->
     ensure_eq!(taken(of("other")?).await?, ["foreign"], "the rows of another tenant");
     ensure!(taken(of("nobody")?).await?.is_empty(), "the rows of a tenant without any");
     let number = Sample::column("number");
-    let forbid = RowExpr::Equal(Box::new(RowExpr::Column(number)), Box::new(RowExpr::Integer(3)));
+    let forbid = RowExpr::Equal(Box::new(RowExpr::Cell(number)), Box::new(RowExpr::Integer(3)));
     let rule = RowConditions { permits: vec![RowExpr::Bool(true)], forbids: vec![forbid] }.into();
     let below = Condition { column: number, operator: Operator::AtMost, values: vec![Value::Integer(4)] };
     let export = RawExport { conditions: vec![below], rule, ..of(MAIN)? };
@@ -136,7 +136,7 @@ impl ReadPolicy for Partly {
         if purpose != Purpose::Export {
             return Err(Forbidden { reason: "not to be looked at".to_owned() });
         }
-        let number = Box::new(RowExpr::Column(Sample::column("number")));
+        let number = Box::new(RowExpr::Cell(Sample::column("number")));
         let permits = vec![RowExpr::Less(number, Box::new(RowExpr::Integer(3)))];
         let mut fields = vec![FieldRule::Visible; Sample::column("word")];
         fields.push(FieldRule::Withheld);

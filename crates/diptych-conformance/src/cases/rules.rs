@@ -14,7 +14,7 @@ use diptych_query::{
 use std::sync::Arc;
 
 fn column(name: &str) -> RowExpr {
-    RowExpr::Column(Sample::column(name))
+    RowExpr::Cell(Sample::column(name))
 }
 
 fn has(name: &str) -> RowExpr {

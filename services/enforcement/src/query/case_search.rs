@@ -1,6 +1,6 @@
-//! Words to find cases and decisions by: what a case is called, what its party is called, what is to be decided.
-//! An entry for each case and one for each decision, so that nobody finds a case by the words of a decision that
-//! they may not see.
+//! Words to find cases and decisions by: what a case is called, what its party is called, what is to be
+//! decided. An entry for each case and one for each decision, so that nobody finds a case by the words of a
+//! decision that they may not see.
 
 use super::{CaseTitle, PartyName, WorkEvent};
 use crate::facts::{
