@@ -87,7 +87,7 @@ impl From<JudgeError> for RawError {
 }
 
 /// What a decider offers of a state for policies to judge by.
-fn offered(decider: &dyn AnyDecider, state: &State) -> Result<serde_json::Value, Fault> {
+pub(crate) fn offered(decider: &dyn AnyDecider, state: &State) -> Result<serde_json::Value, Fault> {
     let view = decider.policy_view();
     let mut offered = serde_json::Map::new();
     if !view.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::cache::{Loaded, Weight};
 use crate::ledger::{CommandRecord, Outcome};
+use crate::permission::offered;
 use crate::{AnyDecider, Commands, Persistence, RawError, Refusal, StateRow};
 use diptych_core::{
     Action, Code, CommandId, DecodeError, Fault, Principal, RawFact, StreamId, StreamRef, Version,
@@ -115,7 +116,8 @@ impl Commands {
         Ok(events)
     }
 
-    /// Reads one aggregate from the command side; `None` when its stream is empty.
+    /// Reads one aggregate from the command side; `None` when its stream is empty, or when the policies, which
+    /// could not tell without the state, do not allow to read it.
     ///
     /// # Errors
     /// A refusal (not allowed, not a valid key, no such category) or a fault.
@@ -128,8 +130,8 @@ impl Commands {
     ) -> Result<Option<Aggregate>, RawError> {
         let unknown = || Refusal::Unknown { what: format!("category `{category}`") };
         let decider = self.deciders.get(category).ok_or_else(unknown)?;
-        let allowed = self.authorize.authorize(principal, Action::ReadAggregate { category, key });
-        allowed.map_err(Refusal::Forbidden)?;
+        let action = Action::ReadAggregate { category, key, state: None };
+        let permit = self.authorize.authorize(principal, action).map_err(Refusal::Forbidden)?;
         let stream = StreamId::new(category, key).map_err(Refusal::Text)?;
         let stream = StreamRef { tenant: principal.tenant.clone(), stream };
         // A state cached at exactly that version is the answer: a command's own status needs no read.
@@ -150,8 +152,16 @@ impl Commands {
         let state = decider.to_json(&loaded.state)?;
         let version = loaded.version;
         let stream_id = stream.stream.clone();
+        let judged = if permit.needs_state { Some(offered(decider.as_ref(), &loaded.state)?) } else { None };
         if (at.is_none() || from_cache) && version > Version::NONE {
             self.keep(decider.as_ref(), &stream, loaded);
+        }
+        if judged.is_some() {
+            let action = Action::ReadAggregate { category, key, state: judged.as_ref() };
+            // Whoever may not see it is not told that it is there.
+            if !self.authorize.authorize(principal, action).is_ok_and(|permit| !permit.needs_state) {
+                return Ok(None);
+            }
         }
         Ok((version > Version::NONE).then_some(Aggregate { stream: stream_id, version, state }))
     }

@@ -37,6 +37,8 @@ pub enum Action<'a> {
         category: &'a str,
         /// The key of the stream.
         key: &'a str,
+        /// What the decider offers of the state to be judged by, a JSON object; none before it is loaded.
+        state: Option<&'a serde_json::Value>,
     },
     /// Read what one aggregate was at a version or at a time, and its events.
     ReadHistory {
@@ -164,8 +166,8 @@ pub trait Authorize: Send + Sync + 'static {
     fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden>;
 }
 
-/// Allows everything within the caller's tenant: for a service that only its own machine can reach. What is of all
-/// tenants takes policies that allow it.
+/// Allows everything within the caller's tenant: for a service that only its own machine can reach. What is
+/// of all tenants takes policies that allow it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unrestricted;
 

@@ -65,7 +65,9 @@ pub(crate) fn of_query(error: QueryError) -> Problem {
             plain(StatusCode::SERVICE_UNAVAILABLE).with("health", Node::of(health))
         }
         QueryError::FieldWithheld { .. } => plain(StatusCode::FORBIDDEN),
-        QueryError::Unbounded { .. } => plain(StatusCode::BAD_REQUEST),
+        QueryError::Unbounded { model, .. } => {
+            plain(StatusCode::BAD_REQUEST).link("export", format!("/exports/{model}"))
+        }
         QueryError::TimedOut => plain(StatusCode::SERVICE_UNAVAILABLE).retry_after(RETRY_AFTER_DEFAULT),
         // Both end by what an operator does, so that trying again now and then is right.
         _ if matches!(code, Code::ModelSuspended | Code::ModelDegraded) => {
@@ -187,4 +189,23 @@ fn of_shape(shape: &ShapeError, problem: Problem) -> Problem {
         return problem;
     }
     problem.with("errors", Node::of(&shape.problems))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diptych_core::{Position, StreamId, Version};
+
+    #[test]
+    fn a_lost_boundary_is_no_failed_precondition() {
+        let stream = StreamId::parse("enrolment-1").unwrap();
+        let boundary = Conflict::of_boundary(stream.clone(), Version(3), Position(9));
+        let document = of_conflict(&boundary, true).document("/", "");
+        assert!(document.contains(r#""status":409,"#), "{document}");
+        assert!(document.contains(r#""code":"DP0004","#), "{document}");
+        assert!(document.ends_with(r#""currentVersion":3,"retryAfter":1,"cause":"boundary"}"#), "{document}");
+        let version = Conflict::of_version(stream, Version(2), Version(3));
+        assert_eq!(of_conflict(&version, true).code(), Code::StaleVersion);
+        assert!(!of_conflict(&version, false).document("/", "").contains("cause"));
+    }
 }

@@ -1,5 +1,5 @@
 //! `GET /freshness`: how read models stand, without any of their rows; one position awaited over several of
-//! them at once, within one time.
+//! them at once, within one time. As a stream of events: told again whenever that changes.
 
 use crate::app::{App, Framed, framed, private};
 use crate::error;
@@ -7,14 +7,20 @@ use crate::headers::{self, preferences};
 use crate::json::{Node, Object};
 use crate::model::pairs;
 use crate::problem::Problem;
+use crate::sse::{self, Closed, Outlet};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use diptych_core::{Principal, Token};
-use diptych_query::{Awaited, Breach, Contract, QueryError, WaitOutcome};
+use diptych_query::{Awaited, Breach, Contract, Moves, QueryError, WaitOutcome};
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The shortest time between two events of one stream.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,6 +36,9 @@ pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Resul
     let principal = framed.principal()?;
     let asked = asked(&app, &principal, &pairs(request.uri())?)?;
     let wait = preferences(request.headers()).wait.map(|wait| within(&app, &framed, wait));
+    if sse::is_asked_for(request.headers()) {
+        return follow(&app, &framed, principal, asked).await;
+    }
     let all = all(&app, &principal, &asked, wait.unwrap_or_default()).await?;
     let mut response = document(&framed.prefix, &all).response(StatusCode::OK);
     let headers = response.headers_mut();
@@ -38,6 +47,66 @@ pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Resul
         headers.insert(headers::PREFERENCE_APPLIED, applied);
     }
     Ok(response)
+}
+
+/// Tells how the models stand whenever one of them, or the log, has moved.
+async fn follow(
+    app: &Arc<App>,
+    framed: &Framed,
+    principal: Principal,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let queries = &app.wire.queries;
+    let moves = asked.models.iter().map(|model| queries.watch(&principal, model));
+    let moves = moves.collect::<Result<Vec<_>, _>>().map_err(error::of_query)?;
+    let first = all(app, &principal, &asked, Duration::ZERO).await?;
+    let (outlet, response) = sse::open(app, framed)?;
+    let (app, prefix) = (Arc::clone(app), framed.prefix.clone());
+    tokio::spawn(tell(app, prefix, principal, (asked, first), moves, outlet));
+    Ok(response)
+}
+
+async fn tell(
+    app: Arc<App>,
+    prefix: String,
+    principal: Principal,
+    (asked, first): (Asked, Vec<Awaited>),
+    mut moves: Vec<Moves>,
+    mut outlet: Outlet,
+) -> Result<(), Closed> {
+    let mut head = app.wire.queries.watch_head();
+    let mut told = first;
+    loop {
+        // The least of them: whoever has seen it has seen no more.
+        let least = told.iter().map(|awaited| awaited.freshness.token).min_by_key(|token| token.position);
+        let id = least.map(|token| token.to_string());
+        outlet.send(id.as_deref(), "freshness", &document(&prefix, &told).to_text()).await?;
+        let woken = async {
+            let head = async {
+                if head.changed().await.is_err() {
+                    pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = any(&mut moves) => {}
+                () = head => {}
+            }
+        };
+        outlet.rest(woken).await?;
+        outlet.pause(PAUSE).await?;
+        // The client comes again, and hears then what is wrong.
+        told = all(&app, &principal, &asked, Duration::ZERO).await.map_err(|_| Closed)?;
+    }
+}
+
+/// Returns when one of the models has moved.
+async fn any(moves: &mut [Moves]) {
+    let mut waiting: Vec<_> = moves.iter_mut().map(|moves| Box::pin(moves.changed())).collect();
+    poll_fn(|context| {
+        let moved = waiting.iter_mut().any(|waiting| waiting.as_mut().poll(context).is_ready());
+        if moved { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// How long a request may wait: as long as it says, as a question may, and as its own time lasts.

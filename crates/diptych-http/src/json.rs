@@ -142,6 +142,12 @@ macro_rules! node_from_value {
 }
 node_from_value!(Value, &str, String, u64, u32, u16, f64, bool, Vec<String>);
 
+impl From<Vec<Node>> for Node {
+    fn from(nodes: Vec<Node>) -> Self {
+        Self::List(nodes)
+    }
+}
+
 impl<T: Into<Node>> From<Option<T>> for Node {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Value(Value::Null), Into::into)

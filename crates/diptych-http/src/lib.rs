@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod announced;
+mod answers;
 mod app;
 mod audit;
 mod body;
@@ -15,6 +16,8 @@ mod command;
 mod commands;
 mod envelope;
 mod error;
+mod export_text;
+mod exports;
 mod following;
 mod frame;
 mod freshness;
@@ -29,11 +32,14 @@ mod model;
 mod names;
 mod openapi;
 mod pages;
+mod pending;
 mod problem;
 mod router;
 mod rows;
+mod sse;
 #[cfg(test)]
 mod tests;
+mod watching;
 mod wire;
 mod words;
 

@@ -1,16 +1,18 @@
 //! `GET /{model}` and `GET /{model}/{key...}`: rows that say how fresh they are.
 
+use crate::answers::{self, Given};
 use crate::app::{App, Framed, framed};
-use crate::json::{Node, Object, typed};
+use crate::json::typed;
 use crate::problem::Problem;
-use crate::rows::{HealthMember, Item, PageBody, PageMember, RowBody, text};
-use crate::{announced, caching, error, freshness, headers};
+use crate::watching::{self, Subject};
+use crate::{announced, caching, error, freshness, headers, sse};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use diptych_core::Code;
-use diptych_query::{Answer, AnswerTag, Ask, Freshness, Health, Latency, QueryError, Schema, Unless};
+use diptych_query::{AnswerTag, Ask, Freshness, Latency, QueryError, Schema};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,22 +49,17 @@ async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, 
     let framed = framed(&request);
     let principal = framed.principal()?;
     let ask = read_ask(app, &framed, schema, request.uri(), request.headers())?;
+    if sse::is_asked_for(request.headers()) {
+        let place = (instance(request.uri(), &framed), headers::last_event_id(request.headers()));
+        return watching::follow(app, &framed, schema, (Subject::Page, ask), place).await;
+    }
     let held = caching::held(request.headers());
-    let answer = app.wire.queries.ask_unless(&principal, schema.name, &ask, &held).await;
+    let given = answers::page(app, &principal, schema, &ask, &held).await;
     latency.observe(started.elapsed());
-    let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
-    let (page, tag) = match value {
-        Unless::Same(tag) => return Ok(unchanged(schema, &ask, &freshness, &tag)),
-        Unless::New(page, tag) => (page, tag),
-    };
-    let body = PageBody {
-        items: page.rows.iter().map(|row| Item { schema, row }).collect(),
-        page: PageMember { next_page_token: page.next_page_token.as_deref() },
-        freshness: &freshness,
-        health: HealthMember(&health),
-    };
-    let body = text(&body, schema, page.rows.len());
-    Ok(answered(body, schema, &ask, &freshness, tag.as_ref()))
+    Ok(match given? {
+        Given::Held(tag, freshness) => unchanged(schema, &ask, &freshness, &tag),
+        Given::Fresh(answer, tag) => answered(answer.text(), schema, &ask, &answer.freshness, tag.as_ref()),
+    })
 }
 
 async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
@@ -71,38 +68,41 @@ async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, P
     let framed = framed(&request);
     let principal = framed.principal()?;
     let (mut parts, _) = request.into_parts();
-    let Path(key) = Path::<Vec<String>>::from_request_parts(&mut parts, &()).await.map_err(|_| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            Code::BadKey,
-            "the key in the path is not percent-encoded UTF-8",
-        )
-    })?;
+    let key = key_segments(&mut parts).await?;
     let ask = read_ask(app, &framed, schema, &parts.uri, &parts.headers)?;
     only_freshness(&ask)?;
+    if sse::is_asked_for(&parts.headers) {
+        let place = (instance(&parts.uri, &framed), headers::last_event_id(&parts.headers));
+        return watching::follow(app, &framed, schema, (Subject::Row(key), ask), place).await;
+    }
     let segments: Vec<_> = key.iter().map(String::as_str).collect();
     let held = caching::held(&parts.headers);
-    let answer = app.wire.queries.get_text_unless(&principal, schema.name, &segments, &ask, &held).await;
+    let given = answers::row(app, &principal, schema, (&segments, &ask), &held).await;
     latency.observe(started.elapsed());
-    let Answer { value, freshness, health } = answer.map_err(error::of_query)?;
-    match value {
-        Unless::Same(tag) => Ok(unchanged(schema, &ask, &freshness, &tag)),
-        Unless::New(Some(row), tag) => {
-            let item = Item { schema, row: &row };
-            let body = RowBody { item, freshness: &freshness, health: HealthMember(&health) };
-            Ok(answered(text(&body, schema, 1), schema, &ask, &freshness, tag.as_ref()))
-        }
-        Unless::New(None, _) => Err(missing(schema, &key, &freshness, &health)),
+    match given? {
+        Given::Held(tag, freshness) => Ok(unchanged(schema, &ask, &freshness, &tag)),
+        Given::Fresh(answer, tag) => match answer.text(&key) {
+            Ok(body) => Ok(answered(body, schema, &ask, &answer.freshness, tag.as_ref())),
+            Err(missing) => {
+                let headers = freshness_headers(&answer.freshness).into_iter();
+                Err(headers.fold(missing, |missing, (name, value)| missing.header(name, value)))
+            }
+        },
     }
 }
 
-/// The answer where no row has the key, which says how fresh that is, too.
-fn missing(schema: &Schema, key: &[String], freshness: &Freshness, health: &Health) -> Problem {
-    let detail = format!("read model `{}` has no row `{}`", schema.name, key.join("/"));
-    let problem = Problem::new(StatusCode::NOT_FOUND, Code::NotFound, detail);
-    let problem = problem.with_all(told(freshness, health));
-    let headers = freshness_headers(freshness).into_iter();
-    headers.fold(problem, |problem, (name, value)| problem.header(name, value))
+/// The address that was asked, as the caller wrote it.
+fn instance(uri: &Uri, framed: &Framed) -> String {
+    format!("{}{}", framed.prefix, uri.path())
+}
+
+/// The parts of the key in the path.
+async fn key_segments(parts: &mut Parts) -> Result<Vec<String>, Problem> {
+    let path = Path::<Vec<String>>::from_request_parts(parts, &()).await;
+    path.map(|Path(key)| key).map_err(|_| {
+        let detail = "the key in the path is not percent-encoded UTF-8";
+        Problem::new(StatusCode::BAD_REQUEST, Code::BadKey, detail)
+    })
 }
 
 /// Reads the question from the address and from `Prefer: wait`.
@@ -113,7 +113,17 @@ fn read_ask(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Ask, Problem> {
-    let pairs = pairs(uri)?;
+    ask_of(app, framed, schema, &pairs(uri)?, headers)
+}
+
+/// The question that pairs of text and `Prefer: wait` ask.
+pub(crate) fn ask_of(
+    app: &App,
+    framed: &Framed,
+    schema: &'static Schema,
+    pairs: &[(String, String)],
+    headers: &HeaderMap,
+) -> Result<Ask, Problem> {
     let pairs = pairs.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let mut ask = Ask::from_text(schema, pairs).map_err(error::of_query)?;
     ask.wait = headers::preferences(headers).wait.map(|wait| freshness::within(app, framed, wait));
@@ -141,11 +151,6 @@ fn only_freshness(ask: &Ask) -> Result<(), Problem> {
         name: "query".to_owned(),
         reason: "may hold minPosition and maxStale only where one row is asked for by its key".to_owned(),
     }))
-}
-
-/// How fresh an answer is and how its model is doing, as members.
-fn told(freshness: &Freshness, health: &Health) -> Object {
-    Object::new().with("freshness", Node::written(freshness)).with("health", Node::of(health))
 }
 
 fn answered(
@@ -176,7 +181,7 @@ fn mark(headers: &mut HeaderMap, schema: &Schema, ask: &Ask, freshness: &Freshne
     }
 }
 
-fn freshness_headers(freshness: &Freshness) -> [(HeaderName, HeaderValue); 4] {
+pub(crate) fn freshness_headers(freshness: &Freshness) -> [(HeaderName, HeaderValue); 4] {
     let Freshness { projection_position, lag_seconds, lag_events, token, .. } = freshness;
     let seconds =
         if *lag_events == 0 { HeaderValue::from_static("0.000") } else { shown(format!("{lag_seconds:.3}")) };

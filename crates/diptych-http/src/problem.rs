@@ -19,6 +19,8 @@ pub(crate) struct Problem {
     members: Object,
     headers: Vec<(HeaderName, HeaderValue)>,
     log: Option<String>,
+    /// Where to go instead: a member's name, and an address of this service.
+    link: Option<(&'static str, String)>,
 }
 
 /// A problem on its way through the middleware.
@@ -36,6 +38,7 @@ impl Problem {
             members: Object::new(),
             headers: Vec::new(),
             log: None,
+            link: None,
         }
     }
 
@@ -82,10 +85,20 @@ impl Problem {
         }
     }
 
+    /// Adds a member that holds an address of this service, which starts with `/`.
+    pub(crate) fn link(mut self, name: &'static str, address: String) -> Self {
+        self.link = Some((name, address));
+        self
+    }
+
     /// Keeps what the log must know and the caller must not.
     pub(crate) fn logged(mut self, line: impl Into<String>) -> Self {
         self.log = Some(line.into());
         self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -101,6 +114,7 @@ impl Problem {
         let code = self.code.as_str();
         let kind = self.kind.clone();
         let title = self.title.as_deref().unwrap_or(self.code.title());
+        let link = self.link.as_ref();
         let mut text = Object::new()
             .with("type", kind.unwrap_or_else(|| format!("urn:diptych:problem:{code}")))
             .with("title", title)
@@ -108,8 +122,11 @@ impl Problem {
             .with("detail", self.detail.as_str())
             .with("instance", instance)
             .with("code", code)
-            .with("help", format!("{prefix}/problems/{code}"))
-            .to_text();
+            .with("help", format!("{prefix}/problems/{code}"));
+        if let Some((name, address)) = link {
+            text = text.with(*name, format!("{prefix}{address}"));
+        }
+        let mut text = text.to_text();
         // The members are borrowed, so the two objects are joined as text.
         let members = self.members.to_text();
         if members.len() > 2 {

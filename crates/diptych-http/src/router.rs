@@ -7,8 +7,8 @@ use crate::names::Names;
 use crate::problem::Problem;
 use crate::wire::{Panels, Wire};
 use crate::{
-    aggregate, announced, audit, command, commands, envelope, following, freshness, health, home, json,
-    model, openapi, pages,
+    aggregate, announced, audit, command, commands, envelope, exports, following, freshness, health, home,
+    json, model, openapi, pages,
 };
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -111,6 +111,8 @@ fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema, group:
     }
     let key: String = (0..schema.key.len()).map(|index| format!("/{{key{index}}}")).collect();
     for segment in segments {
+        let exports = format!("/exports/{segment}");
+        router = router.route(&exports, export_route(app, schema, group));
         if !app.wire.panels.answers_questions() {
             router = router.route(&format!("/{segment}"), elsewhere());
             router = router.route(&format!("/{segment}{key}"), elsewhere());
@@ -132,6 +134,15 @@ fn row_route(app: &Arc<App>, schema: &'static Schema, group: &'static str) -> Me
     let latency = app.wire.queries.metrics().latency(format!("{}/{{key}}", schema.name));
     let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, group, latency });
     get(move |request: Request| model::row(Arc::clone(&endpoint), request))
+}
+
+fn export_route(app: &Arc<App>, schema: &'static Schema, group: &'static str) -> MethodRouter<Arc<App>> {
+    if !app.wire.panels.answers_questions() {
+        return elsewhere();
+    }
+    let latency = app.wire.queries.metrics().latency(format!("exports/{}", schema.name));
+    let endpoint = Arc::new(model::Endpoint { app: Arc::clone(app), schema, group, latency });
+    get(move |request: Request| exports::read(Arc::clone(&endpoint), request))
 }
 
 /// The answer at an address of a panel that another process serves.

@@ -1,6 +1,6 @@
 //! Rows and their freshness as JSON, written straight from a store's values: no document is built in between.
 
-use crate::json::Node;
+use crate::json::{Node, Object};
 use diptych_core::Value;
 use diptych_query::{ColumnSpec, Freshness, Health, RawRow, Schema, Withheld};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -16,6 +16,10 @@ const COLUMN_BYTES: usize = 48;
 #[derive(serde::Serialize)]
 pub(crate) struct RowBody<'a> {
     pub(crate) item: Item<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pending: Option<&'a [Object]>,
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    pub(crate) withheld: &'a [&'static str],
     pub(crate) freshness: &'a Freshness,
     pub(crate) health: HealthMember<'a>,
 }
@@ -25,6 +29,12 @@ pub(crate) struct RowBody<'a> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PageBody<'a> {
     pub(crate) items: Vec<Item<'a>>,
+    /// What is under way for the rows, where the model tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pending: Option<&'a [Object]>,
+    /// The columns that are without a value in some row because the caller may not see it.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    pub(crate) withheld: &'a [&'static str],
     pub(crate) page: PageMember<'a>,
     pub(crate) freshness: &'a Freshness,
     pub(crate) health: HealthMember<'a>,
@@ -53,6 +63,20 @@ pub(crate) fn text(body: &impl Serialize, schema: &Schema, rows: usize) -> Vec<u
     let mut out = Vec::with_capacity(ENVELOPE_BYTES + rows * columns * COLUMN_BYTES);
     serde_json::to_writer(&mut out, body).expect("keys are texts and no value here can fail to serialize");
     out
+}
+
+/// The columns that are masked in any of these rows, by their public names, in the order of the
+/// declaration. A column that is left out instead is not named: that it exists is not told.
+pub(crate) fn withheld<'a>(schema: &Schema, rows: impl IntoIterator<Item = &'a RawRow>) -> Vec<&'static str> {
+    let mut masked: Vec<usize> = rows.into_iter().flat_map(|row| row.withheld.iter().copied()).collect();
+    masked.sort_unstable();
+    masked.dedup();
+    let named = |index: usize| match schema.columns.get(index) {
+        Some(column) if column.facets.withheld == Withheld::Absent => None,
+        Some(column) => Some(column.public),
+        None => schema.computed.get(index - schema.columns.len()).map(|column| column.public),
+    };
+    masked.into_iter().filter_map(named).collect()
 }
 
 impl Item<'_> {

@@ -5,16 +5,16 @@ use crate::names::Names;
 use crate::wire::{Hosts, HttpLimits, MetricsAccess, Panels, Readiness, ServiceInfo, Wire};
 use diptych_command::{AuditFilter, AuditLog, AuditPage, AuditPlace, AuditQuery};
 use diptych_command::{
-    Base, Command, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError, Committed,
-    Conflict, Context, Decider, Effect, EventStore, Fields, Matched, Outcome, Rejection, RejectionKind,
-    RejectionType, ShapeError, erase,
+    Base, Command, CommandHeader, CommandLimits, CommandRecord, CommandType, Commands, Commit, CommitError,
+    Committed, Conflict, Context, Decider, Effect, EventStore, Fields, Matched, Outcome, Rejection,
+    RejectionKind, RejectionType, ShapeError, erase,
 };
 use diptych_core::{
     BoxFuture, Clock, CommandId, DecodeError, EncodeError, Epoch, Event, EventName, EventType, Everybody,
-    Fault, Fingerprint, Position, Principal, RawFact, StreamRef, TagQuery, Tenant, Timestamp, Token,
-    Unrestricted, Version,
+    Fault, Fingerprint, Forbidden, Metadata, Position, Principal, RawFact, SharedText, StreamRef, TagQuery,
+    Tenant, Timestamp, Token, Unrestricted, Version,
 };
-use diptych_query::{Progress, Stopped};
+use diptych_query::{Progress, Queries, QueryLimits, Sight, Stopped};
 use schemars::{Schema as JsonSchema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use std::sync::atomic::AtomicU64;
@@ -180,7 +180,6 @@ impl Rejection for NoteClosed {
 }
 
 /// A log and a ledger in memory, in the order of commits.
-#[derive(Default)]
 pub(crate) struct Store {
     pub(crate) facts: Mutex<Vec<Arc<RawFact>>>,
     records: Mutex<Vec<CommandRecord>>,
@@ -198,8 +197,31 @@ pub(crate) struct Store {
     pub(crate) looks: AtomicU64,
     /// Why the read model does not move on, when set.
     pub(crate) stopped: Mutex<Option<Stopped>>,
+    /// What may be seen, or why nothing may be.
+    pub(crate) sight: Mutex<Result<Sight, Forbidden>>,
+    /// Fails every export after its last row, when set.
+    pub(crate) cuts_exports: Mutex<bool>,
     /// What the process knows of its read models.
     pub(crate) progress: Arc<Progress>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            facts: Mutex::default(),
+            records: Mutex::default(),
+            notices: Mutex::default(),
+            stage: Mutex::default(),
+            overloaded: Mutex::default(),
+            contended: Mutex::default(),
+            hangs: Mutex::default(),
+            looks: AtomicU64::default(),
+            stopped: Mutex::default(),
+            sight: Mutex::new(Ok(Sight::everything())),
+            cuts_exports: Mutex::default(),
+            progress: Arc::default(),
+        }
+    }
 }
 
 /// The time at which everything happens in these tests.
@@ -337,7 +359,7 @@ impl Store {
                         event: EventName { name: event.name.into(), schema_version: event.schema_version },
                         recorded_at: NOW.parse().unwrap(),
                         occurred_at: header.occurred_at,
-                        metadata: "{}".into(),
+                        metadata: metadata(&header),
                         payload: event.payload.into(),
                     };
                     facts.push(Arc::new(fact));
@@ -360,6 +382,17 @@ impl Store {
     }
 }
 
+fn metadata(header: &CommandHeader) -> SharedText {
+    let CommandHeader { actor, id, .. } = header;
+    let (actor, command) = (actor.clone(), id.clone());
+    Metadata { actor, command, correlation: None, causation: None, policy: None }.encode().into()
+}
+
+/// The right panel over a store, within limits.
+pub(crate) fn queries_within(store: &Arc<Store>, limits: QueryLimits) -> Queries {
+    models::queries(store, Arc::new(Fixed), limits)
+}
+
 /// A service over an empty store, and the store.
 pub(crate) fn wire() -> (Wire, Arc<Store>) {
     let store = Arc::new(Store::default());
@@ -378,7 +411,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
             description: "Keeps notes".to_owned(),
         },
         commands: Arc::new(commands),
-        queries: Arc::new(models::queries(&store, Arc::new(Fixed))),
+        queries: Arc::new(queries_within(&store, QueryLimits::default())),
         registry: Arc::<Store>::clone(&store),
         authenticate: Arc::new(Everybody(Principal::new("main", "ann").unwrap())),
         metrics: Arc::new(|| "# EOF\n".to_owned()),

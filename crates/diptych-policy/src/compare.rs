@@ -4,7 +4,7 @@
 use crate::doing::command_parts;
 use crate::guard::{named, policies_text};
 use crate::vocabulary::{READ_AGGREGATE, READ_AUDIT, READ_COMMAND, SERVICE, VIEW_ALL_TENANTS, VIEW_HISTORY};
-use crate::{Guard, Policies};
+use crate::{Policies, PolicyGuard};
 use cedar_policy::EntityTypeName;
 use diptych_core::{Claims, Principal, Tenant, Value};
 use diptych_query::{FieldRule, Purpose, ReadPolicy, Schema, Sight};
@@ -166,7 +166,11 @@ pub fn principals_named<'a>(
 
 /// What somebody may do more or less of.
 #[must_use]
-pub fn action_changes(before: &Guard, after: &Guard, principals: &[Principal]) -> Vec<ActionChange> {
+pub fn action_changes(
+    before: &PolicyGuard,
+    after: &PolicyGuard,
+    principals: &[Principal],
+) -> Vec<ActionChange> {
     let mut changes = Vec::new();
     for principal in principals {
         for (action, type_name) in after.general_actions() {
@@ -183,7 +187,7 @@ pub fn action_changes(before: &Guard, after: &Guard, principals: &[Principal]) -
     changes
 }
 
-impl Guard {
+impl PolicyGuard {
     /// Everything that may be done beside looking at rows, with the type that it is done to.
     fn general_actions(&self) -> Vec<(String, EntityTypeName)> {
         let mut actions: Vec<_> =
@@ -217,9 +221,14 @@ struct Sides {
 impl SightComparison {
     /// Begins with no rows.
     #[must_use]
-    pub fn new(before: &Guard, after: &Guard, schema: &'static Schema, principals: &[Principal]) -> Self {
+    pub fn new(
+        before: &PolicyGuard,
+        after: &PolicyGuard,
+        schema: &'static Schema,
+        principals: &[Principal],
+    ) -> Self {
         let sides = principals.iter().map(|principal| {
-            let sight = |guard: &Guard| guard.sight(principal, schema, Purpose::View).ok();
+            let sight = |guard: &PolicyGuard| guard.sight(principal, schema, Purpose::View).ok();
             let (before, after) = (sight(before), sight(after));
             let change = SightChange {
                 principal: principal_in_words(principal),

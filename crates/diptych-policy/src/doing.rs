@@ -6,7 +6,7 @@ use crate::vocabulary::{
     CategoryWords, IMPORT, READ_AGGREGATE, READ_AUDIT, READ_COMMAND, SERVICE, VIEW_ALL_TENANTS, VIEW_HISTORY,
     action_uid, command_action, fixed_uid, uid,
 };
-use crate::{Allowance, Guard};
+use crate::{Allowance, PolicyGuard};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PartialEntityUid, Request,
     RestrictedExpression as Constant,
@@ -34,7 +34,7 @@ enum Said {
     NeedsState,
 }
 
-impl Authorize for Guard {
+impl Authorize for PolicyGuard {
     fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden> {
         let service = || fixed_uid(SERVICE, "");
         let keyed = |key: &str| vec![("key".to_owned(), Constant::new_string(key.to_owned()))];
@@ -46,8 +46,11 @@ impl Authorize for Guard {
             Action::Import { category } => {
                 (IMPORT, self.stream(category, ""), Vec::new(), format!("import into `{category}`"))
             }
-            Action::ReadAggregate { category, key } => {
-                (READ_AGGREGATE, self.stream(category, key), keyed(key), format!("read `{category}`"))
+            Action::ReadAggregate { category, key, state } => {
+                let refusal = || forbidden(format!("to read `{category}`"));
+                let words = self.vocabulary.categories.get(category).ok_or_else(refusal)?;
+                let said = self.judged(principal, words, (READ_AGGREGATE, key), Some(keyed(key)), state);
+                return self.answer(&said).ok_or_else(refusal);
             }
             Action::ReadHistory { category, key } => {
                 let what = format!("view the history of `{category}`");
@@ -69,7 +72,7 @@ impl Authorize for Guard {
     }
 }
 
-impl Guard {
+impl PolicyGuard {
     fn permit(&self) -> Permit {
         Permit { policy: Some(self.version()), needs_state: false }
     }
@@ -127,10 +130,17 @@ impl Guard {
     fn command(&self, principal: &Principal, asked: &Asked<'_>) -> Result<Permit, Forbidden> {
         let refusal = || forbidden(format!("to give `{}` to `{}`", asked.name, asked.category));
         let words = self.vocabulary.categories.get(asked.category).ok_or_else(refusal)?;
-        match self.says(principal, words, asked) {
-            Said::Allow => Ok(self.permit()),
-            Said::Deny => Err(refusal()),
-            Said::NeedsState => Ok(Permit { needs_state: true, ..self.permit() }),
+        let action = command_action(asked.category, asked.name);
+        let context = command_context(words, asked);
+        let said = self.judged(principal, words, (&action, asked.key), context, asked.state);
+        self.answer(&said).ok_or_else(refusal)
+    }
+
+    fn answer(&self, said: &Said) -> Option<Permit> {
+        match said {
+            Said::Allow => Some(self.permit()),
+            Said::Deny => None,
+            Said::NeedsState => Some(Permit { needs_state: true, ..self.permit() }),
         }
     }
 
@@ -155,25 +165,31 @@ impl Guard {
         }
     }
 
-    fn says(&self, principal: &Principal, words: &CategoryWords, asked: &Asked<'_>) -> Said {
+    /// What is said of an action on a stream: without the state first, and again with it where that is not enough.
+    fn judged(
+        &self,
+        principal: &Principal,
+        words: &CategoryWords,
+        (action, key): (&str, &str),
+        context: Option<Vec<(String, Constant)>>,
+        state: Option<&Json>,
+    ) -> Said {
         let Some(caller) = self.caller(principal) else { return Said::Deny };
-        let action = command_action(asked.category, asked.name);
-        let stream = uid(&words.type_name, asked.key);
-        let Some(policies) = self.concerned(&action, &words.type_name) else { return Said::Deny };
-        let context = command_context(words, asked);
-        if let Some(context) = context.clone().filter(|_| !self.by_state.contains(&action)) {
+        let stream = uid(&words.type_name, key);
+        let Some(policies) = self.concerned(action, &words.type_name) else { return Said::Deny };
+        if let Some(context) = context.clone().filter(|_| !self.by_state.contains(action)) {
             // Nothing of the state is asked for: everything is known.
-            let allowed = self.decides(&caller.uid, &action, stream, context, &caller.entities);
+            let allowed = self.decides(&caller.uid, action, stream, context, &caller.entities);
             return if allowed { Said::Allow } else { Said::Deny };
         }
-        let Some(state) = asked.state else {
+        let Some(state) = state else {
             let who = (PartialEntityUid::from_concrete(caller.uid.clone()), &caller.known);
             let context = context.and_then(|context| Context::from_pairs(context).ok());
             let on = PartialEntityUid::from_concrete(stream);
             // A body without its shape is judged by what else is known, and refused for its shape later. It
             // is never allowed for good.
             let shaped = context.is_some();
-            let said = self.partially(who, (&action, policies), on, context, |said| said.decision());
+            let said = self.partially(who, (action, policies), on, context, |said| said.decision());
             return match said {
                 Ok(Some(Decision::Allow)) if shaped => Said::Allow,
                 Ok(Some(Decision::Deny)) => Said::Deny,
@@ -196,7 +212,7 @@ impl Guard {
             }
         };
         let allowed =
-            context.is_some_and(|context| self.decides(&caller.uid, &action, stream, context, &entities));
+            context.is_some_and(|context| self.decides(&caller.uid, action, stream, context, &entities));
         if allowed { Said::Allow } else { Said::Deny }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::breakage::Breakage;
 use crate::caller::Caller;
+use crate::policies::PUBLIC_FIELDS_ID;
 use crate::recent::Recent;
 use crate::sight::Seen;
 use crate::vocabulary::{self, Vocabulary, action_uid, command_action};
@@ -11,7 +12,7 @@ use crate::{Declarations, Policies, PolicyError};
 use cedar_policy::pst::{Clause, Expr};
 use cedar_policy::{
     ActionConstraint, Context, EntityTypeName, EntityUid, PartialEntities, PartialEntityUid, PartialRequest,
-    Policy, PolicySet, ResourceConstraint, TpeResponse, ValidationMode, Validator,
+    Policy, PolicyId, PolicySet, ResourceConstraint, TpeResponse, ValidationMode, Validator,
 };
 use diptych_core::{PolicyVersion, Principal};
 use std::collections::{BTreeSet, HashMap};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 pub const PRINCIPALS_MAX: usize = 4_096;
 
 /// Cedar policies in force: they answer both panels.
-pub struct Guard {
+pub struct PolicyGuard {
     pub(crate) vocabulary: Vocabulary,
     /// The policies that can have a say, by action and type of resource.
     concerned: HashMap<(String, EntityTypeName), PolicySet>,
@@ -36,7 +37,7 @@ pub struct Guard {
     pub(crate) breakage: Option<Breakage>,
 }
 
-impl Guard {
+impl PolicyGuard {
     /// Holds policies against what is declared.
     ///
     /// # Errors
@@ -44,10 +45,15 @@ impl Guard {
     /// be: about rows without looking at them, or about an aggregate before it is read.
     pub fn new(policies: &Policies, declarations: &Declarations) -> Result<Self, PolicyError> {
         let vocabulary = Vocabulary::of(declarations)?;
-        let validated =
-            Validator::new(vocabulary.schema.clone()).validate(&policies.set, ValidationMode::Strict);
+        let mut set = policies.set.clone();
+        if vocabulary.views.is_empty() {
+            // There are no fields to speak of, and strict validation refuses to speak of none.
+            set.remove_static(PolicyId::new(PUBLIC_FIELDS_ID))
+                .map_err(|error| PolicyError::one(error.to_string()))?;
+        }
+        let validated = Validator::new(vocabulary.schema.clone()).validate(&set, ValidationMode::Strict);
         let mut problems: Vec<_> = validated.validation_errors().map(ToString::to_string).collect();
-        let own = |warning: &String| !warning.contains("`public-fields`");
+        let own = |warning: &String| !warning.contains(PUBLIC_FIELDS_ID);
         let notices = validated.validation_warnings().map(ToString::to_string).filter(own).collect();
         problems.sort();
         problems.dedup();
@@ -56,7 +62,7 @@ impl Guard {
         hasher.update(vocabulary.text.as_bytes());
         let mut guard = Self {
             by_state: BTreeSet::new(),
-            concerned: concerned(&policies.set, &vocabulary),
+            concerned: concerned(&set, &vocabulary),
             vocabulary,
             version: policies.version(),
             fingerprint: *hasher.finalize().as_bytes(),
@@ -158,7 +164,7 @@ impl Guard {
 
     /// Why a condition cannot stand for an action.
     fn refusal(&self, action: &str, type_name: &EntityTypeName, expr: &Expr) -> Result<(), String> {
-        use vocabulary::{EXPORT, IMPORT, READ_AGGREGATE, SEARCH_BY, VIEW_ALL_TENANTS, VIEW_FIELD};
+        use vocabulary::{EXPORT, IMPORT, SEARCH_BY, VIEW_ALL_TENANTS, VIEW_FIELD};
         use vocabulary::{VIEW_HISTORY, VIEW_REDACTED, VIEW_ROW};
         match action {
             VIEW_ROW | VIEW_REDACTED | EXPORT | VIEW_FIELD => {
@@ -170,7 +176,7 @@ impl Guard {
             SEARCH_BY | VIEW_ALL_TENANTS | IMPORT if reads_row(expr) => {
                 Err(format!("judges `{action}` by the resource, before there is one: `{expr}`"))
             }
-            READ_AGGREGATE | VIEW_HISTORY if reads_attribute(expr) => {
+            VIEW_HISTORY if reads_attribute(expr) => {
                 Err(format!("judges `{action}` by the state, before it is read: `{expr}`"))
             }
             _ => Ok(()),

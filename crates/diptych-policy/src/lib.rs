@@ -28,7 +28,7 @@ pub use compare::{
 };
 pub use declared::{CategoryDeclaration, CommandDeclaration, Declarations};
 pub use error::PolicyError;
-pub use guard::{Guard, PRINCIPALS_MAX};
+pub use guard::{PRINCIPALS_MAX, PolicyGuard};
 pub use jwt::{ClaimNames, Jwt, TOKEN_BYTES_MAX, TOKEN_LIFE_MAX, write_secret};
 pub use policies::{POLICIES_MAX, POLICY_TEXT_BYTES_MAX, Policies, PolicyText};
 pub use sight::EXPORT_PERMITS_MAX;

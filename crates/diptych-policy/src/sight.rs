@@ -1,7 +1,7 @@
 //! What may be seen of read models, by typed partial evaluation: what is left of the policies when everything
 //! but the row is known becomes a rule over its columns.
 
-use crate::Guard;
+use crate::PolicyGuard;
 use crate::breakage::Breakage;
 use crate::caller::Caller;
 use crate::guard::{PRINCIPALS_MAX, condition};
@@ -28,7 +28,7 @@ impl Seen {
     }
 }
 
-impl ReadPolicy for Guard {
+impl ReadPolicy for PolicyGuard {
     fn sight(
         &self,
         principal: &Principal,
@@ -73,7 +73,7 @@ impl ReadPolicy for Guard {
     }
 }
 
-impl Guard {
+impl PolicyGuard {
     fn look(
         &self,
         principal: &Principal,

@@ -1,7 +1,7 @@
 //! What policies may say, what they answer, and how they are refused.
 
 use crate::test_world::WORK;
-use crate::{CategoryDeclaration, CommandDeclaration, Declarations, Guard, Policies};
+use crate::{CategoryDeclaration, CommandDeclaration, Declarations, Policies, PolicyGuard};
 use diptych_core::{Action, Authorize, Claims, PolicyAttribute, Principal, Value};
 use diptych_query::{Purpose, ReadPolicy, RowRule};
 use serde_json::json;
@@ -19,9 +19,9 @@ fn declarations() -> Declarations {
     Declarations { categories: vec![decision], models: vec![&WORK] }
 }
 
-fn guard(text: &str) -> Result<Guard, String> {
+fn guard(text: &str) -> Result<PolicyGuard, String> {
     let policies = Policies::from_text(text).map_err(|error| error.to_string())?;
-    Guard::new(&policies, &declarations()).map_err(|error| error.to_string())
+    PolicyGuard::new(&policies, &declarations()).map_err(|error| error.to_string())
 }
 
 fn ann() -> Principal {
@@ -51,7 +51,7 @@ fn what_no_policy_permits_is_forbidden() {
     for action in [
         Action::ReadAudit,
         Action::ReadCommand,
-        Action::ReadAggregate { category: "decision", key: "DEC-1" },
+        Action::ReadAggregate { category: "decision", key: "DEC-1", state: None },
         Action::Import { category: "decision" },
         Action::QueryAllTenants { model: "work_item" },
     ] {
@@ -117,6 +117,13 @@ fn asking_by_a_value_is_judged_by_the_value() {
     assert_eq!(reason, "`team` may not be asked by for `TEAM-9`");
     assert_eq!(ask(1, None), Ok(()), "sorting by a public column");
     assert!(ask(2, None).is_err(), "`title` is personal, and nothing permits it");
+}
+
+#[test]
+fn a_service_without_read_models_has_policies_too() {
+    let policies = Policies::from_text(r#"@id("all") permit (principal, action, resource);"#).unwrap();
+    let guard = PolicyGuard::new(&policies, &Declarations { models: Vec::new(), ..declarations() }).unwrap();
+    assert!(guard.authorize(&ann(), approve(r#"{"reason": "due"}"#, None)).is_ok());
 }
 
 #[test]

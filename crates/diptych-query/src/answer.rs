@@ -5,7 +5,7 @@ use diptych_core::{Position, Timestamp, Token};
 use serde::Serialize;
 
 /// A value, how fresh it is, and how its read model is doing.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Answer<T> {
     /// The value.
     pub value: T,

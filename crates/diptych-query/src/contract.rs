@@ -1,6 +1,7 @@
 //! What a read model promises about freshness, and what happens when it cannot keep it.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The promise of every answer of a read model. A request may tighten it.
@@ -17,6 +18,31 @@ pub enum Contract {
     },
     /// An answer says how old it is.
     Eventual,
+}
+
+/// How consistent an answer a request asks for. It only tightens what the model declares: where that promises
+/// more, more is given.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Consistency {
+    /// As fresh as it happens to be.
+    Eventual,
+    /// Refused beyond the bound: the tighter one of what the model declares and what the request names.
+    Bounded,
+    /// With everything committed before the question, or refused.
+    Strong,
+}
+
+impl FromStr for Consistency {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "eventual" => Ok(Self::Eventual),
+            "bounded" => Ok(Self::Bounded),
+            "strong" => Ok(Self::Strong),
+            _ => Err("must be one of: strong, bounded, eventual"),
+        }
+    }
 }
 
 /// What happens when an answer is older than its contract allows.

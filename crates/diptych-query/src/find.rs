@@ -1,6 +1,6 @@
 //! A query as a value: typed in Rust, the same value from the text of an address or a command line.
 
-use crate::{RowRule, Words};
+use crate::{Consistency, RowRule, Words};
 use diptych_core::{Tenant, Token, Value};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -129,6 +129,20 @@ impl<M> Find<M> {
     #[must_use]
     pub fn at_least(mut self, token: Token) -> Self {
         self.ask.at_least = Some(token);
+        self
+    }
+
+    /// At least this consistent, where the model promises less.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.ask.consistency = Some(consistency);
+        self
+    }
+
+    /// No older than this.
+    #[must_use]
+    pub fn max_stale(mut self, max_stale: Duration) -> Self {
+        self.ask.max_stale = Some(max_stale);
         self
     }
 

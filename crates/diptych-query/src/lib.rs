@@ -50,7 +50,7 @@ pub use build::{
     Build, BuildId, BuildMove, Order, StageMove, TransitError, judge, own_build, stand_in, taken_over,
 };
 pub use column::{CanFilter, CanSort, Column};
-pub use contract::{Breach, Contract};
+pub use contract::{Breach, Consistency, Contract};
 pub use correction::{CORRECTION, Corrected, Correction, CorrectionError, ROW_CORRECTED};
 pub use declared::as_declared;
 pub use error::QueryError;
@@ -73,8 +73,8 @@ pub use partition::{Fence, Lease, PARTITIONS_MAX, Partition, PartitionState, Rea
 pub use progress::{Progress, ProgressEntry, Standing, Troubles};
 pub use projection::{JoinedProjection, Projection, Route};
 pub use queries::{
-    AnswerTag, Ask, Awaited, ExportTotals, Moves, Queries, QueryLimits, QueryParts, RawPage, RawRow,
-    RowStream, Unless, Visibility, VisibleSince, WaitOutcome,
+    AnswerTag, Ask, AskedRow, Awaited, ExportTotals, Moves, PendingCommand, PendingCommands, Queries,
+    QueryLimits, QueryParts, RawPage, RawRow, RowStream, Unless, Visibility, VisibleSince, WaitOutcome,
 };
 pub use registry::{Record, Registry};
 pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};

@@ -8,6 +8,20 @@ use diptych_core::{Principal, Value};
 /// Bytes of the signature in a token.
 const SIGNATURE_BYTES: usize = 16;
 
+/// In the byte that says whether a sorted value follows: how many rows lie before does, too.
+const WITH_WALKED: u8 = 2;
+
+/// Where a page ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    /// The build it was read from.
+    pub(crate) build: BuildId,
+    /// Its last row.
+    pub(crate) cursor: Cursor,
+    /// How many rows have been walked through, page by page.
+    pub(crate) walked: u64,
+}
+
 /// The key that signs page tokens, with the one before it, so that a change of keys breaks no page.
 #[derive(Clone)]
 pub struct PageKey {
@@ -23,11 +37,13 @@ impl PageKey {
     }
 
     /// Writes the place after the last row of a page.
-    pub(crate) fn issue(&self, question: &Question<'_>, build: BuildId, cursor: &Cursor) -> String {
+    pub(crate) fn issue(&self, question: &Question<'_>, place: &Place) -> String {
+        let Place { build, cursor, walked } = place;
         let mut body = question.fingerprint().to_vec();
         body.extend_from_slice(&build.revision.to_le_bytes());
         body.extend_from_slice(&build.generation.to_le_bytes());
-        body.push(u8::from(cursor.sorted.is_some()));
+        body.push(u8::from(cursor.sorted.is_some()) | WITH_WALKED);
+        body.extend_from_slice(&walked.to_le_bytes());
         cursor.sorted.iter().chain(&cursor.key).for_each(|value| value.write_canonical(&mut body));
         let signature = sign(&self.current, &body);
         body.extend_from_slice(&signature);
@@ -35,7 +51,7 @@ impl PageKey {
     }
 
     /// Reads a place back: the build it was on, and where the next page starts.
-    pub(crate) fn read(&self, question: &Question<'_>, token: &str) -> Result<(BuildId, Cursor), QueryError> {
+    pub(crate) fn read(&self, question: &Question<'_>, token: &str) -> Result<Place, QueryError> {
         let damaged = || QueryError::PageToken { reason: "is damaged" };
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| damaged())?;
         let split = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or_else(damaged)?;
@@ -60,15 +76,24 @@ impl PageKey {
         let (generation, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
         let build =
             BuildId { revision: u32::from_le_bytes(*revision), generation: u32::from_le_bytes(*generation) };
-        let (has_sorted, mut rest) = rest.split_first().ok_or_else(damaged)?;
+        let (flags, mut rest) = rest.split_first().ok_or_else(damaged)?;
+        let mut walked = 0;
+        // A token of earlier code does not say.
+        if flags & WITH_WALKED != 0 {
+            let (count, after) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+            (walked, rest) = (u64::from_le_bytes(*count), after);
+        }
         let mut values = Vec::new();
         while !rest.is_empty() {
             let (value, after) = Value::read_canonical(rest).ok_or_else(damaged)?;
             values.push(value);
             rest = after;
         }
-        let sorted = if *has_sorted == 1 { Some(values.remove(0)) } else { None };
-        Ok((build, Cursor { sorted, key: values }))
+        if values.is_empty() {
+            return Err(damaged());
+        }
+        let sorted = if flags & 1 == 1 { Some(values.remove(0)) } else { None };
+        Ok(Place { build, cursor: Cursor { sorted, key: values }, walked })
     }
 }
 

@@ -254,8 +254,8 @@ fn rank(schema: &Schema, row: &[Value], column: usize) -> Result<i64, RowFailed>
     place.and_then(|place| i64::try_from(place).ok()).ok_or(RowFailed)
 }
 
-/// Whether a text is made of the parts of a pattern, no two texts beside each other. Between two places for any text, the earliest match of
-/// what stands there is as good as any later one.
+/// Whether a text is made of the parts of a pattern, no two texts of which stand beside each other. Between
+/// two places for any text, the earliest match of what stands there is as good as any later one.
 fn fits(pattern: &[PatternPart], text: &str) -> bool {
     let mut rest = text;
     let mut anywhere = false;

@@ -5,7 +5,7 @@ mod fold;
 mod reference;
 mod world;
 
-use crate::page::{PageKey, Question};
+use crate::page::{PageKey, Place, Question};
 use crate::text::key_from_text;
 use crate::{
     Ask, Breach, BuildId, ColumnSpec, Contract, Cursor, Direction, Governance, IndexSpec, Mode, Operator,
@@ -110,11 +110,11 @@ fn issued(ask: &Ask, actor: &str) -> (PageKey, String) {
     let principal = Principal::new("main", actor).unwrap();
     let question = Question { schema: &SCHEMA, principal: &principal, ask };
     let cursor = Cursor { sorted: Some(Value::Integer(3)), key: vec![Value::Text("A-1".to_owned())] };
-    let token = key.issue(&question, BUILD, &cursor);
+    let token = key.issue(&question, &Place { build: BUILD, cursor, walked: 50 });
     (key, token)
 }
 
-fn read(key: &PageKey, ask: &Ask, actor: &str, token: &str) -> Result<(BuildId, Cursor), QueryError> {
+fn read(key: &PageKey, ask: &Ask, actor: &str, token: &str) -> Result<Place, QueryError> {
     let principal = Principal::new("main", actor).unwrap();
     key.read(&Question { schema: &SCHEMA, principal: &principal, ask }, token)
 }
@@ -123,8 +123,8 @@ fn read(key: &PageKey, ask: &Ask, actor: &str, token: &str) -> Result<(BuildId, 
 fn a_page_token_is_good_for_its_own_question_only() {
     let question = ask(&[("status", "PLACED"), ("sort", "lineCount")]).unwrap();
     let (key, token) = issued(&question, "ann");
-    let (build, cursor) = read(&key, &question, "ann", &token).unwrap();
-    assert_eq!((build, cursor.sorted), (BUILD, Some(Value::Integer(3))));
+    let Place { build, cursor, walked } = read(&key, &question, "ann", &token).unwrap();
+    assert_eq!((build, cursor.sorted, walked), (BUILD, Some(Value::Integer(3)), 50));
     let other = ask(&[("status", "CANCELLED"), ("sort", "lineCount")]).unwrap();
     let wrong = read(&key, &other, "ann", &token).unwrap_err();
     assert!(matches!(wrong, QueryError::PageToken { reason: "belongs to another question" }));

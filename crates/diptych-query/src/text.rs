@@ -8,8 +8,8 @@ use std::time::Duration;
 
 impl Ask {
     /// Reads a question from pairs of text: `status=PLACED`, `total.gte=10 GBP`, `sort=-placedAt`,
-    /// `q=words`, `pageSize=20`, `pageToken`, `minPosition`, `maxStale=5` (seconds). A filter named several
-    /// times means any of its values.
+    /// `q=words`, `pageSize=20`, `pageToken`, `minPosition`, `maxStale=5` (seconds), `consistency=strong`.
+    /// A filter named several times means any of its values.
     ///
     /// # Errors
     /// A parameter that the model does not know or a value that does not fit, with what would.
@@ -38,6 +38,10 @@ impl Ask {
                         .parse()
                         .map_err(|_| QueryError::parameter(name, "must be a whole number of seconds"))?;
                     ask.max_stale = Some(Duration::from_secs(seconds.into()));
+                }
+                "consistency" => {
+                    ask.consistency =
+                        Some(text.parse().map_err(|reason: &str| QueryError::parameter(name, reason))?);
                 }
                 _ => add_condition(&mut ask, schema, name, text)?,
             }
@@ -91,7 +95,7 @@ fn add_condition(ask: &mut Ask, schema: &'static Schema, name: &str, text: &str)
 fn unknown_filter(schema: &'static Schema) -> String {
     let filters: Vec<_> =
         schema.columns.iter().filter(|column| column.filter).map(|column| column.public).collect();
-    let sorts = "sort, pageSize, pageToken, minPosition, maxStale";
+    let sorts = "sort, pageSize, pageToken, minPosition, maxStale, consistency";
     format!("is not a filter of this read model; it has: {}; and: {sorts}", filters.join(", "))
 }
 

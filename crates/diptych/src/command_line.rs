@@ -5,6 +5,7 @@ use crate::authentication;
 use crate::progress_line::ProgressLine;
 use crate::serve::{listen, stop_signal};
 use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
 use diptych_core::{Authenticate, Claims, Fault, Principal};
@@ -141,9 +142,9 @@ async fn run(service: Service, arguments: &ArgMatches) -> Result<ExitCode, VerbE
         None => {
             let default = serve_command().get_matches_from(["serve"]);
             let first = service.before_serving.clone();
-            serve(&service, config, &default, first).await
+            serve(&service, developing(&service, config, arguments), &default, first).await
         }
-        Some(("serve", own)) => serve(&service, config, own, None).await,
+        Some(("serve", own)) => serve(&service, developing(&service, config, arguments), own, None).await,
         Some((name, own)) => match service.verbs.iter().find(|verb| verb.command().get_name() == name) {
             Some(verb) => run_verb(&service, config, &**verb, own).await,
             None => operate(&service, config, name, own).await,
@@ -182,6 +183,17 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
     let persistence = arguments.get_many("persistence").into_iter().flatten().cloned().collect();
     let references = arguments.get_many("reference").into_iter().flatten().cloned().collect();
     Ok(Config { principal, outbox, persistence, references, ..Config::at(store) })
+}
+
+/// Has everybody be whom the service names for development, unless the command line names somebody.
+fn developing(service: &Service, config: Config, arguments: &ArgMatches) -> Config {
+    let given = |name| arguments.value_source(name) == Some(ValueSource::CommandLine);
+    match &service.development {
+        Some(principal) if !given("tenant") && !given("actor") => {
+            Config { principal: principal.clone(), ..config }
+        }
+        _ => config,
+    }
 }
 
 /// Reads `decision-policy=policies.json`.

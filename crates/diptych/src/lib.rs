@@ -10,6 +10,7 @@ mod authentication;
 mod clock;
 mod columns;
 mod command_line;
+pub mod compose;
 mod correction;
 mod metrics;
 mod place;

@@ -4,7 +4,9 @@ use crate::{Service, Store};
 use diptych_command::AnyDecider;
 use diptych_core::{Fault, Principal, Timestamp};
 use diptych_ops::{PoliciesInForce, policies};
-use diptych_policy::{CategoryDeclaration, CommandDeclaration, Declarations, Guard, Policies, PolicyError};
+use diptych_policy::{
+    CategoryDeclaration, CommandDeclaration, Declarations, Policies, PolicyError, PolicyGuard,
+};
 use diptych_query::Group;
 use schemars::SchemaGenerator;
 use std::sync::Arc;
@@ -73,7 +75,7 @@ impl Service {
     /// # Errors
     /// Declarations that would have the same name in policies.
     pub fn policy_schema(&self) -> Result<String, Fault> {
-        Guard::schema(&self.declarations()).map_err(Fault::from)
+        PolicyGuard::schema(&self.declarations()).map_err(Fault::from)
     }
 
     /// What policies may speak of.
@@ -85,11 +87,11 @@ impl Service {
     }
 
     /// The policies, held against what the service declares; none where it has none.
-    pub(crate) fn guard(&self) -> Result<Option<Guard>, PolicyError> {
+    pub(crate) fn guard(&self) -> Result<Option<PolicyGuard>, PolicyError> {
         match &self.policies {
             None => Ok(None),
             Some(Err(error)) => Err(error.clone()),
-            Some(Ok(policies)) => Guard::new(policies, &self.declarations()).map(Some),
+            Some(Ok(policies)) => PolicyGuard::new(policies, &self.declarations()).map(Some),
         }
     }
 

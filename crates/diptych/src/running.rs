@@ -2,7 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::store::{self, Store};
-use crate::{Config, Place, Role, Service, policing};
+use crate::{Config, Place, Role, Roles, Service, policing};
 use diptych_command::{
     CommandQueue, Commands, Holder, OutboxWorker, Persistence, QueuePanel, QueueWorkers, QueueWorkersParts,
 };
@@ -77,19 +77,7 @@ impl Running {
             groups,
             limits: config.projector.clone(),
         }));
-        // Before the first answer: what is parked or suspended was so in another life.
-        projector.look().await?;
-        if config.roles.contains(Role::Projector) {
-            // A build that holds everything already serves from the first question on.
-            if let Err(fault) = projector.steward().step().await {
-                tracing::warn!(%fault, "the builds of read models could not be looked after");
-            }
-            projector.start();
-            projector.start_patrol();
-        } else {
-            projector.steward().learn().await?;
-            projector.start_looking();
-        }
+        start(&projector, config.roles).await?;
         // Operators look with other roles: what they look by is not what is served by.
         if config.roles.contains(Role::Command) || config.roles.contains(Role::Projector) {
             let by = (&config.principal, service.clock.now());
@@ -265,6 +253,24 @@ impl Running {
         self.store.close().await;
         Ok(())
     }
+}
+
+/// Starts the hinge: it moves read models, or only looks how others move them.
+async fn start(projector: &Arc<Projector>, roles: Roles) -> Result<(), Fault> {
+    // Before the first answer: what is parked or suspended was so in another life.
+    projector.look().await?;
+    if roles.contains(Role::Projector) {
+        // A build that holds everything already serves from the first question on.
+        if let Err(fault) = projector.steward().step().await {
+            tracing::warn!(%fault, "the builds of read models could not be looked after");
+        }
+        projector.start();
+        projector.start_patrol();
+    } else {
+        projector.steward().learn().await?;
+        projector.start_looking();
+    }
+    Ok(())
 }
 
 /// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that

@@ -10,7 +10,7 @@ use diptych_command::{
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::{HttpLimits, MetricsAccess};
 use diptych_ops::catalog::Catalog;
-use diptych_policy::{Declarations, Guard, Policies, PolicyError};
+use diptych_policy::{Declarations, Policies, PolicyError, PolicyGuard};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
 use diptych_query::{
@@ -71,8 +71,9 @@ pub struct Service {
     /// What policies may speak of, once the service is opened.
     pub(crate) declared: Arc<Declarations>,
     /// The policies in force, once the service is opened.
-    pub(crate) guard: Option<Arc<Guard>>,
+    pub(crate) guard: Option<Arc<PolicyGuard>>,
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
+    pub(crate) development: Option<Principal>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -207,6 +208,7 @@ impl Service {
             declared: Arc::default(),
             guard: None,
             authenticate: None,
+            development: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -429,6 +431,14 @@ impl Service {
     #[must_use]
     pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
         self.authenticate = Some(Arc::new(authenticate));
+        self
+    }
+
+    /// Says whom everybody is taken for where the command line serves without proof and names nobody by
+    /// `--principal`, `--tenant` or `--actor`: somebody who, by the service's policies, sees something.
+    #[must_use]
+    pub fn development_principal(mut self, principal: Principal) -> Self {
+        self.development = Some(principal);
         self
     }
 

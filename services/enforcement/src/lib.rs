@@ -6,11 +6,20 @@ pub mod command;
 pub mod facts;
 pub mod import;
 pub mod parties;
+pub mod people;
 pub mod query;
 pub mod scenario;
 
 use diptych::Service;
-use diptych::prelude::Reference;
+use diptych::prelude::{Policies, Principal, Reference};
+
+/// Who may do what and see what, by the names of the files.
+const POLICIES: [(&str, &str); 4] = [
+    ("commands", include_str!("../policies/commands.cedar")),
+    ("fields", include_str!("../policies/fields.cedar")),
+    ("records", include_str!("../policies/records.cedar")),
+    ("rows", include_str!("../policies/rows.cedar")),
+];
 
 /// The service, ready to be opened.
 #[must_use]
@@ -30,12 +39,16 @@ pub fn service() -> Service {
                 .read_model::<query::DecisionDetail>()
                 .read_model::<query::DecisionWorkQueue>()
                 .read_model::<query::CaseTimeline>()
+                .read_model::<query::CaseSearch>()
         })
         .read_model::<query::DecisionApproval>()
         .group("fines", |group| group.read_model::<query::FineBalance>().read_model::<query::FinesByStatus>())
+        .development_principal(Principal::from_text(people::EVERYBODY).expect("a test reads it"))
+        .policies(Policies::from_texts(POLICIES).expect("a test reads the policies"))
         .link("/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVAL&sort=dueAt&pageSize=50")
         .link("/decision-detail/DEC-2026-00112")
         .link("/case-timeline?caseId=CASE-2026-00091")
+        .link("/case-search?q=unlicensed%20trade")
         .verb_before_serving(scenario::Scenario)
         .verb(import::Import)
         .verb(parties::Parties)

@@ -7,6 +7,7 @@ mod support;
 use diptych::prelude::*;
 use enforcement::command::{Decision, DecisionCommand};
 use enforcement::facts::{CURRENT_POLICY, DecisionEvent, DecisionId, SensitivityLevel, VisibilityScope};
+use enforcement::people::person;
 use rusqlite::Connection;
 use serde_json::json;
 use std::path::Path;
@@ -58,8 +59,11 @@ fn approve(reason: &str) -> DecisionCommand {
     DecisionCommand::Approve { reason: reason.to_owned(), policy_version: CURRENT_POLICY.into() }
 }
 
+/// Gives a command on behalf of whoever may: nobody approves what they drafted.
 async fn give(running: &Running, decision: &str, command: DecisionCommand) -> Result<(), String> {
-    let request = Request::by(running.principal()).to(&DecisionId::new(decision), command);
+    let actor = if matches!(command, DecisionCommand::Approve { .. }) { "user-117" } else { "user-042" };
+    let principal = person(&running.principal().tenant, actor).unwrap();
+    let request = Request::by(&principal).to(&DecisionId::new(decision), command);
     let done = running.commands().handle::<Decision>(request).await;
     done.map(drop).map_err(|error| format!("{error:?}"))
 }
@@ -80,11 +84,8 @@ async fn an_approval_that_cannot_be_taken_leaves_none_of_the_three() {
     for persistence in Persistence::ALL {
         let folder = Folder::new("approval");
         let store = folder.store();
-        let config = || Config {
-            principal: Principal::new("main", "user-117").unwrap(),
-            persistence: [("decision".to_owned(), persistence)].into(),
-            ..Config::at(&store)
-        };
+        let config =
+            || Config { persistence: [("decision".to_owned(), persistence)].into(), ..Config::at(&store) };
         let service = enforcement::service().read_model::<StrictApproval>();
         let running = service.open(config()).await.unwrap();
         for decision in ["DEC-1", "DEC-2"] {
@@ -151,7 +152,7 @@ async fn a_killed_process_leaves_all_of_the_three_or_none() {
     let folder = Folder::new("killed");
     let store = folder.store();
     for life in 0..3 {
-        let server = Server::start_as(&store, "user-117").await;
+        let server = Server::start_with(&store, &["--any-principal"]).await;
         let address = server.address;
         let giving = tokio::spawn(async move {
             let mut client = Client::to(address);
@@ -164,10 +165,15 @@ async fn a_killed_process_leaves_all_of_the_three_or_none() {
                 let due = json!({ "dueAt": "2026-07-06T09:00:00Z" });
                 let approval =
                     json!({ "reason": "Meets statutory threshold", "policyVersion": CURRENT_POLICY });
-                for (segment, body) in
-                    [("draft", draft), ("mark-ready", due), ("approval-requests", approval)]
-                {
-                    if client.post(&format!("{path}/{segment}"), &[], &body).await.is_err() {
+                let [caseworker, approver] = ["caseworker", "approver"]
+                    .map(|role| format!("main/{role};teams=TEAM-7;roles={role};clearance=1"));
+                for (by, segment, body) in [
+                    (&caseworker, "draft", draft),
+                    (&caseworker, "mark-ready", due),
+                    (&approver, "approval-requests", approval),
+                ] {
+                    let headers = [("development-principal", by.as_str())];
+                    if client.post(&format!("{path}/{segment}"), &headers, &body).await.is_err() {
                         return;
                     }
                 }

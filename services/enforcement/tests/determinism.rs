@@ -133,6 +133,7 @@ fn check_every_projection(history: &History) {
     history.given().then_deterministic::<DecisionDetail>();
     history.given().then_deterministic::<DecisionWorkQueue>();
     history.given().then_deterministic::<CaseTimeline>();
+    history.given().then_deterministic::<CaseSearch>();
 }
 
 /// Commands drawn at random until there are that many facts; most are taken, some rejected. Nothing checks

@@ -14,7 +14,7 @@ async fn the_story_of_the_readme_runs_as_told() {
     let folder = Folder::new("readme");
     let given = run(&folder.store(), &["scenario"]).await;
     assert_eq!(given.status.code(), Some(0), "{}", said(&given));
-    let server = Server::start_as(&folder.store(), "user-117").await;
+    let server = Server::start_with(&folder.store(), &[]).await;
     let story = story(README);
     assert!(story.len() >= 14, "the README tells the whole story");
     run_as_told(&story, &server).await;

@@ -17,6 +17,10 @@ const QUEUE: &str = "/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVA
 /// Two days before the scenario's decision is due.
 const NOW: &str = "2026-07-05T12:00:00Z";
 
+/// Somebody who may do and see everything that is told here; what others may is told in `client.rs`.
+const EVERYTHING: &str =
+    "main/user-117;teams=TEAM-3,TEAM-7;roles=approver,auditor,caseworker,registrar;clearance=2";
+
 struct StoppedClock(Timestamp);
 
 impl Clock for StoppedClock {
@@ -25,7 +29,7 @@ impl Clock for StoppedClock {
     }
 }
 
-/// A service that holds the scenario and listens, with user-117 as its caller.
+/// A service that holds the scenario and listens, with user-117 as its caller, who may everything.
 struct Served {
     _folder: Folder,
     client: Client,
@@ -36,7 +40,7 @@ struct Served {
 impl Served {
     async fn start(name: &str, persistence: Persistence) -> Self {
         let folder = Folder::new(name);
-        let principal = Principal::new("main", "user-117").unwrap();
+        let principal = Principal::from_text(EVERYTHING).unwrap();
         let persistence = [("decision".to_owned(), persistence)].into();
         let config = Config { principal, persistence, ..Config::at(folder.store()) };
         let service = enforcement::service().clock(StoppedClock(NOW.parse().unwrap()));

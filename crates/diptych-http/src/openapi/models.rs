@@ -6,6 +6,10 @@ use diptych_core::ValueType;
 use diptych_query::{AnyModel, ColumnSpec, QueryLimits, Schema, Stage};
 use serde_json::{Value, json};
 
+/// What every question to a read model may say of freshness, and of what the client holds.
+const FRESHNESS: [&str; 6] =
+    ["MinPosition", "MaxStale", "Consistency", "Prefer", "IfNoneMatchAnswer", "LastEventId"];
+
 /// Describes one read model's addresses.
 pub(super) fn describe(draft: &mut Draft, model: &dyn AnyModel, limits: &QueryLimits) {
     let schema = model.schema();
@@ -18,6 +22,8 @@ pub(super) fn describe(draft: &mut Draft, model: &dyn AnyModel, limits: &QueryLi
         "type": "object",
         "properties": {
             "items": { "type": "array", "items": row },
+            "pending": { "type": "array", "items": reference("diptych.Pending") },
+            "withheld": withheld(),
             "page": {
                 "type": "object",
                 "properties": { "nextPageToken": { "type": ["string", "null"] } },
@@ -32,7 +38,7 @@ pub(super) fn describe(draft: &mut Draft, model: &dyn AnyModel, limits: &QueryLi
     let mut parameters = filters(schema);
     parameters.extend(sort(schema));
     parameters.extend(paging(limits));
-    parameters.extend(["MinPosition", "MaxStale", "Prefer"].map(shared));
+    parameters.extend(FRESHNESS.map(shared));
     let problems = &[400, 403, 409, 410, 500, 503];
     let ask = json!({
         "operationId": format!("{tag}.ask"),
@@ -43,6 +49,7 @@ pub(super) fn describe(draft: &mut Draft, model: &dyn AnyModel, limits: &QueryLi
     });
     draft.operation(&format!("/{}", schema.segment()), "get", ask);
     describe_row(draft, schema, &row);
+    describe_export(draft, schema);
 }
 
 /// Says of a model's operations where it stands, and which are not to be built upon any more.
@@ -66,6 +73,8 @@ fn describe_row(draft: &mut Draft, schema: &'static Schema, row: &Value) {
         "type": "object",
         "properties": {
             "item": row,
+            "pending": { "type": "array", "items": reference("diptych.Pending") },
+            "withheld": withheld(),
             "freshness": reference("diptych.Freshness"),
             "health": reference("diptych.Health"),
         },
@@ -74,7 +83,7 @@ fn describe_row(draft: &mut Draft, schema: &'static Schema, row: &Value) {
     let keys = schema.key.iter().map(|index| schema.columns[*index].public);
     let path: String = keys.clone().map(|key| format!("/{{{key}}}")).collect();
     let mut parameters: Vec<_> = keys.map(|key| path_parameter(key, "A part of the row's key")).collect();
-    parameters.extend(["MinPosition", "MaxStale", "Prefer"].map(shared));
+    parameters.extend(FRESHNESS.map(shared));
     let get = json!({
         "operationId": format!("{}.get", schema.name),
         "summary": "One row by its key",
@@ -94,9 +103,49 @@ fn good(description: &str, schema: &Value) -> Value {
             "Projection-Lag-Seconds": header("ProjectionLagSeconds"),
             "Projection-Lag-Events": header("ProjectionLagEvents"),
             "Projection-Token": header("ProjectionToken"),
+            "ETag": header("AnswerETag"),
+            "Cache-Control": header("CacheControl"),
         },
-        "content": { "application/json": { "schema": schema } },
-    } })
+        "content": {
+            "application/json": { "schema": schema },
+            "text/event-stream": { "schema": {
+                "type": "string",
+                "description": "`snapshot`, then `changed` and `gone`; `problem`, `epoch-changed`",
+            } },
+        },
+    }, "304": { "description": "What `If-None-Match` names still holds; its freshness is in the headers" } })
+}
+
+/// Everything that fits and may be carried away, as it comes.
+fn describe_export(draft: &mut Draft, schema: &'static Schema) {
+    let mut parameters = filters(schema);
+    parameters.push(json!({
+        "name": "format", "in": "query", "description": "The form; without it `Accept` says it",
+        "schema": { "type": "string", "enum": ["ndjson", "csv"], "default": "ndjson" },
+    }));
+    parameters.extend(["MinPosition", "MaxStale", "Consistency", "Prefer"].map(shared));
+    let text = json!({ "schema": { "type": "string" } });
+    let good = json!({ "200": {
+        "description": "The rows of one moment. NDJSON: `{\"lineage\": ..}`, the rows, `{\"end\": {\"rows\", \
+                        \"checksum\"}}`. CSV: the lineage in `Export-*` headers, rows and checksum in \
+                        trailers. An export that breaks has no end",
+        "content": { "application/x-ndjson": text, "text/csv": text },
+    } });
+    let get = json!({
+        "operationId": format!("{}.export", schema.name),
+        "summary": "Every row that fits, with where it comes from and a checksum",
+        "tags": [schema.name],
+        "parameters": parameters,
+        "responses": answers(good, &[400, 403, 409, 500, 503]),
+    });
+    draft.operation(&format!("/exports/{}", schema.segment()), "get", get);
+}
+
+fn withheld() -> Value {
+    json!({
+        "type": "array", "items": { "type": "string" },
+        "description": "Columns that have no value in some row because the caller may not see it",
+    })
 }
 
 fn row_schema(draft: &mut Draft, model: &dyn AnyModel) -> Value {

@@ -26,6 +26,9 @@ pub(super) fn describe_own(draft: &mut Draft, panels: Panels) {
         describe_audit(draft, told);
         draft.operation("/commands/{id}/events", "get", events());
     }
+    if panels.answers_questions() {
+        draft.operation("/freshness", "get", freshness_of_models());
+    }
     let home = json!({
         "operationId": "service.home",
         "summary": "What this service is, with the lag of every read model",
@@ -147,12 +150,17 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
         }),
     );
     add("Freshness", freshness());
+    add("Pending", pending());
+    add("Standings", standings());
     add(
         "Health",
         json!({
             "type": "object",
             "properties": {
-                "state": { "enum": ["live", "catching_up", "stopped", "retrying", "older_code"] },
+                "state": { "enum": [
+                    "live", "catching_up", "stopped", "retrying", "older_code", "building", "rebuilding",
+                    "degraded", "suspended",
+                ] },
                 "position": { "type": "integer" },
                 "reason": { "type": "string" },
             },
@@ -212,6 +220,79 @@ fn freshness() -> Value {
     })
 }
 
+fn pending() -> Value {
+    json!({
+        "type": "object",
+        "description": "A command that is under way for a row, named by the row's key beside these members",
+        "properties": {
+            "commandId": { "type": "string" },
+            "command": { "type": ["string", "null"] },
+            "status": { "enum": ["accepted", "running", "committed"] },
+            "position": { "type": ["integer", "null"], "description": "Reached, it is shown" },
+            "since": { "type": "string", "format": "date-time" },
+            "message": { "type": "string" },
+        },
+        "required": ["commandId", "command", "status", "position", "since", "message"],
+    })
+}
+
+fn standings() -> Value {
+    let model = json!({
+        "type": "object",
+        "properties": {
+            "model": { "type": "string" },
+            "address": { "type": "string" },
+            "contract": {
+                "type": "object",
+                "properties": {
+                    "kind": { "enum": ["strong", "bounded", "eventual"] },
+                    "withinSeconds": { "type": "number" },
+                    "breach": { "enum": ["refuse", "flag"] },
+                },
+                "required": ["kind"],
+            },
+            "outcome": { "enum": ["reached", "timed_out", "stalled", "suspended", "epoch_changed"] },
+            "reason": { "type": "string" },
+            "freshness": reference("diptych.Freshness"),
+            "health": reference("diptych.Health"),
+        },
+        "required": ["model", "address", "contract", "freshness", "health"],
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "caughtUpToRequestedPosition": { "type": ["boolean", "null"] },
+            "models": { "type": "array", "items": model },
+        },
+        "required": ["caughtUpToRequestedPosition", "models"],
+    })
+}
+
+/// How models stand, with one token awaited over several.
+fn freshness_of_models() -> Value {
+    let shared = |name: &str| json!({ "$ref": format!("#/components/parameters/{name}") });
+    let model = json!({
+        "name": "model", "in": "query", "explode": true,
+        "description": "Which models; every one that the caller may ask, without it",
+        "schema": { "type": "array", "items": { "type": "string" } },
+    });
+    let content = json!({
+        "application/json": { "schema": reference("diptych.Standings") },
+        "text/event-stream": { "schema": { "type": "string" } },
+    });
+    let good = json!({ "200": {
+        "description": "Each model with its freshness, health and contract, and what waiting came to",
+        "content": content,
+    } });
+    json!({
+        "operationId": "service.freshness",
+        "summary": "How read models stand; with `minPosition`, one token awaited over several at once",
+        "tags": ["service"],
+        "parameters": [model, shared("MinPosition"), shared("Prefer")],
+        "responses": answers(good, &[400, 403, 404, 500, 503]),
+    })
+}
+
 fn problem() -> Value {
     json!({
         "type": "object",
@@ -228,6 +309,7 @@ fn problem() -> Value {
             "currentVersion": { "type": "integer" },
             "expectedVersion": { "type": "integer" },
             "retryAfter": { "type": "integer", "description": "Seconds" },
+            "export": { "type": "string", "description": "Where there is no such bound (DP0065)" },
             "errors": {
                 "type": "array",
                 "items": {
@@ -322,6 +404,11 @@ pub(super) fn parameters() -> Value {
         ),
         "PreferWait": header("Prefer", false, "`wait=5`: at most that many seconds for the final status"),
         "LastEventId": header("Last-Event-ID", false, "The last event that was seen"),
+        "IfNoneMatchAnswer": header("If-None-Match", false, "The `ETag` of an answer held: `W/\"..\"`"),
+        "Consistency": query(
+            "consistency", json!({ "type": "string", "enum": ["strong", "bounded", "eventual"] }),
+            "At least this consistent; what the model promises is never loosened"
+        ),
         "PageToken": query("pageToken", json!({ "type": "string" }), "Where the page before ended"),
         "MinPosition": query("minPosition", reference("diptych.Token"), "At least as fresh as this"),
         "MaxStale": query(
@@ -336,6 +423,8 @@ pub(super) fn headers() -> Value {
         |description: &str, kind: &str| json!({ "description": description, "schema": { "type": kind } });
     json!({
         "ETag": header("The version, strong: `\"8\"`", "string"),
+        "AnswerETag": header("Of this answer to this caller, weak: the same as long as it is", "string"),
+        "CacheControl": header("For how long it may be used without asking again", "string"),
         "Location": header("The aggregate that began, or where a command's status is told", "string"),
         "Link": header("`rel=\"status\"`: what became of the command", "string"),
         "CommandId": header("The command's id, generated where none was sent", "string"),

@@ -56,8 +56,16 @@ fn every_operation_has_a_name_of_its_own_and_its_path_parameters() {
             assert_eq!(declared, named.map(str::to_owned).collect(), "{path}");
         }
     }
-    let expected =
-        ["note.Write", "note.Close", "note.read", "note_list.ask", "note_list.get", "service.command"];
+    let expected = [
+        "note.Write",
+        "note.Close",
+        "note.read",
+        "note_list.ask",
+        "note_list.get",
+        "note_list.export",
+        "service.command",
+        "service.freshness",
+    ];
     for id in expected {
         assert!(ids.contains(id), "{id} is missing of {ids:?}");
     }

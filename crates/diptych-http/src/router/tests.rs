@@ -11,7 +11,10 @@ use tower::ServiceExt;
 
 mod caching;
 mod callers;
+mod exports;
+mod pending;
 mod stages;
+mod streams;
 mod waits;
 
 struct Client {

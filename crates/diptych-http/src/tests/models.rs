@@ -2,14 +2,15 @@
 
 use super::{NoteEvent, Store, token};
 use diptych_core::{
-    BoxFuture, Clock, Code, DecodeError, Fact, Fault, Position, RawFact, StreamRef, Timestamp, Unrestricted,
-    Value, ValueType, Version,
+    BoxFuture, Clock, Code, DecodeError, Fact, Fault, Forbidden, Position, Principal, RawFact, StreamRef,
+    Timestamp, Unrestricted, Value, ValueType, Version,
 };
 use diptych_query::{
     AdvanceError, Advanced, Block, Breach, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec,
     Contract, Exporting, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey,
-    Parked, Partition, Projection, Queries, QueryLimits, QueryParts, RawExport, RawFind, ReadModel, Route,
-    RowRef, RowsStamp, ScannedRow, Schema, Sensitivity, Stopped, TableSnapshot, Tenants, Upkeep, erase,
+    Parked, Partition, Projection, Purpose, Queries, QueryLimits, QueryParts, RawExport, RawFind, ReadModel,
+    ReadPolicy, Route, RowRef, RowsStamp, ScannedRow, Schema, Sensitivity, Sight, Stopped, TableSnapshot,
+    Tenants, Upkeep, erase, export_channel,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +68,9 @@ static NOTE_TEXT: Schema = Schema {
     ..declaration("note_text")
 };
 
+/// The same, telling what is under way.
+static NOTE_WORK: Schema = Schema { computed: &[], about: "note", pending: true, ..declaration("note_work") };
+
 /// A declaration of another name.
 pub(crate) fn schema(name: &'static str) -> &'static Schema {
     Box::leak(Box::new(declaration(name)))
@@ -86,7 +90,7 @@ struct NoteRow<const MODEL: usize = 0> {
 
 impl<const MODEL: usize> ReadModel for NoteRow<MODEL> {
     type Key = String;
-    const SCHEMA: &'static Schema = [&NOTE_LIST, &NOTE_TEXT][MODEL];
+    const SCHEMA: &'static Schema = [&NOTE_LIST, &NOTE_TEXT, &NOTE_WORK][MODEL];
 
     fn key(&self) -> String {
         self.id.clone()
@@ -135,21 +139,39 @@ impl<const MODEL: usize> Projection for NoteRow<MODEL> {
 }
 
 /// The right panel over the store's log.
-pub(super) fn queries(store: &Arc<Store>, clock: Arc<dyn Clock>) -> Queries {
+pub(super) fn queries(store: &Arc<Store>, clock: Arc<dyn Clock>, limits: QueryLimits) -> Queries {
     Queries::new(QueryParts {
         store: Arc::<Store>::clone(store),
         feed: Arc::<Store>::clone(store),
         groups: vec![
             Arc::new(Group::of_one(erase::<NoteRow<0>>())),
             Arc::new(Group::of_one(erase::<NoteRow<1>>())),
+            Arc::new(Group::of_one(erase::<NoteRow<2>>())),
         ],
         progress: Arc::clone(&store.progress),
         authorize: Arc::new(Unrestricted),
-        policy: Arc::new(Unrestricted),
+        policy: Arc::<Store>::clone(store),
         clock,
         page_key: PageKey::new([7; 32], None),
-        limits: QueryLimits::default(),
+        limits,
     })
+}
+
+/// What everybody may see, as a test has set it.
+impl ReadPolicy for Store {
+    fn sight(&self, _: &Principal, _: &'static Schema, _: Purpose) -> Result<Arc<Sight>, Forbidden> {
+        self.sight.lock().unwrap().clone().map(Arc::new)
+    }
+
+    fn may_ask_by(
+        &self,
+        _: &Principal,
+        _: &'static Schema,
+        _: usize,
+        _: Option<&Value>,
+    ) -> Result<(), Forbidden> {
+        Ok(())
+    }
 }
 
 fn now<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
@@ -193,8 +215,17 @@ impl Store {
 }
 
 impl Feed for Store {
-    fn read<'a>(&'a self, _: Position, _: &'a Categories, _: usize) -> BoxFuture<'a, Result<Block, Fault>> {
-        unasked()
+    fn read<'a>(
+        &'a self,
+        after: Position,
+        _: &'a Categories,
+        positions_max: usize,
+    ) -> BoxFuture<'a, Result<Block, Fault>> {
+        let facts = self.facts.lock().unwrap();
+        let first = usize::try_from(after.0).unwrap();
+        let last = facts.len().min(first + positions_max);
+        let (through, head) = (self.mark_at(last), Position(facts.len() as u64));
+        now(Ok(Block { after, through, facts: facts[first..last].to_vec(), head }))
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Mark, Fault>> {
@@ -264,10 +295,24 @@ impl ModelStore for Store {
         &'a self,
         _: &'a Group,
         _: &'static Schema,
-        _: &'a RawExport,
+        export: &'a RawExport,
         _: Duration,
     ) -> BoxFuture<'a, Result<Exporting, Fault>> {
-        unasked()
+        let Found { mut rows, checkpoint, build } =
+            self.found(|row| export.rule.admits(&NOTE_TEXT, &row.to_row()));
+        rows.sort_by(|a, b| a[0].portable_cmp(&b[0]));
+        let cut = *self.cuts_exports.lock().unwrap();
+        let (sender, taken) = export_channel(Duration::from_secs(60));
+        tokio::spawn(async move {
+            for row in rows {
+                if !sender.rows(vec![row]).await.unwrap_or(false) {
+                    return;
+                }
+            }
+            let failed = Fault::transient(Code::Storage, "the disk is gone");
+            sender.end(if cut { Err(failed) } else { Ok(()) }).await;
+        });
+        now(Ok(Exporting { checkpoint, build, rows: taken }))
     }
 
     fn get<'a>(

@@ -3,7 +3,7 @@
 
 use super::{PoliciesInForce, sample, sights};
 use diptych_core::{Code, Fault, Principal, Timestamp};
-use diptych_policy::{ActionChange, Guard, Policies, PolicyChanges, SightChange, action_changes};
+use diptych_policy::{ActionChange, Policies, PolicyChanges, PolicyGuard, SightChange, action_changes};
 use diptych_query::{Group, ModelStore, Record, Registry, Schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,8 +39,10 @@ pub struct PolicyChange {
     pub sights: Vec<SightChange>,
     /// Of which read models not every row was looked at.
     pub cut: Vec<String>,
-    /// Whether rows have been counted; why not, where they cannot be.
-    pub counted: Result<bool, String>,
+    /// Whether rows have been counted.
+    pub counted: bool,
+    /// Why they cannot be: the policies before do not fit what is declared now.
+    pub incomparable: Option<String>,
 }
 
 /// Notes the policies of a service that starts, unless they are those that were noted last. Answers what was
@@ -73,7 +75,8 @@ pub async fn note_policies(
         actions: Vec::new(),
         sights: Vec::new(),
         cut: Vec::new(),
-        counted: Ok(last.is_none()),
+        counted: last.is_none(),
+        incomparable: None,
     };
     if let Some(last) = &last {
         match before(last, place) {
@@ -83,7 +86,7 @@ pub async fn note_policies(
                 change.principals = principals.iter().map(diptych_policy::principal_in_words).collect();
                 change.actions = action_changes(&before_guard, guard, &principals);
             }
-            Err(reason) => change.counted = Err(reason),
+            Err(reason) => change.incomparable = Some(reason),
         }
     }
     // Two processes may start at once: one of them notes it.
@@ -108,19 +111,20 @@ pub async fn count_policy_change(
     models: &[(&'static Schema, Arc<Group>)],
     mut change: PolicyChange,
 ) -> Result<PolicyChange, Fault> {
-    let (Ok(false), Some((policies, guard)), Some(number)) =
-        (&change.counted, place.own, change.number.checked_sub(1))
-    else {
+    let (Some((policies, guard)), Some(number)) = (place.own, change.number.checked_sub(1)) else {
         return Ok(change);
     };
+    if change.counted || change.incomparable.is_some() {
+        return Ok(change);
+    }
     let Some(last) = registry.record(POLICIES, &name(number)).await? else { return Ok(change) };
     match before(&read(&last)?, place) {
         Ok((before, before_guard)) => {
             let principals = sample(place, [&before, policies], operator);
             (change.sights, change.cut) = sights(store, models, (&before_guard, guard), &principals).await?;
-            change.counted = Ok(true);
+            change.counted = true;
         }
-        Err(reason) => change.counted = Err(reason),
+        Err(reason) => change.incomparable = Some(reason),
     }
     write(registry, &change, 1).await?;
     Ok(change)
@@ -140,10 +144,10 @@ async fn last(registry: &dyn Registry) -> Result<Option<PolicyChange>, Fault> {
 }
 
 /// The policies before, held against what the code declares now.
-fn before(last: &PolicyChange, place: &PoliciesInForce<'_>) -> Result<(Policies, Guard), String> {
+fn before(last: &PolicyChange, place: &PoliciesInForce<'_>) -> Result<(Policies, PolicyGuard), String> {
     let texts = last.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let policies = Policies::from_texts(texts).map_err(|error| error.to_string())?;
-    let guard = Guard::new(&policies, place.declarations);
+    let guard = PolicyGuard::new(&policies, place.declarations);
     let guard =
         guard.map_err(|error| format!("the policies before do not fit what is declared now: {error}"))?;
     Ok((policies, guard))

@@ -9,7 +9,7 @@ use crate::{ActionError, Operator, Report};
 use diptych_core::Principal;
 use diptych_core::{Claims, Fault};
 use diptych_policy::{
-    Declarations, Guard, Policies, PolicyChanges, PolicyError, SightComparison, action_changes,
+    Declarations, Policies, PolicyChanges, PolicyError, PolicyGuard, SightComparison, action_changes,
     principals_named,
 };
 use diptych_query::{Group, ModelStore, Schema};
@@ -35,7 +35,7 @@ pub struct PoliciesInForce<'a> {
     /// What policies may speak of.
     pub declarations: &'a Declarations,
     /// The policies of the code, and the same in force; none where the service has none.
-    pub own: Option<(&'a Policies, &'a Guard)>,
+    pub own: Option<(&'a Policies, &'a PolicyGuard)>,
     /// Principals that the service names to compare policies by.
     pub principals: &'a [Principal],
 }
@@ -79,7 +79,7 @@ pub fn show_policies(place: &PoliciesInForce<'_>) -> Result<Report, ActionError>
 /// None: what is wrong is the report.
 pub fn check_policies(declarations: &Declarations, files: &[PathBuf]) -> Result<Report, ActionError> {
     let checked = Policies::from_files(files).and_then(|policies| {
-        let guard = Guard::new(&policies, declarations)?;
+        let guard = PolicyGuard::new(&policies, declarations)?;
         Ok((policies, guard))
     });
     Ok(Report::PoliciesChecked(match checked {
@@ -100,7 +100,7 @@ pub fn check_policies(declarations: &Declarations, files: &[PathBuf]) -> Result<
 /// # Errors
 /// Declarations that would have the same name in policies.
 pub fn policy_schema(declarations: &Declarations) -> Result<Report, ActionError> {
-    let schema = Guard::schema(declarations).map_err(Fault::from)?;
+    let schema = PolicyGuard::schema(declarations).map_err(Fault::from)?;
     Ok(Report::PolicySchema { schema })
 }
 
@@ -115,7 +115,7 @@ pub async fn compare_policies(
 ) -> Result<Report, ActionError> {
     let (policies, guard) = own(&operator.policies)?;
     let other = Policies::from_files(files).map_err(Fault::from)?;
-    let other_guard = Guard::new(&other, operator.policies.declarations).map_err(Fault::from)?;
+    let other_guard = PolicyGuard::new(&other, operator.policies.declarations).map_err(Fault::from)?;
     let principals = match principals {
         Some(file) => from_file(file, operator.principal)?,
         None => sample(&operator.policies, [policies, &other], operator.principal),
@@ -134,7 +134,7 @@ pub async fn compare_policies(
     })))
 }
 
-fn own<'a>(place: &PoliciesInForce<'a>) -> Result<(&'a Policies, &'a Guard), ActionError> {
+fn own<'a>(place: &PoliciesInForce<'a>) -> Result<(&'a Policies, &'a PolicyGuard), ActionError> {
     let none = || ActionError::Argument {
         reason: "the service has no policies: everything is allowed, and only its own machine is served"
             .to_owned(),
@@ -173,7 +173,7 @@ fn from_file(file: &Path, operator: &Principal) -> Result<Vec<Principal>, Action
 pub(crate) async fn sights(
     store: &dyn ModelStore,
     models: &[(&'static Schema, Arc<Group>)],
-    (before, after): (&Guard, &Guard),
+    (before, after): (&PolicyGuard, &PolicyGuard),
     principals: &[Principal],
 ) -> Result<(Vec<diptych_policy::SightChange>, Vec<String>), Fault> {
     let (mut changes, mut cut) = (Vec::new(), Vec::new());

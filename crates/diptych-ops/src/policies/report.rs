@@ -105,12 +105,12 @@ pub(crate) fn history_text(changes: &[PolicyChange]) -> String {
         if change.before.is_some() {
             differences(&mut text, &change.policies, &change.actions, &change.sights, &change.cut);
         }
-        match &change.counted {
-            Ok(true) => {}
-            Ok(false) => text.push_str("\n  rows are not counted yet, or the process that counted has died"),
-            Err(reason) => {
+        match &change.incomparable {
+            Some(reason) => {
                 let _ = write!(text, "\n  who sees more or less cannot be told: {reason}");
             }
+            None if change.counted => {}
+            None => text.push_str("\n  rows are not counted yet, or the process that counted has died"),
         }
         text
     });

@@ -70,7 +70,7 @@ impl<'a> Draw<'a> {
         match column.value_type {
             ValueType::Bool => Value::Bool(self.rng.bool()),
             ValueType::Integer => Value::Integer(self.number()),
-            ValueType::Timestamp => Value::Timestamp(Timestamp::from_stored(self.rng.i64(..5_000_000))),
+            ValueType::Timestamp => Value::Timestamp(Timestamp::from_stored(self.rng.i64(0..5_000_000))),
             ValueType::Text => match self.rng.choice(column.choices) {
                 Some(choice) => Value::Text((*choice).to_owned()),
                 None => Value::Text(self.rng.choice(TEXTS).unwrap_or("").to_owned()),

@@ -5,7 +5,7 @@ mod draw;
 #[cfg(test)]
 mod tests;
 
-use crate::Guard;
+use crate::PolicyGuard;
 use crate::caller::Caller;
 use crate::sight::field_context;
 use crate::vocabulary::{Attribute, EXPORT, VIEW_FIELD, VIEW_REDACTED, VIEW_ROW, View, action_uid, uid};
@@ -21,7 +21,7 @@ pub use draw::Draw;
 
 /// Decides about rows of one read model for one principal, each by itself.
 pub struct Oracle<'a> {
-    guard: &'a Guard,
+    guard: &'a PolicyGuard,
     view: &'a View,
     caller: Arc<Caller>,
     all: &'a PolicySet,
@@ -32,7 +32,7 @@ impl<'a> Oracle<'a> {
     /// None where the model is not declared.
     #[must_use]
     pub fn new(
-        guard: &'a Guard,
+        guard: &'a PolicyGuard,
         policies: &'a crate::Policies,
         principal: &Principal,
         schema: &Schema,

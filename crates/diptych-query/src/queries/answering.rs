@@ -3,8 +3,11 @@
 
 use super::asking::Meant;
 use super::seeing::shown;
+use super::waiting::is_strong;
 use super::{Ask, Queries, RawRow, Reading, Served};
-use crate::{Breach, Checkpoint, Contract, Degraded, Freshness, Health, Lag, QueryError, Schema, Stage};
+use crate::{
+    Breach, Checkpoint, Consistency, Contract, Degraded, Freshness, Health, Lag, QueryError, Schema, Stage,
+};
 use diptych_core::{Position, Value};
 use std::time::Duration;
 
@@ -59,15 +62,16 @@ impl Queries {
             self.metrics.stale(schema.name);
             return refuse(Some(within));
         }
+        if is_strong(schema, ask) && freshness.caught_up_to_requested_position == Some(false) {
+            self.metrics.stale(schema.name);
+            return refuse(None);
+        }
         match schema.contract {
-            Contract::Strong if freshness.caught_up_to_requested_position == Some(false) => {
-                self.metrics.stale(schema.name);
-                refuse(None)
-            }
             Contract::Bounded { within, breach } if lag > within.as_secs_f64() => {
                 self.metrics.stale(schema.name);
                 freshness.stale = true;
-                if breach == Breach::Refuse { refuse(Some(within)) } else { Ok(()) }
+                let refused = breach == Breach::Refuse || ask.consistency == Some(Consistency::Bounded);
+                if refused { refuse(Some(within)) } else { Ok(()) }
             }
             _ => Ok(()),
         }

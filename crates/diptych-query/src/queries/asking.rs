@@ -1,11 +1,9 @@
 //! A question without its types: first what is meant and whether it may be asked, then the rows.
 
 use super::{Ask, Queries, RawPage, RawRow, Reading, Served};
-use crate::page::Question;
+use crate::page::{Place, Question};
 use crate::text::key_from_text;
-use crate::{
-    Answer, BuildId, Cursor, Purpose, QueryError, QueryLimits, RawFind, RowRef, RowRule, Schema, Sight,
-};
+use crate::{Answer, Cursor, Purpose, QueryError, RawFind, RowRef, RowRule, Schema, Sight};
 use diptych_core::{Position, Principal, Value};
 use std::sync::Arc;
 
@@ -25,7 +23,7 @@ pub(super) struct Meant<'a> {
 /// What is asked for.
 pub(super) enum Of {
     /// A page: rows that the rule lets through, after a place, so many.
-    Page { rule: RowRule, place: Option<(BuildId, Cursor)>, rows: usize },
+    Page { rule: RowRule, place: Option<Place>, rows: usize, walked: u64 },
     /// The row of a key.
     Row { key: Vec<Value> },
 }
@@ -76,16 +74,25 @@ impl Queries {
     ) -> Result<Meant<'a>, QueryError> {
         let served = self.served(principal, model)?;
         let schema = served.model.schema();
-        let rows = self.page_rows(ask)?;
+        let rows = self.page_rows(schema, ask)?;
         let mut ask = ask.clone();
         let sight = self.sight(principal, served, Purpose::View)?;
         let rule = self.rule_of(principal, schema, &sight, &mut ask)?;
         let question = Question { schema, principal, ask: &ask };
         let place =
             ask.page_token.as_deref().map(|token| self.page_key.read(&question, token)).transpose()?;
-        let reading = served.reading(place.as_ref().map(|(build, _)| *build));
+        let walked = self.walked(schema, place.as_ref().map_or(0, |place| place.walked), rows)?;
+        let reading = served.reading(place.as_ref().map(|place| place.build));
         let target = self.prepare(served, &reading, &ask).await?;
-        Ok(Meant { principal, served, reading, sight, target, ask, of: Of::Page { rule, place, rows } })
+        Ok(Meant {
+            principal,
+            served,
+            reading,
+            sight,
+            target,
+            ask,
+            of: Of::Page { rule, place, rows, walked },
+        })
     }
 
     /// What is meant by a question for a row.
@@ -107,7 +114,7 @@ impl Queries {
     pub(super) async fn page(&self, meant: &Meant<'_>) -> Result<Answer<RawPage>, QueryError> {
         let Meant { principal, served, reading, ask, .. } = meant;
         let schema = meant.schema();
-        let Of::Page { rule, place, rows } = &meant.of else {
+        let Of::Page { rule, place, rows, walked } = &meant.of else {
             return Err(QueryError::parameter("query", "is for one row and asks for a page"));
         };
         let find = RawFind {
@@ -116,20 +123,22 @@ impl Queries {
             rule: rule.clone(),
             words: ask.words.clone(),
             sort: ask.sort,
-            after: place.as_ref().map(|(_, cursor)| cursor.clone()),
+            after: place.as_ref().map(|place| place.cursor.clone()),
             rows_max: rows + 1,
         };
         served.entry.samples().asked(schema, &find);
         let mut found = self.store.find(&reading.group, schema, &find, self.limits.query_max).await?;
-        if place.as_ref().is_some_and(|(build, _)| *build != found.build) {
+        if place.as_ref().is_some_and(|place| place.build != found.build) {
             return Err(QueryError::PageTokenExpired);
         }
         let more = found.rows.len() > *rows;
         found.rows.truncate(*rows);
         let last = found.rows.last().filter(|_| more);
         let question = Question { schema, principal, ask };
-        let next_page_token =
-            last.map(|row| self.page_key.issue(&question, found.build, &cursor(schema, ask, row)));
+        let next_page_token = last.map(|row| {
+            let place = Place { build: found.build, cursor: cursor(schema, ask, row), walked: *walked };
+            self.page_key.issue(&question, &place)
+        });
         let (freshness, health) = self.finish(meant, &found.checkpoint).await?;
         let rows = self.all_shown(meant, found.rows)?;
         Ok(Answer { value: RawPage { schema, rows, next_page_token }, freshness, health })
@@ -149,19 +158,6 @@ impl Queries {
         let (freshness, health) = self.finish(meant, &found.checkpoint).await?;
         let rows = self.all_shown(meant, found.rows)?;
         Ok(Answer { value: rows.into_iter().next(), freshness, health })
-    }
-
-    pub(super) fn page_rows(&self, ask: &Ask) -> Result<usize, QueryError> {
-        let QueryLimits { page_rows_default, page_rows_max, condition_values_max, .. } = self.limits;
-        let rows = ask.page_size.unwrap_or(page_rows_default);
-        if rows == 0 || rows > page_rows_max {
-            return Err(QueryError::parameter("pageSize", format!("must be between 1 and {page_rows_max}")));
-        }
-        if ask.conditions.iter().any(|condition| condition.values.len() > condition_values_max) {
-            let reason = format!("has more than {condition_values_max} values");
-            return Err(QueryError::parameter("filter", reason));
-        }
-        Ok(rows)
     }
 }
 

@@ -72,7 +72,8 @@ impl Queries {
     /// # use diptych_core::{Principal, Token};
     /// # use diptych_query::{Queries, QueryError, WaitOutcome};
     /// # use std::time::Duration;
-    /// # async fn shown_everywhere(queries: &Queries, ann: &Principal, token: Token) -> Result<bool, QueryError> {
+    /// # type Asked = Result<bool, QueryError>;
+    /// # async fn shown_everywhere(queries: &Queries, ann: &Principal, token: Token) -> Asked {
     /// let models = ["order_summary", "customer_ledger"];
     /// let all = queries.wait_all(ann, &models, Some(token), Duration::from_secs(2)).await?;
     /// Ok(all.iter().all(|awaited| awaited.outcome == Some(WaitOutcome::Reached)))
@@ -80,8 +81,8 @@ impl Queries {
     /// ```
     ///
     /// # Errors
-    /// [`QueryError::UnknownModel`], [`QueryError::Forbidden`] for a model that the principal may not ask, or a
-    /// fault of the store. No outcome of waiting is an error.
+    /// [`QueryError::UnknownModel`], [`QueryError::Forbidden`] for a model that the principal may not ask, or
+    /// a fault of the store. No outcome of waiting is an error.
     pub async fn wait_all(
         &self,
         principal: &Principal,
@@ -97,8 +98,8 @@ impl Queries {
         };
         let at_least = at_least.filter(|_| of_this_log);
         if let Some(token) = at_least.filter(|_| !at_most.is_zero()) {
-            // One after the other is at once: all wait for the same position, and while one is waited for, the
-            // others come nearer to it.
+            // One after the other is at once: all wait for the same position, and while one is waited for,
+            // the others come nearer to it.
             let all = async {
                 for served in &served {
                     self.moves(served, &served.reading(None)).reach(token.position).await;

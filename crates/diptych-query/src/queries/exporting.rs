@@ -53,7 +53,7 @@ impl Queries {
     ) -> Result<Answer<RowStream>, QueryError> {
         let served = self.served(principal, model)?;
         let schema = served.model.schema();
-        self.page_rows(ask)?;
+        self.bound_values(ask)?;
         if ask.sort.is_some() || ask.page_size.is_some() || ask.page_token.is_some() {
             return Err(QueryError::parameter("sort", "an export has no order, size or page"));
         }

@@ -2,8 +2,8 @@
 //! other at the store, made for all who wait for the same build together. Decides nothing about answers.
 
 use super::{Queries, Reading, Served};
-use crate::{BuildId, Group, Health, ModelStore, ProgressEntry, Stopped};
-use diptych_core::Position;
+use crate::{BuildId, Group, Health, ModelStore, ProgressEntry, QueryError, Stopped};
+use diptych_core::{Position, Principal};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,21 @@ pub struct Moves {
 }
 
 impl Queries {
+    /// The moves of a read model from now on, for whoever follows what it answers.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownModel`], or [`QueryError::Forbidden`] where the principal may not ask it.
+    pub fn watch(&self, principal: &Principal, model: &str) -> Result<Moves, QueryError> {
+        let served = self.known(principal, model)?;
+        Ok(self.moves(served, &served.reading(None)))
+    }
+
+    /// The head of the log from now on, as this process hears of it.
+    #[must_use]
+    pub fn watch_head(&self) -> watch::Receiver<Position> {
+        self.feed.watch()
+    }
+
     /// The moves of the build that a question is answered from.
     pub(super) fn moves(&self, served: &Served, reading: &Reading) -> Moves {
         Moves {

@@ -3,8 +3,10 @@
 mod answering;
 mod asking;
 mod awaiting;
+mod bounding;
 mod exporting;
 mod looking;
+mod pending;
 mod seeing;
 mod tagging;
 mod waiting;
@@ -12,13 +14,14 @@ mod waiting;
 pub use awaiting::{Awaited, WaitOutcome};
 pub use exporting::{ExportTotals, RowStream};
 pub use looking::Moves;
+pub use pending::{AskedRow, PendingCommand, PendingCommands};
 pub use tagging::{AnswerTag, Unless};
 
 use crate::held_back::held_back;
 use crate::{
-    Answer, AnyModel, BuildId, Condition, Direction, Feed, Find, Freshness, Group, Health, ModelStore, Page,
-    PageKey, Parked, Progress, ProgressEntry, QueryError, QueryMetrics, ReadModel, ReadPolicy, Schema,
-    Tenants, Touched, Words,
+    Answer, AnyModel, BuildId, Condition, Consistency, Direction, Feed, Find, Freshness, Group, Health,
+    ModelStore, Page, PageKey, Parked, Progress, ProgressEntry, QueryError, QueryMetrics, ReadModel,
+    ReadPolicy, Schema, Tenants, Touched, Words,
 };
 use answering::{health, refuse_troubled};
 use diptych_core::{
@@ -35,10 +38,14 @@ use tokio::sync::Semaphore;
 pub struct QueryLimits {
     /// Rows of a page that asks for no number.
     pub page_rows_default: usize,
-    /// The most rows of a page.
+    /// The most rows of a page; whoever asks for more is pointed to the export (DP0065).
     pub page_rows_max: usize,
+    /// The most rows that are walked through page by page; beyond them DP0065.
+    pub walk_rows_max: u64,
     /// The most values of one condition.
     pub condition_values_max: usize,
+    /// How many events beyond an answer's position are looked through for what its rows lack.
+    pub pending_events_max: usize,
     /// The longest wait for a position.
     pub wait_max: Duration,
     /// The longest time a query may run in the store.
@@ -57,7 +64,9 @@ impl Default for QueryLimits {
         Self {
             page_rows_default: 50,
             page_rows_max: 500,
+            walk_rows_max: 50_000,
             condition_values_max: 200,
+            pending_events_max: 1_000,
             wait_max: Duration::from_secs(30),
             query_max: Duration::from_secs(5),
             export_max: Duration::from_secs(600),
@@ -86,6 +95,8 @@ pub struct Ask {
     pub wait: Option<Duration>,
     /// No older than this.
     pub max_stale: Option<Duration>,
+    /// At least this consistent.
+    pub consistency: Option<Consistency>,
 }
 
 /// Rows without their types, with the columns computed at the time of the answer.
@@ -311,16 +322,16 @@ impl Queries {
         let allowed = self.authorize.authorize(principal, Action::Query { model });
         allowed.map_err(QueryError::Forbidden)?;
         let served = self.models.get(model);
-        let served = served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })?;
+        served.ok_or_else(|| QueryError::UnknownModel { name: model.to_owned() })
+    }
+
+    /// A model of which a principal may see rows, if it can answer now.
+    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
+        let served = self.known(principal, model)?;
         if served.model.schema().tenants == Tenants::All {
             let allowed = self.authorize.authorize(principal, Action::QueryAllTenants { model });
             allowed.map_err(QueryError::Forbidden)?;
         }
-        Ok(served)
-    }
-
-    fn served(&self, principal: &Principal, model: &str) -> Result<&Served, QueryError> {
-        let served = self.known(principal, model)?;
         // Before anybody waits for anything.
         if let Some(health) = served.entry.troubles().health() {
             refuse_troubled(served.model.schema(), health)?;

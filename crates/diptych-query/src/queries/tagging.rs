@@ -1,10 +1,10 @@
-//! Tags of answers: whoever holds the tag of an answer may go on using it, and need not be sent it again. What
-//! they are made of decides whether that is true, so everything that an answer depends on is in there.
+//! Tags of answers: whoever holds the tag of an answer may go on using it, and need not be sent it again.
+//! What they are made of decides whether that is true, so everything that an answer depends on is in there.
 
 use super::asking::{Meant, Of};
 use super::{Ask, Queries, RawPage, RawRow};
 use crate::text::key_from_text;
-use crate::{Answer, Checkpoint, Freshness, QueryError};
+use crate::{Answer, Freshness, Health, QueryError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diptych_core::Principal;
@@ -13,8 +13,11 @@ use std::fmt;
 /// Bytes of a tag.
 const TAG_BYTES: usize = 16;
 
-/// What is added to the tag of an answer that is older than its contract allows.
-const STALE: &str = ".stale";
+/// What separates the part of a tag that is known before rows are read from what the answer says of itself.
+const MARK: char = '.';
+
+/// Digits of the latter.
+const MARK_DIGITS: usize = 8;
 
 /// Names an answer to one principal's question as it is now: opaque, the same as long as the answer is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -26,13 +29,16 @@ impl AnswerTag {
         Self(text.into())
     }
 
-    /// An answer that says of itself that it is stale is another one than before.
-    fn marked(self, freshness: &Freshness) -> Self {
-        if freshness.stale { Self(format!("{}{STALE}", self.0)) } else { self }
+    /// The same answer is another one when it says something else of itself: that it is stale, or how its
+    /// model is doing.
+    fn marked(&self, freshness: &Freshness, health: &Health) -> Self {
+        let said = blake3::hash(format!("{} {health:?}", freshness.stale).as_bytes());
+        Self(format!("{}{MARK}{}", self.0, &said.to_hex()[..MARK_DIGITS]))
     }
 
+    /// Whether it is this one, marked in whatever way.
     fn is_of(&self, base: &Self) -> bool {
-        self == base || self.0.strip_suffix(STALE) == Some(&base.0)
+        self.0.rsplit_once(MARK).is_some_and(|(held, _)| held == base.0)
     }
 }
 
@@ -69,7 +75,7 @@ impl Queries {
             Held::Not(tag) => tag,
         };
         let answer = self.page(&meant).await?;
-        let tag = tag.map(|tag| tag.marked(&answer.freshness));
+        let tag = tag.map(|tag| tag.marked(&answer.freshness, &answer.health));
         Ok(answer.map(|page| Unless::New(page, tag)))
     }
 
@@ -92,7 +98,7 @@ impl Queries {
             Held::Not(tag) => tag,
         };
         let answer = self.row(&meant).await?;
-        let tag = tag.map(|tag| tag.marked(&answer.freshness));
+        let tag = tag.map(|tag| tag.marked(&answer.freshness, &answer.health));
         Ok(answer.map(|row| Unless::New(row, tag)))
     }
 
@@ -110,7 +116,7 @@ impl Queries {
         let tag = self.tag(meant).await?;
         if let Some(checkpoint) = checkpoint.filter(|_| held.iter().any(|held| held.is_of(&tag))) {
             let (freshness, health) = self.finish(meant, &checkpoint).await?;
-            let marked = tag.clone().marked(&freshness);
+            let marked = tag.marked(&freshness, &health);
             if held.contains(&marked) {
                 return Ok(Held::Still(Answer { value: marked, freshness, health }));
             }
@@ -120,7 +126,7 @@ impl Queries {
 
     async fn tag(&self, meant: &Meant<'_>) -> Result<AnswerTag, QueryError> {
         let Meant { principal, served, sight, ask, reading, .. } = meant;
-        let stamp = self.stamp(reading).await?;
+        let stamp = self.store.stamp(&reading.group).await?;
         let mut hasher = blake3::Hasher::new();
         let mut part = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -129,8 +135,7 @@ impl Queries {
         part(meant.schema().name.as_bytes());
         part(&meant.schema().revision.to_le_bytes());
         part(format!("{:?} {:?}", reading.group.build(), served.entry.serving().own).as_bytes());
-        part(&stamp);
-        part(format!("{:?} {:?}", served.entry.health(), served.entry.troubles()).as_bytes());
+        part(stamp.as_bytes());
         part(&sight.stamp.to_le_bytes());
         part(format!("{:?}", sight.policy).as_bytes());
         part(format!("{principal:?}").as_bytes());
@@ -141,17 +146,6 @@ impl Queries {
             Of::Row { key } => part(format!("row {key:?}").as_bytes()),
         }
         Ok(AnswerTag(URL_SAFE_NO_PAD.encode(&hasher.finalize().as_bytes()[..TAG_BYTES])))
-    }
-
-    /// What tells the rows of a build from what they were and will be.
-    async fn stamp(&self, reading: &super::Reading) -> Result<Vec<u8>, QueryError> {
-        let mut stamp = Vec::new();
-        for partition in self.store.partitions_of(&reading.group) {
-            let Checkpoint { mark, .. } = self.store.checkpoint_of(&reading.group, partition).await?;
-            stamp.extend_from_slice(mark.token.to_string().as_bytes());
-            stamp.push(0);
-        }
-        Ok(stamp)
     }
 }
 

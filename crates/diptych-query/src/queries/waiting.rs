@@ -1,7 +1,7 @@
 //! Waiting for a position: whether it is of this log, and until when it is worth waiting. Looks at no row.
 
 use super::{Ask, Queries, Reading, Served};
-use crate::{Contract, QueryError};
+use crate::{Consistency, Contract, QueryError, Schema};
 use diptych_core::{Position, Token};
 use std::time::Duration;
 
@@ -13,7 +13,15 @@ impl Queries {
         reading: &Reading,
         ask: &Ask,
     ) -> Result<Option<Position>, QueryError> {
-        let strong = served.model.schema().contract == Contract::Strong;
+        let schema = served.model.schema();
+        if ask.consistency == Some(Consistency::Bounded)
+            && schema.contract == Contract::Eventual
+            && ask.max_stale.is_none()
+        {
+            let reason = "is `bounded`, and the read model declares no bound: name one, such as maxStale=5";
+            return Err(QueryError::parameter("consistency", reason));
+        }
+        let strong = is_strong(schema, ask);
         let mut target = None;
         if let Some(token) = ask.at_least {
             if !self.is_of_this_log(token).await? {
@@ -36,12 +44,20 @@ impl Queries {
             // Whether it was reached is told by the rows' own position.
             let _ = tokio::time::timeout(wait, self.moves(served, reading).reach(target)).await;
         }
-        Ok(ask.at_least.map(|token| token.position).or(target.filter(|_| strong)))
+        Ok(target)
     }
 
     /// Whether a token is of this log as it is now.
-    pub(super) async fn is_of_this_log(&self, token: Token) -> Result<bool, QueryError> {
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn is_of_this_log(&self, token: Token) -> Result<bool, QueryError> {
         let mark = self.feed.mark(token.position).await?;
         Ok(mark.is_some_and(|mark| mark.token == token))
     }
+}
+
+/// Whether everything committed before the question must be in its answer.
+pub(super) fn is_strong(schema: &Schema, ask: &Ask) -> bool {
+    schema.contract == Contract::Strong || ask.consistency == Some(Consistency::Strong)
 }

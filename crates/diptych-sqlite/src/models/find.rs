@@ -6,7 +6,7 @@ use super::rows::{Binder, key_of, stored_row, values_of};
 use super::{Table, sql};
 use crate::fault::{OrFault, damaged};
 use crate::pool::Reader;
-use diptych_core::{Code, Fault, Tenant, Value};
+use diptych_core::{Fault, Tenant, Value};
 use diptych_query::{Found, RawFind, RowRef, RowsStamp, ScannedRow, TableSnapshot};
 use rusqlite::Connection;
 use rusqlite::types::{Value as Parameter, ValueRef};

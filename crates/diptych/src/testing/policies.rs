@@ -5,7 +5,7 @@
 use crate::Service;
 use diptych_command::{Command, Decider};
 use diptych_core::{Action, Authorize, Claims, Event, Principal, Value};
-use diptych_policy::Guard;
+use diptych_policy::PolicyGuard;
 use diptych_query::{Purpose, ReadModel, ReadPolicy, Sight};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The policies of a service, in a test.
 #[derive(Clone)]
-pub struct GivenPolicies(Arc<Guard>);
+pub struct GivenPolicies(Arc<PolicyGuard>);
 
 /// Starts from the policies of a service.
 ///
@@ -21,7 +21,7 @@ pub struct GivenPolicies(Arc<Guard>);
 /// # #![allow(clippy::enum_variant_names)]
 /// # use diptych::prelude::*;
 /// # use diptych::testing::policies;
-/// # #[derive(Clone, Debug, PartialEq, Eq, Hash, Id)]
+/// # #[derive(Id)]
 /// # struct CaseId(String);
 /// # #[derive(Clone, Debug, Event)]
 /// # #[event(category = "case", owner = "law")]

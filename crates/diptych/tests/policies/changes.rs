@@ -1,7 +1,9 @@
 //! What came into force is remembered, with who sees more and who sees less by it.
 
+use crate::support::Folder;
 use crate::world::{Home, asked, made, piece, service, somebody};
-use diptych::ops::policies::{POLICIES, PolicyChange};
+use diptych::ops::policies::{POLICIES, PolicyChange, check_policies, compare_policies, show_policies};
+use diptych::ops::{Output, Report};
 use diptych::prelude::*;
 use diptych::query::Registry;
 
@@ -31,7 +33,7 @@ async fn recorded(running: &Running) -> Vec<PolicyChange> {
 async fn counted(running: &Running) -> PolicyChange {
     loop {
         let last = recorded(running).await.pop().unwrap();
-        if last.counted == Ok(true) {
+        if last.counted {
             return last;
         }
         tokio::task::yield_now().await;
@@ -64,6 +66,36 @@ async fn a_change_says_who_sees_more(home: Home) {
     // The same again is no change.
     let running = service(AFTER).open(home.config()).await.unwrap();
     assert_eq!(recorded(&running).await.len(), 2);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_check_and_compare_others_before_they_are_in_force() {
+    let home = Home::embedded();
+    let running = service(BEFORE).open(home.config()).await.unwrap();
+    let clerk = somebody("ann", "TEAM-7", &["clerk"]);
+    made(&running, &clerk, &piece("1", "TEAM-7")).await;
+    let token = made(&running, &clerk, &piece("2", "TEAM-9")).await;
+    asked(&running, &clerk, token).await;
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path()).unwrap();
+    let (good, bad) = (folder.path().join("good.cedar"), folder.path().join("bad.cedar"));
+    std::fs::write(&good, AFTER).unwrap();
+    std::fs::write(&bad, AFTER.replace("resource.team", "resource.taem").replace("in Role", "inn Role"))
+        .unwrap();
+    let operator = running.operator().await.unwrap();
+    let text = |report: Report| report.render(Output::Human);
+    let shown = text(show_policies(&operator.policies).unwrap());
+    assert!(shown.contains("2 policies") && shown.contains("@id(\"rows\")"), "{shown}");
+    let checked = check_policies(operator.policies.declarations, &[bad]).unwrap();
+    assert!(!checked.is_clean());
+    assert!(check_policies(operator.policies.declarations, std::slice::from_ref(&good)).unwrap().is_clean());
+    let compared = text(compare_policies(&operator, &[good], None).await.unwrap());
+    for part in
+        ["new: titles", "changed: make, rows", "anybody", "piece.Make", "piece_of_work", "title: never"]
+    {
+        assert!(compared.contains(part), "{compared}\nlacks {part}");
+    }
     running.stop().await.unwrap();
 }
 

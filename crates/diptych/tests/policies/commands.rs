@@ -1,7 +1,10 @@
 //! Commands are judged before anything is looked up, and by the state before anything is decided.
 
-use crate::world::{Home, Piece, PieceCommand, PieceId, make, piece, service, somebody};
-use diptych::command::{AuditFilter, AuditOutcome, Refusal};
+use crate::world::{
+    Home, Piece, PieceCommand, PieceId, make, piece, service, service_of_boundaries, somebody,
+};
+use diptych::command::{Accepted, AuditFilter, AuditOutcome, Ending, QueueState, Refusal};
+use diptych::core::{Code, CommandId};
 use diptych::prelude::*;
 
 const POLICIES: &str = r#"
@@ -42,8 +45,8 @@ fn forbidden<T: std::fmt::Debug, R: std::fmt::Debug>(answer: Result<T, HandleErr
     }
 }
 
-async fn commands_are_judged_by_the_state(home: Home) {
-    let running = service(POLICIES).open(home.config()).await.unwrap();
+async fn commands_are_judged_by_the_state(home: Home, service: Service) {
+    let running = service.open(home.config()).await.unwrap();
     let (ann, eve) = (somebody("ann", "TEAM-7", &[]), somebody("eve", "TEAM-9", &[]));
     forbidden(give(&running, &eve, "1", make(&piece("1", "TEAM-7"))).await);
     give(&running, &ann, "1", make(&piece("1", "TEAM-7"))).await.unwrap();
@@ -79,12 +82,57 @@ async fn audited(running: &Running, auditor: &Principal) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_are_judged_by_the_state_on_the_embedded_store() {
-    commands_are_judged_by_the_state(Home::embedded()).await;
+    commands_are_judged_by_the_state(Home::embedded(), service(POLICIES)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_are_judged_by_the_state_on_postgres() {
-    commands_are_judged_by_the_state(Home::postgres()).await;
+    commands_are_judged_by_the_state(Home::postgres(), service(POLICIES)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_with_a_boundary_are_judged_by_the_state_that_it_makes() {
+    commands_are_judged_by_the_state(Home::embedded(), service_of_boundaries(POLICIES)).await;
+}
+
+/// A queued command is judged by the state when it is done, whoever accepted it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_done_later_is_judged_by_the_state_then() {
+    let policies = r#"
+        @id("make") permit (principal, action == Action::"piece.Make", resource);
+        @id("ask") permit (principal, action == Action::"readCommand", resource);
+        @id("own") permit (principal, action == Action::"piece.Close", resource)
+        when { resource has team && resource.team == principal.actor };
+    "#;
+    let home = Home::embedded();
+    let running = service(policies).open(home.config()).await.unwrap();
+    let (ann, eve) = (somebody("ann", "TEAM-7", &[]), somebody("eve", "TEAM-7", &[]));
+    give(&running, &ann, "1", make(&piece("1", "ann"))).await.unwrap();
+    for (who, id, allowed) in [(&eve, "by-eve", false), (&ann, "by-ann", true)] {
+        let body = r#"{"reason": "done"}"#.to_owned();
+        let command = diptych::command::RawCommand { name: "Close".to_owned(), body };
+        let request = Request::by(who).to_raw("piece", "1", command).command_id(id);
+        let accepted = running.commands().accept(request).await.unwrap();
+        assert!(matches!(accepted, Accepted::Now(_)), "{accepted:?}");
+        let ending = ended(&running, who, id).await;
+        match ending {
+            Ending::Succeeded { .. } => assert!(allowed),
+            Ending::Failed(trouble) => assert!(!allowed && trouble.code == Code::Forbidden, "{trouble:?}"),
+            Ending::Rejected { .. } => panic!("{ending:?}"),
+        }
+    }
+    running.stop().await.unwrap();
+}
+
+async fn ended(running: &Running, who: &Principal, id: &str) -> Ending {
+    let id = CommandId::new(id).unwrap();
+    loop {
+        let entry = running.commands().queued(who, &id).await.unwrap().unwrap();
+        if let QueueState::Ended(ending) = entry.state {
+            return ending;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use crate::world::{Home, PieceOfWork, asked, made, piece, service, somebody};
 use diptych::core::Tenant;
 use diptych::policy::differential::{Draw, Oracle};
-use diptych::policy::{CategoryDeclaration, Declarations, Guard};
+use diptych::policy::{CategoryDeclaration, Declarations, PolicyGuard};
 use diptych::prelude::*;
 use diptych::query::{ModelStore, Purpose, QueryError, RawFind, RawRow, ReadPolicy, RowRule, Words};
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ async fn the_store_answers_what_cedar_decides(home: Home) {
         let policies = Policies::from_text(&text).unwrap();
         let declared =
             Declarations { categories: Vec::<CategoryDeclaration>::new(), models: vec![PieceOfWork::SCHEMA] };
-        let Ok(guard) = Guard::new(&policies, &declared) else {
+        let Ok(guard) = PolicyGuard::new(&policies, &declared) else {
             refused += 1;
             continue;
         };

@@ -104,6 +104,12 @@ impl Decider for Piece {
     }
 }
 
+impl Boundary for Piece {
+    fn boundary(_: &PieceCommand, context: &Context) -> TagQuery {
+        TagQuery::stream(&context.stream)
+    }
+}
+
 /// Pieces that are made.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
 #[read_model(name = "piece_of_work", revision = 1, owner = "works")]
@@ -176,6 +182,11 @@ pub(crate) fn piece(name: &str, team: &str) -> PieceOfWork {
 
 pub(crate) fn service(policies: &str) -> Service {
     Service::new("works").decider::<Piece>().read_model::<PieceOfWork>().policies_from(policies)
+}
+
+/// The same, with a boundary for each command.
+pub(crate) fn service_of_boundaries(policies: &str) -> Service {
+    Service::new("works").boundary::<Piece>().read_model::<PieceOfWork>().policies_from(policies)
 }
 
 /// Somebody of a team with some roles.

@@ -104,7 +104,14 @@ impl Decider for Decision {
 
 /// Decisions that wait for somebody.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
-#[read_model(name = "decision_work_queue", revision = 1, owner = "enforcement", contract = "bounded 5s")]
+#[read_model(
+    name = "decision_work_queue",
+    revision = 1,
+    owner = "enforcement",
+    contract = "bounded 5s",
+    about = "decision",
+    pending
+)]
 #[computed(days_until_due: i64 = Self::days_until_due)]
 pub(crate) struct WorkQueueRow {
     #[key]

@@ -4,6 +4,7 @@
 
 mod client;
 mod commands;
+mod contracts;
 mod decisions;
 mod later;
 mod queries;

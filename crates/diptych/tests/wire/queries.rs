@@ -23,6 +23,7 @@ async fn a_page_has_these_members_and_these_names() {
             "fine": {"amount": "150.00", "currency": "GBP"}, "dueAt": "2026-07-07T09:00:00Z", "version": 1,
             "daysUntilDue": 6,
         }],
+        "pending": [],
         "page": {"nextPageToken": null},
         "freshness": {
             "projectionPosition": 1, "lagSeconds": 0.0, "lagEvents": 0, "asOf": NOW,
@@ -31,7 +32,7 @@ async fn a_page_has_these_members_and_these_names() {
         "health": {"state": "live"},
     });
     assert_eq!((page.status, page.json()), (200, golden));
-    assert_eq!(page.members(), ["items", "page", "freshness", "health"]);
+    assert_eq!(page.members(), ["items", "pending", "page", "freshness", "health"]);
     let start = "{\"items\":[{\"decisionId\":\"DEC-2026-00112\",\"caseId\":\"CASE-1\",\"teamId\":\"TEAM-7\",";
     assert!(page.text.starts_with(start), "{}", page.text);
     assert_eq!(page.header("projection-position"), "1");
@@ -68,11 +69,12 @@ async fn filters_sorts_and_pages_go_together() {
     let both =
         client.get("/decision-work-queue?status=READY_FOR_APPROVAL&status=DRAFT&sort=-dueAt", &[]).await;
     assert_eq!(ids(&both), ["D1", "D3", "D2", "D4"]);
-    for wrong in ["status=OPEN", "colour=red", "sort=fine", "pageSize=0", "pageSize=100000", "maxStale=soon"]
-    {
+    for wrong in ["status=OPEN", "colour=red", "sort=fine", "pageSize=0", "maxStale=soon"] {
         let problem = client.get(&format!("/decision-work-queue?{wrong}"), &[]).await.problem(400, "DP0020");
         assert_eq!(problem["errors"][0]["field"], wrong.split('=').next().unwrap());
     }
+    let large = client.get("/decision-work-queue?pageSize=100000", &[]).await.problem(400, "DP0065");
+    assert_eq!(large["export"], "/exports/decision_work_queue");
 }
 
 #[tokio::test]

@@ -172,6 +172,14 @@ impl Decider for Decision {
     type Event = DecisionEvent;
     type Rejection = DecisionRejection;
 
+    const POLICY_VIEW: &'static [PolicyAttribute] = &[
+        PolicyAttribute::text("teamId"),
+        PolicyAttribute::text("status"),
+        PolicyAttribute::text("visibilityScope"),
+        PolicyAttribute::text("sensitivityLevel"),
+        PolicyAttribute::text("draftedBy"),
+    ];
+
     fn decide(
         &self,
         command: DecisionCommand,

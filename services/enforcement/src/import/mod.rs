@@ -17,6 +17,7 @@ pub use tally::{Count, Tally};
 
 use crate::command::Fine;
 use crate::facts::FineStep;
+use crate::people::importing;
 use crate::query::FinesByStatus;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use diptych::command::Commands;
@@ -200,7 +201,7 @@ async fn give(
 /// What the right panel shows of all fines, those of other files too.
 async fn by_status(service: &Running) -> Result<String, VerbError> {
     let find = FinesByStatus::find().page(FineStep::ALL.len());
-    let answer = service.queries().find(service.principal(), find).await?;
+    let answer = service.queries().find(&importer(service), find).await?;
     let mut table = format!(
         "{:<20} {:>9} {:>16} {:>16} {:>16}",
         "status of all fines", "fines", "due", "paid", "outstanding"
@@ -225,7 +226,8 @@ pub(crate) async fn catch_up(service: &Running) -> Result<(), VerbError> {
 /// The import acts in its own name, in the tenant of the service.
 fn importer(service: &Running) -> Principal {
     let tenant = service.principal().tenant.clone();
-    Principal { tenant, ..Principal::new("main", "import").expect("both are valid names") }
+    let import = Principal::new("main", "import").expect("both are valid names");
+    importing(Principal { tenant, ..import })
 }
 
 fn progress_bar() -> ProgressBar {

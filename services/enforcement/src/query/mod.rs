@@ -2,6 +2,7 @@
 //! group of tables about decisions: two look-ups, then the tables that read them; the row of an approval,
 //! which moves with its command; and a group about fines. Knows nothing of commands.
 
+mod case_search;
 mod case_timeline;
 mod decision_approval;
 mod decision_detail;
@@ -11,6 +12,7 @@ mod fines_by_status;
 mod lookups;
 mod samples;
 
+pub use case_search::CaseSearch;
 pub use case_timeline::{CaseTimeline, TimelineEvent};
 pub use decision_approval::{DecisionApproval, DecisionCase};
 pub use decision_detail::DecisionDetail;

@@ -8,9 +8,9 @@ mod steps;
 pub use steps::{Action, Step, steps};
 
 use crate::command::{Case, Decision, Party};
+use crate::people::{importing, person};
 use clap::{ArgMatches, Command};
 use diptych::command::Commands;
-use diptych::core::Actor;
 use diptych::prelude::*;
 use diptych::{Verb, VerbError, VerbFuture};
 
@@ -53,13 +53,14 @@ pub async fn play(service: &Running) -> Result<usize, VerbError> {
 async fn give(service: &Running, step: Step) -> Result<bool, VerbError> {
     let commands = service.commands();
     let (category, key) = step.target();
-    let held = commands.aggregate(service.principal(), category, key, None).await?;
+    // Whoever acts in the scenario is made up as well; the tenant is the service's own.
+    let tenant = &service.principal().tenant;
+    let known = |actor| person(tenant, actor).ok_or_else(|| format!("nobody knows `{actor}`"));
+    let held = commands.aggregate(&known("scenario")?, category, key, None).await?;
     if held.is_some_and(|held| held.version >= step.version) {
         return Ok(false);
     }
-    // Whoever acts in the scenario is made up as well; the tenant is the service's own.
-    let tenant = service.principal().tenant.clone();
-    let principal = Principal::named(tenant, Actor::new(step.actor)?);
+    let principal = importing(known(step.actor)?);
     let Step { at, version, action, .. } = step;
     let circumstances = (principal, at, version);
     match action {

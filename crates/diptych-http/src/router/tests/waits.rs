@@ -103,7 +103,7 @@ async fn how_models_stand_is_told_without_their_rows() {
     });
     assert_eq!(told, golden);
     for (query, expected) in
-        [("?model=note-list&model=note_list", 1), ("?model=note_list&model=note-text", 2), ("", 2)]
+        [("?model=note-list&model=note_list", 1), ("?model=note_list&model=note-text", 2), ("", 3)]
     {
         let told = client.get(&format!("/freshness{query}"), &[]).await.json();
         assert_eq!(told["models"].as_array().unwrap().len(), expected, "{query}");
@@ -111,4 +111,14 @@ async fn how_models_stand_is_told_without_their_rows() {
     client.get("/freshness?model=nothing", &[]).await.is_problem(404, "DP0009");
     client.get("/freshness?colour=red", &[]).await.is_problem(400, "DP0020");
     client.get("/freshness?minPosition=7", &[]).await.is_problem(400, "DP0023");
+}
+
+#[tokio::test]
+async fn a_bound_must_be_named_where_none_is_declared() {
+    let client = one_behind().await;
+    client.get("/note-list?consistency=bounded", &[]).await.is_problem(400, "DP0020");
+    let bounded = client.get("/note-list?consistency=bounded&maxStale=5", &[]).await;
+    assert_eq!(bounded.status, StatusCode::OK, "{}", bounded.text);
+    let strong = client.get("/note-list?consistency=strong", &[("prefer", "wait=0")]).await;
+    strong.is_problem(503, "DP0025");
 }
