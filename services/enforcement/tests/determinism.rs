@@ -15,7 +15,8 @@ use enforcement::facts::{
     VisibilityScope,
 };
 use enforcement::query::{
-    CaseTimeline, CaseTitle, DecisionDetail, DecisionWorkQueue, FineBalance, FinesByStatus, PartyName,
+    CaseSearch, CaseTimeline, CaseTitle, DecisionDetail, DecisionWorkQueue, FineBalance, FinesByStatus,
+    PartyName,
 };
 use enforcement::scenario::{Action, steps};
 use std::collections::BTreeMap;
