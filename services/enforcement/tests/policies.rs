@@ -113,7 +113,7 @@ fn a_team_sees_its_own_decisions_and_others_see_them_if_they_may() {
     let other = caseworker().teams(["TEAM-3"]);
     other.does_not_see(&row()).sees(&shared());
     somebody("user-900").does_not_see(&row()).does_not_see(&shared());
-    registrar().does_not_see(&row()).sees(&shared().clone());
+    registrar().does_not_see(&row()).does_not_see(&shared()).sees(&shared_and_normal());
 }
 
 #[test]
