@@ -133,7 +133,7 @@ fn bool(depth: u32) -> BoxedStrategy<RowExpr> {
     let nullable = ["maybe_number", "maybe_flag", "maybe_word", "maybe_at", "maybe_level", "word"];
     let leaf = proptest::prop_oneof![
         2 => any::<bool>().prop_map(RowExpr::Bool),
-        4 => column(&["flag", "maybe_flag", "maybe_flag"]).prop_map(RowExpr::Column),
+        4 => column(&["flag", "maybe_flag", "maybe_flag"]).prop_map(RowExpr::Cell),
         4 => column(&nullable).prop_map(RowExpr::Has),
         1 => Just(RowExpr::Failed(RowType::Bool)),
     ];
@@ -169,7 +169,7 @@ fn integer(depth: u32) -> BoxedStrategy<RowExpr> {
     let numbers = ["number", "maybe_number", "at", "maybe_at"];
     let leaf = proptest::prop_oneof![
         4 => number().prop_map(RowExpr::Integer),
-        6 => column(&numbers).prop_map(RowExpr::Column),
+        6 => column(&numbers).prop_map(RowExpr::Cell),
         2 => column(&["level", "maybe_level", "kind"]).prop_map(RowExpr::Rank),
         1 => Just(RowExpr::Failed(RowType::Integer)),
     ];
@@ -193,7 +193,7 @@ fn text(depth: u32) -> BoxedStrategy<RowExpr> {
     let leaf = proptest::prop_oneof![
         3 => word().prop_map(RowExpr::Text),
         1 => Just(RowExpr::Text("a\0".to_owned())),
-        6 => column(&names).prop_map(RowExpr::Column),
+        6 => column(&names).prop_map(RowExpr::Cell),
         1 => Just(RowExpr::Failed(RowType::Text)),
     ];
     if depth == 0 {

@@ -237,6 +237,7 @@ suites! {
         an_export_is_of_one_moment,
         an_export_respects_tenant_and_rule,
         an_export_holds_up_nobody,
+        an_export_shows_what_may_be_seen,
     }
     together {
         two_writers_share_one_log,

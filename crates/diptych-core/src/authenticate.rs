@@ -111,8 +111,8 @@ impl Authenticate for Everybody {
     }
 }
 
-/// Takes every caller for whom it says it is, and one that says nothing for a principal of its own: for trying
-/// policies in development, on a service that only its own machine can reach.
+/// Takes every caller for whom it says it is, and one that says nothing for a principal of its own: for
+/// trying policies in development, on a service that only its own machine can reach.
 #[derive(Clone, Debug)]
 pub struct Anybody(pub Principal);
 

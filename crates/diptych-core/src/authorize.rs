@@ -166,8 +166,8 @@ pub trait Authorize: Send + Sync + 'static {
     fn authorize(&self, principal: &Principal, action: Action<'_>) -> Result<Permit, Forbidden>;
 }
 
-/// Allows everything within the caller's tenant: for a service that only its own machine can reach. What is of all
-/// tenants takes policies that allow it.
+/// Allows everything within the caller's tenant: for a service that only its own machine can reach. What is
+/// of all tenants takes policies that allow it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unrestricted;
 

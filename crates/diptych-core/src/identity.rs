@@ -88,8 +88,8 @@ impl Principal {
         self
     }
 
-    /// Reads a principal as people write one: `main/ann;teams=north,south;roles=approver;clearance=2`. What is
-    /// not said is nothing.
+    /// Reads a principal as people write one: `main/ann;teams=north,south;roles=approver;clearance=2`. What
+    /// is not said is nothing.
     ///
     /// ```
     /// use diptych_core::Principal;

@@ -1,5 +1,5 @@
-//! Who sends a request, and what is answered to those of whom it is not known. Knows no token format, and never
-//! writes a token anywhere.
+//! Who sends a request, and what is answered to those of whom it is not known. Knows no token format, and
+//! never writes a token anywhere.
 
 use crate::app::App;
 use crate::error;
@@ -27,8 +27,8 @@ pub(crate) fn tell(app: &App, headers: &HeaderMap) -> Result<Authenticated, Unau
     authenticate.authenticate(credentials, app.wire.commands.now())
 }
 
-/// Refuses callers of whom it is not known who they are, before anything is looked up: not even which addresses
-/// exist is told to them.
+/// Refuses callers of whom it is not known who they are, before anything is looked up: not even which
+/// addresses exist is told to them.
 pub(crate) fn admit(
     app: &App,
     path: &str,

@@ -1,5 +1,5 @@
-//! What stands around every handler: whom it answers, how long it may take, how problems look, the log. What a
-//! caller has to bring to be answered stands in `caller`.
+//! What stands around every handler: whom it answers, how long it may take, how problems look, the log. What
+//! a caller has to bring to be answered stands in `caller`.
 
 use crate::app::{App, Framed};
 use crate::caller;

@@ -1,5 +1,5 @@
-//! `models export`: the rows of a read model, of one moment, in a file, and beside it a file that says where they
-//! come from. Who may see what is said by the policies that every answer asks.
+//! `models export`: the rows of a read model, of one moment, in a file, and beside it a file that says where
+//! they come from. Who may see what is said by the policies that every answer asks.
 
 use crate::actions::find_model;
 use crate::{ActionError, Operator, Report};
@@ -108,8 +108,8 @@ impl RowsExportReport {
     }
 }
 
-/// Writes the rows of a read model that fit to a file, and where they come from to another beside it. Both get
-/// their names when they are whole.
+/// Writes the rows of a read model that fit to a file, and where they come from to another beside it. Both
+/// get their names when they are whole.
 ///
 /// # Errors
 /// Rows that may not be exported, a file that cannot be written, or a fault of the store.

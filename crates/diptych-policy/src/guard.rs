@@ -3,6 +3,7 @@
 
 use crate::breakage::Breakage;
 use crate::caller::Caller;
+use crate::policies::PUBLIC_FIELDS_ID;
 use crate::recent::Recent;
 use crate::sight::Seen;
 use crate::vocabulary::{self, Vocabulary, action_uid, command_action};
@@ -11,7 +12,7 @@ use crate::{Declarations, Policies, PolicyError};
 use cedar_policy::pst::{Clause, Expr};
 use cedar_policy::{
     ActionConstraint, Context, EntityTypeName, EntityUid, PartialEntities, PartialEntityUid, PartialRequest,
-    Policy, PolicySet, ResourceConstraint, TpeResponse, ValidationMode, Validator,
+    Policy, PolicyId, PolicySet, ResourceConstraint, TpeResponse, ValidationMode, Validator,
 };
 use diptych_core::{PolicyVersion, Principal};
 use std::collections::{BTreeSet, HashMap};
@@ -44,10 +45,15 @@ impl PolicyGuard {
     /// be: about rows without looking at them, or about an aggregate before it is read.
     pub fn new(policies: &Policies, declarations: &Declarations) -> Result<Self, PolicyError> {
         let vocabulary = Vocabulary::of(declarations)?;
-        let validated =
-            Validator::new(vocabulary.schema.clone()).validate(&policies.set, ValidationMode::Strict);
+        let mut set = policies.set.clone();
+        if vocabulary.views.is_empty() {
+            // There are no fields to speak of, and strict validation refuses to speak of none.
+            set.remove_static(PolicyId::new(PUBLIC_FIELDS_ID))
+                .map_err(|error| PolicyError::one(error.to_string()))?;
+        }
+        let validated = Validator::new(vocabulary.schema.clone()).validate(&set, ValidationMode::Strict);
         let mut problems: Vec<_> = validated.validation_errors().map(ToString::to_string).collect();
-        let own = |warning: &String| !warning.contains("`public-fields`");
+        let own = |warning: &String| !warning.contains(PUBLIC_FIELDS_ID);
         let notices = validated.validation_warnings().map(ToString::to_string).filter(own).collect();
         problems.sort();
         problems.dedup();
@@ -56,7 +62,7 @@ impl PolicyGuard {
         hasher.update(vocabulary.text.as_bytes());
         let mut guard = Self {
             by_state: BTreeSet::new(),
-            concerned: concerned(&policies.set, &vocabulary),
+            concerned: concerned(&set, &vocabulary),
             vocabulary,
             version: policies.version(),
             fingerprint: *hasher.finalize().as_bytes(),

@@ -22,6 +22,9 @@ permit (principal, action in [Action::"viewField", Action::"searchBy"], resource
 when { context.sensitivityRank == 0 };
 "#;
 
+/// The name of that policy.
+pub(crate) const PUBLIC_FIELDS_ID: &str = "public-fields";
+
 /// How many digits of the fingerprint stand in a version.
 const VERSION_DIGITS: usize = 12;
 
@@ -213,7 +216,7 @@ impl Reading {
             Some(version) => format!("{version}+{digits}"),
             None => digits.to_owned(),
         };
-        let own = self.policies.iter().filter(|(id, _)| *id != "public-fields");
+        let own = self.policies.iter().filter(|(id, _)| *id != PUBLIC_FIELDS_ID);
         let rules = own.map(|(id, policy)| PolicyText {
             id: id.clone(),
             forbids: policy.effect() == Effect::Forbid,

@@ -136,7 +136,7 @@ impl Simplifier<'_> {
         }
         let nullable = |column: &usize| self.schema.columns.get(*column).is_none_or(|spec| spec.nullable);
         match expr {
-            RowExpr::Column(column) | RowExpr::Rank(column) => nullable(column) && !guards.contains(column),
+            RowExpr::Cell(column) | RowExpr::Rank(column) => nullable(column) && !guards.contains(column),
             RowExpr::Bool(_) | RowExpr::Integer(_) | RowExpr::Text(_) | RowExpr::Has(_) => false,
             RowExpr::Failed(_)
             | RowExpr::Negative(_)
@@ -189,7 +189,7 @@ fn proved(condition: &RowExpr, guards: &mut Guards) {
 /// The columns that an expression reads however it comes out: it has not failed, so they have values.
 fn looked_at(expr: &RowExpr, guards: &mut Guards) {
     match expr {
-        RowExpr::Column(column) | RowExpr::Rank(column) => {
+        RowExpr::Cell(column) | RowExpr::Rank(column) => {
             guards.insert(*column);
         }
         RowExpr::Negative(inner) => looked_at(inner, guards),

@@ -120,6 +120,13 @@ fn asking_by_a_value_is_judged_by_the_value() {
 }
 
 #[test]
+fn a_service_without_read_models_has_policies_too() {
+    let policies = Policies::from_text(r#"@id("all") permit (principal, action, resource);"#).unwrap();
+    let guard = PolicyGuard::new(&policies, &Declarations { models: Vec::new(), ..declarations() }).unwrap();
+    assert!(guard.authorize(&ann(), approve(r#"{"reason": "due"}"#, None)).is_ok());
+}
+
+#[test]
 fn a_rule_says_no_more_than_it_must() {
     let guard = guard(
         r#"@id("own") permit (principal, action == Action::"viewRow", resource is WorkItemView)

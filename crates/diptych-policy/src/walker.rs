@@ -106,7 +106,7 @@ impl Walker<'_> {
     fn attribute(&self, of: &Expr, name: &str) -> Result<RowExpr, Refused> {
         let attribute = self.named(of, name)?;
         Ok(match attribute {
-            Attribute::Column(column) => RowExpr::Column(column),
+            Attribute::Column(column) => RowExpr::Cell(column),
             Attribute::Rank(column) => RowExpr::Rank(column),
         })
     }

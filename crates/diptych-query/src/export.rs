@@ -3,7 +3,7 @@
 
 use crate::{BuildId, Checkpoint, Condition, RawFind, RowRule, Words};
 use diptych_core::{Code, Fault, Tenant, Value};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// How many rows a batch holds at most.
@@ -71,11 +71,11 @@ enum Sent {
     End,
 }
 
-/// The two ends of an export that lasts so long at most.
+/// The two ends of an export that is over by a deadline.
 #[must_use]
-pub fn export_channel(at_most: Duration) -> (ExportSender, ExportRows) {
+pub fn export_channel(deadline: Instant) -> (ExportSender, ExportRows) {
     let (batches, taken) = mpsc::channel(BATCHES_AHEAD);
-    (ExportSender { batches, deadline: Instant::now() + at_most }, ExportRows(taken))
+    (ExportSender { batches, deadline }, ExportRows(taken))
 }
 
 impl ExportRows {
@@ -109,9 +109,9 @@ impl ExportSender {
     /// Gives away a batch, waiting until there is room for it. Answers whether anybody takes it.
     ///
     /// # Errors
-    /// There was no room until the deadline.
-    pub async fn rows(&self, rows: Vec<Vec<Value>>) -> Result<bool, Fault> {
-        if Instant::now() >= self.deadline {
+    /// The deadline has come, or does before there is room.
+    pub async fn rows(&self, rows: Vec<Vec<Value>>, now: Instant) -> Result<bool, Fault> {
+        if now >= self.deadline {
             return Err(too_long());
         }
         let sent = tokio::time::timeout_at(self.deadline.into(), self.batches.send(Sent::Rows(rows))).await;

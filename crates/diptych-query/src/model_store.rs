@@ -324,9 +324,9 @@ pub trait ModelStore: Send + Sync + 'static {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Found, Fault>>;
 
-    /// Begins to read all rows of one tenant that fit, in the order of their keys, and all of one moment: that
-    /// of the checkpoint. Appends and folds go on beside it; what a store must keep for that moment it keeps no
-    /// longer than the export may last.
+    /// Begins to read all rows of one tenant that fit, in the order of their keys, and all of one moment:
+    /// that of the checkpoint. Appends and folds go on beside it; what a store must keep for that moment it
+    /// keeps no longer than the export may last.
     fn export<'a>(
         &'a self,
         group: &'a Group,
@@ -406,8 +406,9 @@ pub trait ModelStore: Send + Sync + 'static {
         position: Position,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, Fault>>;
 
-    /// What tells the rows of a group, as they are now, from what they were and will be. Looks at no row. To be
-    /// read before rows: then nobody keeps newer rows under an older stamp for longer than until he asks again.
+    /// What tells the rows of a group, as they are now, from what they were and will be. Looks at no row. To
+    /// be read before rows: then nobody keeps newer rows under an older stamp for longer than until he asks
+    /// again.
     fn stamp<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<RowsStamp, Fault>>;
 
     /// Empties the group's tables and sets the checkpoint of every partition to the start.

@@ -48,7 +48,7 @@ pub enum RowExpr {
     Failed(RowType),
     /// What a column holds: a whole number, true or false, a text, or the microseconds of a time. Fails where
     /// the column has no value.
-    Column(usize),
+    Cell(usize),
     /// The place of a column's text among its choices, from 0. Fails where the column has no value.
     Rank(usize),
     /// Whether a column has a value.
@@ -171,7 +171,7 @@ impl RowExpr {
             Self::Text(_) => RowType::Text,
             Self::Failed(failed) => *failed,
             Self::If(_, then, _) => then.row_type(schema)?,
-            Self::Column(column) => match schema.columns.get(*column)?.value_type {
+            Self::Cell(column) => match schema.columns.get(*column)?.value_type {
                 ValueType::Bool => RowType::Bool,
                 ValueType::Integer | ValueType::Timestamp => RowType::Integer,
                 ValueType::Text => RowType::Text,
@@ -190,7 +190,7 @@ impl RowExpr {
             Self::Integer(number) => Worth::Integer(*number),
             Self::Text(text) => Worth::Text(text.clone()),
             Self::Failed(_) => return Err(RowFailed),
-            Self::Column(column) => held(row, *column)?,
+            Self::Cell(column) => held(row, *column)?,
             Self::Rank(column) => Worth::Integer(rank(schema, row, *column)?),
             Self::Has(column) => Worth::Bool(row.get(*column).is_some_and(|value| *value != Value::Null)),
             Self::Not(inner) => Worth::Bool(!of(inner)?.bool()?),
@@ -254,8 +254,8 @@ fn rank(schema: &Schema, row: &[Value], column: usize) -> Result<i64, RowFailed>
     place.and_then(|place| i64::try_from(place).ok()).ok_or(RowFailed)
 }
 
-/// Whether a text is made of the parts of a pattern, no two texts beside each other. Between two places for any text, the earliest match of
-/// what stands there is as good as any later one.
+/// Whether a text is made of the parts of a pattern, no two texts of which stand beside each other. Between
+/// two places for any text, the earliest match of what stands there is as good as any later one.
 fn fits(pattern: &[PatternPart], text: &str) -> bool {
     let mut rest = text;
     let mut anywhere = false;

@@ -1,11 +1,12 @@
-//! What tells one state of a group's rows from another without looking at a row. Says nothing of what somebody
-//! may see of them.
+//! What tells one state of a group's rows from another without looking at a row. Says nothing of what
+//! somebody may see of them.
 
 use crate::BuildId;
 use diptych_core::Token;
 
 /// Another one whenever the rows of a group may be others: another build answers, a partition has moved, or
-/// rows were put right, parked or removed where they stand. What is changed by hand in a database is not in it.
+/// rows were put right, parked or removed where they stand. What is changed by hand in a database is not in
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RowsStamp([u8; 16]);
 

@@ -146,13 +146,13 @@ impl Mode {
 pub enum Tenants {
     /// Each tenant sees its own.
     Own,
-    /// One set of rows over the facts of every tenant, under a policy action of its own. What is to be told apart
-    /// by tenant has the tenant in its key.
+    /// One set of rows over the facts of every tenant, under a policy action of its own. What is to be told
+    /// apart by tenant has the tenant in its key.
     All,
 }
 
-/// To whom the rows of a read model for all tenants belong. They stand in a table of their own, so that a tenant
-/// of the same name shares nothing with them.
+/// To whom the rows of a read model for all tenants belong. They stand in a table of their own, so that a
+/// tenant of the same name shares nothing with them.
 static EVERYBODY: LazyLock<Tenant> = LazyLock::new(|| Tenant::from_stored("*"));
 
 impl Tenants {

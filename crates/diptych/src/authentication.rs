@@ -1,5 +1,5 @@
-//! How a service knows its callers, as the command line says it: by tokens whose keys lie in a file, or not at all,
-//! in development. Checks no token itself.
+//! How a service knows its callers, as the command line says it: by tokens whose keys lie in a file, or not
+//! at all, in development. Checks no token itself.
 #![allow(clippy::print_stderr, reason = "this is the command line")]
 
 use crate::{Config, Service, SystemClock};
@@ -192,7 +192,8 @@ pub(crate) fn configured(
     if service.authenticate.as_deref().is_some_and(Authenticate::is_proof) && (principal.is_some() || anybody)
     {
         return Err(invalid(
-            "callers have to prove who they are here: `--principal` and `--any-principal` are for development",
+            "callers have to prove who they are here, and `--principal` and `--any-principal` are for \
+             development",
         ));
     }
     if let Some(principal) = principal {

@@ -67,8 +67,8 @@ impl Running {
 pub(crate) async fn listen(address: SocketAddr, proven: bool) -> Result<TcpListener, Fault> {
     if !proven && !address.ip().is_loopback() {
         let message = format!(
-            "`{address}` can be reached from other machines and callers of this service do not prove who they \
-             are; name keys of tokens, such as `--jwks FILE`, or listen on 127.0.0.1 or [::1]"
+            "`{address}` can be reached from other machines and callers of this service do not prove who \
+             they are; name keys of tokens, such as `--jwks FILE`, or listen on 127.0.0.1 or [::1]"
         );
         return Err(Fault::permanent(Code::NotLoopback, message));
     }

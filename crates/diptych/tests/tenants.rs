@@ -1,5 +1,6 @@
-//! Two tenants on one service, each by its own token, on both stores: whatever one asks for, on any path, it gets
-//! nothing of the other's and changes nothing of it. Every path is tried by its owner, too, who must get it.
+//! Two tenants on one service, each by its own token, on both stores: whatever one asks for, on any path, it
+//! gets nothing of the other's and changes nothing of it. Every path is tried by its owner, too, who must get
+//! it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 #![allow(clippy::enum_variant_names, reason = "events are called what they are stored as")]
 

@@ -36,8 +36,9 @@ async fn taken_up_to(running: &Running) -> Option<SourcePosition> {
 
 async fn name(running: &Running, party: &str) -> Option<String> {
     running.projector().drain("decision_work").await.unwrap();
+    let registrar = Principal::from_text("main/user-301;roles=registrar").unwrap();
     let key = PartyId::new(party);
-    let answer = running.queries().get::<PartyName>(running.principal(), &key, None).await.unwrap();
+    let answer = running.queries().get::<PartyName>(&registrar, &key, None).await.unwrap();
     answer.value.map(|row| row.display_name)
 }
 

@@ -1,4 +1,5 @@
-//! Who may use the real binary: this machine as it is, anybody with a token, and how tokens are made and tried.
+//! Who may use the real binary: this machine as it is, anybody with a token, and how tokens are made and
+//! tried.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod support;
@@ -25,7 +26,8 @@ async fn token(store: &Path, secret: &str, arguments: &[&str]) -> String {
 }
 
 fn order() -> Value {
-    let address = json!({ "street": "1 High St", "city": "Leeds", "state": "", "zip": "LS1", "country": "United Kingdom" });
+    let mut address = json!({ "street": "1 High St", "city": "Leeds", "state": "", "zip": "LS1" });
+    address["country"] = json!("United Kingdom");
     let price = json!({ "amount": "19.99", "currency": "GBP" });
     json!({
         "customerId": "ann", "shippingAddress": address,

@@ -102,9 +102,9 @@ impl Commands {
         Ok(queue.entry(&command).await?)
     }
 
-    /// What is unfinished for any of these streams of a category, in the order of acceptance, at most so many;
-    /// nothing without a queue. It asks for no permission: it is for whoever has shown what the streams are
-    /// about to whoever asks.
+    /// What is unfinished for any of these streams of a category, in the order of acceptance, at most so
+    /// many; nothing without a queue. It asks for no permission: it is for whoever has shown what the
+    /// streams are about to whoever asks.
     ///
     /// # Errors
     /// A fault.

@@ -414,7 +414,8 @@ pub trait CommandQueue: Send + Sync + 'static {
     /// One command; none when the queue does not hold it.
     fn entry<'a>(&'a self, command: &'a CommandRef) -> BoxFuture<'a, Result<Option<QueueEntry>, Fault>>;
 
-    /// What is unfinished for any of these streams of a category, in the order of acceptance, at most so many.
+    /// What is unfinished for any of these streams of a category, in the order of acceptance, at most so
+    /// many.
     fn unfinished<'a>(
         &'a self,
         tenant: &'a Tenant,

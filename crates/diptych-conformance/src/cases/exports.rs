@@ -4,10 +4,11 @@ use super::values::keys;
 use crate::drive::{self, EVERYTHING, MAIN, QUERY_MAX, tell, tenant};
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Sample, SampleEvent, Tally, group};
-use crate::{Harness, Outcome, Stores};
-use diptych_core::{Code, Value};
+use crate::{Failure, Harness, Outcome, Stores};
+use diptych_core::{Code, Forbidden, Principal, Value};
 use diptych_query::{
-    Condition, ExportRows, Exporting, Group, Operator, RawExport, RowConditions, RowExpr, RowRule, Words,
+    Ask, Condition, Direction, ExportRows, Exporting, FieldRule, Group, Operator, Purpose, QueryError,
+    RawExport, ReadPolicy, RowConditions, RowExpr, RowRule, Schema, Sight, Words,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +96,7 @@ pub(crate) async fn an_export_respects_tenant_and_rule(harness: &dyn Harness) ->
     ensure_eq!(taken(of("other")?).await?, ["foreign"], "the rows of another tenant");
     ensure!(taken(of("nobody")?).await?.is_empty(), "the rows of a tenant without any");
     let number = Sample::column("number");
-    let forbid = RowExpr::Equal(Box::new(RowExpr::Column(number)), Box::new(RowExpr::Integer(3)));
+    let forbid = RowExpr::Equal(Box::new(RowExpr::Cell(number)), Box::new(RowExpr::Integer(3)));
     let rule = RowConditions { permits: vec![RowExpr::Bool(true)], forbids: vec![forbid] }.into();
     let below = Condition { column: number, operator: Operator::AtMost, values: vec![Value::Integer(4)] };
     let export = RawExport { conditions: vec![below], rule, ..of(MAIN)? };
@@ -124,5 +125,79 @@ pub(crate) async fn an_export_holds_up_nobody(harness: &dyn Harness) -> Outcome 
         Err(fault) => Some(fault.code()),
     };
     ensure_eq!(code, Some(Code::TimedOut), "what is said of an export that took too long");
+    Ok(())
+}
+
+/// Lets others see rows below a number, without their word, and only to carry them away.
+struct Partly;
+
+impl ReadPolicy for Partly {
+    fn sight(&self, _: &Principal, _: &'static Schema, purpose: Purpose) -> Result<Arc<Sight>, Forbidden> {
+        if purpose != Purpose::Export {
+            return Err(Forbidden { reason: "not to be looked at".to_owned() });
+        }
+        let number = Box::new(RowExpr::Cell(Sample::column("number")));
+        let permits = vec![RowExpr::Less(number, Box::new(RowExpr::Integer(3)))];
+        let mut fields = vec![FieldRule::Visible; Sample::column("word")];
+        fields.push(FieldRule::Withheld);
+        let rows = RowConditions { permits, forbids: Vec::new() }.into();
+        Ok(Arc::new(Sight { rows, fields, ..Sight::everything() }))
+    }
+
+    fn may_ask_by(
+        &self,
+        _: &Principal,
+        _: &'static Schema,
+        _: usize,
+        _: Option<&Value>,
+    ) -> Result<(), Forbidden> {
+        Ok(())
+    }
+}
+
+/// Whoever exports gets what he may carry away, without what is withheld; the same rows make the same
+/// checksum; and there are only so many exports at a time.
+pub(crate) async fn an_export_shows_what_may_be_seen(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    let model = group::<Sample>(harness);
+    for number in 0..6 {
+        let sample = Box::new(Sample { number, word: "secret".to_owned(), ..Sample::default() });
+        drive::take(&stores, &format!("k{number}"), SampleEvent::Taken { sample }).await?;
+    }
+    drive::build(&stores, &model, EVERYTHING).await?;
+    let (partly, ann) =
+        (super::questions::queries_by(&stores, &model, Arc::new(Partly)), drive::principal(MAIN)?);
+    let open = super::questions::queries_by(&stores, &model, Arc::new(diptych_core::Unrestricted));
+    let looked = partly.ask(&ann, "sample", &Ask::default()).await;
+    ensure!(matches!(looked, Err(QueryError::Forbidden(_))), "looked at: {looked:?}");
+    let ordered = Ask { sort: Some((0, Direction::Ascending)), ..Ask::default() };
+    ensure!(partly.export(&ann, "sample", &ordered).await.is_err(), "an export in an order");
+    let mut sums = Vec::new();
+    for (queries, expected) in [(&partly, (3, 0)), (&partly, (3, 0)), (&open, (6, 6))] {
+        let answer = queries.export(&ann, "sample", &Ask::default()).await?;
+        let head = stores.feed.head().await?;
+        ensure_eq!(answer.freshness.token, head.token, "the token of an export");
+        let mut stream = answer.value;
+        let mut shown = Vec::new();
+        while let Some(rows) = stream.next().await? {
+            ensure!(stream.totals().is_none(), "totals before the end");
+            shown.extend(rows);
+        }
+        let totals = stream.totals().cloned().ok_or_else(|| Failure::new("no totals at the end"))?;
+        ensure_eq!(totals.rows, shown.len() as u64, "how many rows are said to be exported");
+        let word = Sample::column("word");
+        let told = shown.iter().filter(|row| row.values[word] != Value::Null || row.withheld != [word]);
+        ensure_eq!((shown.len(), told.count()), expected, "rows, and those that tell the word");
+        sums.push(totals.checksum);
+    }
+    ensure_eq!(sums[0], sums[1], "the checksums of the same rows");
+    ensure!(sums[0] != sums[2], "other rows have the same checksum");
+    let everything = Ask::default();
+    let first = open.export(&ann, "sample", &everything).await?;
+    let second = open.export(&ann, "sample", &everything).await?;
+    let third = open.export(&ann, "sample", &everything).await.map(drop);
+    ensure!(matches!(&third, Err(QueryError::Fault(fault)) if fault.code() == Code::Overloaded), "{third:?}");
+    drop((first, second));
+    open.export(&ann, "sample", &everything).await?;
     Ok(())
 }

@@ -6,7 +6,8 @@ use crate::fixtures::{Balance, Total, group};
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::{Clock, Fingerprint, Position, Token, Unrestricted};
 use diptych_query::{
-    Ask, Direction, Group, Health, PageKey, Queries, QueryError, QueryLimits, QueryParts, ReadModel, Stopped,
+    Ask, Direction, Group, Health, PageKey, Queries, QueryError, QueryLimits, QueryParts, ReadModel,
+    ReadPolicy, Stopped,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,13 +121,18 @@ pub(crate) async fn a_stopped_model_says_so(harness: &dyn Harness) -> Outcome {
 }
 
 fn queries(stores: &Stores, group: &Arc<Group>) -> Queries {
+    queries_by(stores, group, Arc::new(Unrestricted))
+}
+
+/// A right panel over the store that shows what a policy says.
+pub(super) fn queries_by(stores: &Stores, group: &Arc<Group>, policy: Arc<dyn ReadPolicy>) -> Queries {
     Queries::new(QueryParts {
         store: Arc::clone(&stores.models),
         feed: Arc::clone(&stores.feed),
         groups: vec![Arc::clone(group)],
         progress: Arc::clone(&stores.progress),
         authorize: Arc::new(Unrestricted),
-        policy: Arc::new(Unrestricted),
+        policy,
         clock: Arc::<diptych_memory::ManualClock>::clone(&stores.clock),
         page_key: PageKey::new([7; 32], None),
         limits: QueryLimits::default(),

@@ -14,7 +14,7 @@ use diptych_query::{
 use std::sync::Arc;
 
 fn column(name: &str) -> RowExpr {
-    RowExpr::Column(Sample::column(name))
+    RowExpr::Cell(Sample::column(name))
 }
 
 fn has(name: &str) -> RowExpr {
@@ -314,7 +314,7 @@ pub(crate) async fn lists_may_be_empty_or_long(harness: &dyn Harness) -> Outcome
     let mut policies: Vec<_> = (0..LONG).map(|nth| equal(number(), RowExpr::Integer(nth))).collect();
     let never = policies.iter().map(|policy| not(policy.clone())).collect();
     check(&stores, &rows, RowConditions { permits: never, forbids: Vec::new() }.into(), &["with"]).await?;
-    let chain = policies.clone().into_iter().reduce(|left, right| or(left, right));
+    let chain = policies.clone().into_iter().reduce(or);
     check(&stores, &rows, permits(chain.unwrap_or(RowExpr::Bool(false))), &["with"]).await?;
     let forbids = std::mem::take(&mut policies);
     let conditions = RowConditions { permits: vec![RowExpr::Bool(true)], forbids };

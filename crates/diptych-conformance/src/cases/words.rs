@@ -174,7 +174,7 @@ pub(crate) async fn words_narrow_a_question(harness: &dyn Harness) -> Outcome {
     drive::tell(&stores, "other", "case-0", SampleEvent::Taken { sample }).await?;
     let model = group::<Searchable<false>>(harness);
     drive::build(&stores, &model, EVERYTHING).await?;
-    let key = RowExpr::Column(0);
+    let key = RowExpr::Cell(0);
     let forbid = RowExpr::Equal(Box::new(key), Box::new(RowExpr::Text("case-4".to_owned())));
     let rule = RowConditions { permits: vec![RowExpr::Bool(true)], forbids: vec![forbid] };
     let values = vec![Value::Integer(22)];

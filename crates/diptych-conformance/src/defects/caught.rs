@@ -148,11 +148,9 @@ impl Defect {
             }
             Self::ExportTorn => &[("exports", "an_export_is_of_one_moment")],
             Self::ExportUnruled => &[("exports", "an_export_respects_tenant_and_rule")],
-            Self::WordsAlternate => &[
-                ("words", "words_are_found_whole_and_by_how_they_begin"),
-                ("words", "words_narrow_a_question"),
-            ],
-            Self::WordsWithin => &[("words", "words_are_found_whole_and_by_how_they_begin")],
+            Self::WordsAlternate | Self::WordsWithin => {
+                &[("words", "words_are_found_whole_and_by_how_they_begin")]
+            }
             Self::PatternsIgnoreCase => &[("rules", "patterns_take_every_letter_as_it_is")],
             _ => &[],
         }

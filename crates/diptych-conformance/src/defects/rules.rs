@@ -8,7 +8,7 @@ use diptych_query::{
     RowConditions, RowExpr, RowRule, Schema, Words, export_channel,
 };
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Asks by a rule as a store with a defect does.
 pub(super) async fn find(
@@ -61,7 +61,7 @@ pub(super) async fn export(
     if defect != Defect::ExportTorn {
         return Ok(exporting);
     }
-    let (sender, rows) = export_channel(at_most);
+    let (sender, rows) = export_channel(Instant::now() + at_most);
     let (models, group) = (Arc::clone(models), group.clone());
     tokio::spawn(async move {
         let mut find = export.question(EXPORT_BATCH_ROWS);
@@ -69,7 +69,7 @@ pub(super) async fn export(
             let Some(last) = found.rows.last() else { break };
             let key = schema.key.iter().map(|column| last[*column].clone()).collect();
             find.after = Some(Cursor { sorted: None, key });
-            if !sender.rows(found.rows).await.unwrap_or(false) {
+            if !sender.rows(found.rows, Instant::now()).await.unwrap_or(false) {
                 return;
             }
         }

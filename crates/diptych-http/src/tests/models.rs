@@ -14,7 +14,7 @@ use diptych_query::{
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const fn column(name: &'static str, filter: bool, key: bool) -> ColumnSpec {
@@ -302,10 +302,10 @@ impl ModelStore for Store {
             self.found(|row| export.rule.admits(&NOTE_TEXT, &row.to_row()));
         rows.sort_by(|a, b| a[0].portable_cmp(&b[0]));
         let cut = *self.cuts_exports.lock().unwrap();
-        let (sender, taken) = export_channel(Duration::from_secs(60));
+        let (sender, taken) = export_channel(Instant::now() + Duration::from_secs(60));
         tokio::spawn(async move {
             for row in rows {
-                if !sender.rows(vec![row]).await.unwrap_or(false) {
+                if !sender.rows(vec![row], Instant::now()).await.unwrap_or(false) {
                     return;
                 }
             }

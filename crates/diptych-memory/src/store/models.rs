@@ -9,7 +9,7 @@ use diptych_query::{
     Schema, Shares, Stopped, TableSnapshot, WorkerId, export_channel,
 };
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl ModelStore for MemoryStore {
     fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
@@ -119,13 +119,13 @@ impl ModelStore for MemoryStore {
         Box::pin(async move {
             let question = export.question(usize::MAX);
             let found = self.find(group, schema, &question, at_most).await?;
-            let (sender, rows) = export_channel(at_most);
+            let (sender, rows) = export_channel(Instant::now() + at_most);
             let exporting = Exporting { checkpoint: found.checkpoint, build: found.build, rows };
             let send = async move {
                 let mut left = found.rows;
                 while !left.is_empty() {
                     let later = left.split_off(left.len().min(EXPORT_BATCH_ROWS));
-                    match sender.rows(left).await {
+                    match sender.rows(left, Instant::now()).await {
                         Ok(true) => left = later,
                         Ok(false) => return,
                         Err(fault) => return sender.end(Err(fault)).await,

@@ -1,6 +1,6 @@
-//! Signatures by `ring`: which algorithm a key may be used with, and whether a signature is right. The library for
-//! tokens parses them; its own switch for cryptography is one for the whole process, which a library that others
-//! embed must not set, so nothing here goes through it.
+//! Signatures by `ring`: which algorithm a key may be used with, and whether a signature is right. The
+//! library for tokens parses them; its own switch for cryptography is one for the whole process, which a
+//! library that others embed must not set, so nothing here goes through it.
 
 use jsonwebtoken::Algorithm;
 use ring::{hmac, signature};
@@ -29,8 +29,8 @@ pub(super) enum Material {
 }
 
 impl Material {
-    /// The algorithms that a key of this kind may be used with: what a token says of its algorithm chooses among
-    /// these, and never what kind of key it is (RFC 8725, section 3.1).
+    /// The algorithms that a key of this kind may be used with: what a token says of its algorithm chooses
+    /// among these, and never what kind of key it is (RFC 8725, section 3.1).
     pub(super) fn algorithms(&self) -> &'static [Algorithm] {
         use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512};
         match self {

@@ -13,8 +13,8 @@ const CLAIM_BYTES_MAX: usize = 200;
 /// Microseconds in a second.
 const MICROS: f64 = 1e6;
 
-/// Under which names a token says what. A name that begins with `/` is a path into nested objects (a JSON pointer,
-/// RFC 6901), such as `/realm_access/roles`.
+/// Under which names a token says what. A name that begins with `/` is a path into nested objects (a JSON
+/// pointer, RFC 6901), such as `/realm_access/roles`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClaimNames {
     /// Who acts; `sub`.

@@ -24,8 +24,8 @@ impl Jwt {
     /// Makes a token that this authentication accepts, signed with the first secret of its file.
     ///
     /// # Errors
-    /// [`Code::AuthenticationInvalid`]: the keys are public ones, which cannot sign; a claim is configured to be
-    /// nested; or the life is longer than 30 days.
+    /// [`Code::AuthenticationInvalid`]: the keys are public ones, which cannot sign; a claim is configured to
+    /// be nested; or the life is longer than 30 days.
     pub fn issue(&self, principal: &Principal, now: Timestamp, life: Duration) -> Result<String, Fault> {
         let invalid = |why: &str| Fault::permanent(Code::AuthenticationInvalid, why);
         if life > TOKEN_LIFE_MAX {

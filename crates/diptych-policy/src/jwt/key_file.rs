@@ -13,7 +13,8 @@ use std::time::Duration;
 /// How often the file is looked at while tokens are signed with keys that are known.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often it is looked at, at most, because of tokens whose key is not known: anybody can send such tokens.
+/// How often it is looked at, at most, because of tokens whose key is not known: anybody can send such
+/// tokens.
 const LOOK_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The largest file of keys, in bytes.
@@ -28,8 +29,8 @@ struct Known {
     complaint: Option<String>,
 }
 
-/// A file of keys. One that has become unusable leaves the keys in force that were read last, loudly: a provider
-/// that is slow to write must not lock everybody out.
+/// A file of keys. One that has become unusable leaves the keys in force that were read last, loudly: a
+/// provider that is slow to write must not lock everybody out.
 pub(super) struct KeyFile {
     path: PathBuf,
     format: Format,
@@ -89,7 +90,8 @@ impl KeyFile {
         let read = bytes.and_then(|bytes| Ok((load(&self.path, &bytes, self.format)?, blake3::hash(&bytes))));
         match read {
             Ok((keys, digest)) => {
-                tracing::info!(file = %self.path.display(), keys = keys.len(), "keys of tokens were read again");
+                let file = self.path.display();
+                tracing::info!(%file, keys = keys.len(), "keys of tokens were read again");
                 *known = Known { keys, digest, complaint: None };
             }
             Err(why) if known.complaint.as_ref() != Some(&why) => {

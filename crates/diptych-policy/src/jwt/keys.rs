@@ -33,7 +33,8 @@ pub(super) struct Key {
 impl Key {
     /// Whether a token with this header may be signed with it.
     pub(super) fn fits(&self, header: &Header) -> bool {
-        // A token that names a key is not tried with another; where the file names none, the name says nothing.
+        // A token that names a key is not tried with another; where the file names none, the name says
+        // nothing.
         let named = match (&header.kid, &self.id) {
             (Some(named), Some(id)) => named == id,
             _ => true,
@@ -91,7 +92,8 @@ pub(super) fn parse(bytes: &[u8], format: Format) -> Result<KeySet, String> {
 
 type Read = Vec<Result<Key, String>>;
 
-/// A key that is of no use here does not make the others useless: providers put keys for encryption in the same set.
+/// A key that is of no use here does not make the others useless: providers put keys for encryption in the
+/// same set.
 fn jwks(bytes: &[u8]) -> Result<Read, String> {
     let set: Value = serde_json::from_slice(bytes).map_err(|error| format!("is no JSON: {error}"))?;
     let keys = set.get("keys").and_then(Value::as_array);
@@ -173,7 +175,8 @@ fn ed25519(key: &[u8]) -> Result<Material, String> {
     if key.len() == 32 { Ok(Material::Ed25519(key.to_vec())) } else { Err("is no Ed25519 key".to_owned()) }
 }
 
-/// Every block of a file. A private key is no key to check with, and should not lie where only public ones belong.
+/// Every block of a file. A private key is no key to check with, and should not lie where only public ones
+/// belong.
 fn pem(bytes: &[u8]) -> Result<Read, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is no PEM: it is not text")?;
     let mut blocks = text.split("-----BEGIN ");

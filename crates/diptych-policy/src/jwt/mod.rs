@@ -1,5 +1,5 @@
-//! Tokens that say who asks: JSON Web Tokens (RFC 7519) whose signatures are checked with keys from a file. Calls no
-//! identity provider, and decides nothing about permission.
+//! Tokens that say who asks: JSON Web Tokens (RFC 7519) whose signatures are checked with keys from a file.
+//! Calls no identity provider, and decides nothing about permission.
 
 mod algorithm;
 mod claims;
@@ -33,10 +33,10 @@ const LEEWAY_MAX: Duration = Duration::from_secs(300);
 
 /// Knows callers by the JSON Web Tokens that they bring.
 ///
-/// A token has to be signed with a key of the file by an algorithm that fits the key (never `none`), has to say
-/// when it ends (`exp`), and has to name an actor and a tenant. Issuer and audience are checked where they are
-/// set; a token that names an audience is refused where none is set, because it is meant for somebody else (RFC
-/// 7519, section 4.1.3).
+/// A token has to be signed with a key of the file by an algorithm that fits the key (never `none`), has to
+/// say when it ends (`exp`), and has to name an actor and a tenant. Issuer and audience are checked where
+/// they are set; a token that names an audience is refused where none is set, because it is meant for
+/// somebody else (RFC 7519, section 4.1.3).
 ///
 /// ```no_run
 /// use diptych_policy::Jwt;
@@ -62,8 +62,8 @@ impl Jwt {
     /// Checks signatures with a set of public keys (RFC 7517). The file is read again when it changes.
     ///
     /// # Errors
-    /// [`Code::AuthenticationInvalid`](diptych_core::Code::AuthenticationInvalid): a file that cannot be read,
-    /// or holds no key that signatures can be checked with.
+    /// [`Code::AuthenticationInvalid`](diptych_core::Code::AuthenticationInvalid): a file that cannot be
+    /// read, or holds no key that signatures can be checked with.
     pub fn jwks(file: impl AsRef<Path>) -> Result<Self, Fault> {
         Self::open(file.as_ref(), Format::Jwks)
     }
@@ -76,8 +76,8 @@ impl Jwt {
         Self::open(file.as_ref(), Format::Pem)
     }
 
-    /// Checks signatures with shared secrets, one in each line of a file. Whoever knows one can be anybody, so
-    /// prefer public keys. The file is read again when it changes.
+    /// Checks signatures with shared secrets, one in each line of a file. Whoever knows one can be anybody,
+    /// so prefer public keys. The file is read again when it changes.
     ///
     /// # Errors
     /// As [`Jwt::jwks`]; a secret that is too short is refused.
@@ -124,8 +124,8 @@ impl Jwt {
         self
     }
 
-    /// The levels of clearance that a token may name, from the lowest on: the first has rank 0. Without them a
-    /// clearance is a number.
+    /// The levels of clearance that a token may name, from the lowest on: the first has rank 0. Without them
+    /// a clearance is a number.
     #[must_use]
     pub fn levels(mut self, levels: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.levels = levels.into_iter().map(Into::into).collect();

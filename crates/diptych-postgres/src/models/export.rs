@@ -1,6 +1,6 @@
-//! Reading rows of one moment for as long as somebody takes them: batch after batch in one transaction that only
-//! reads. PostgreSQL keeps what was removed after that moment until it is over: no longer than the export may
-//! last.
+//! Reading rows of one moment for as long as somebody takes them: batch after batch in one transaction that
+//! only reads. PostgreSQL keeps what was removed after that moment until it is over: no longer than the
+//! export may last.
 
 use super::attach::Attached;
 use super::find::run;
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_postgres::{IsolationLevel, Transaction};
 
+/// How much longer the database waits for the next batch than this process does.
+const IDLE_SLACK: Duration = Duration::from_secs(10);
+
 /// Fixes the moment, and has a task of its own read on from there.
 pub(crate) async fn begin(
     shared: Arc<Shared>,
@@ -24,7 +27,7 @@ pub(crate) async fn begin(
     at_most: Duration,
 ) -> Result<Exporting, Fault> {
     let (begun, told) = oneshot::channel();
-    let (sender, rows) = export_channel(at_most);
+    let (sender, rows) = export_channel(Instant::now() + at_most);
     let build = attached.build();
     tokio::spawn(async move {
         let done = read_all(&shared, &attached, schema, &export, &sender, begun).await;
@@ -84,10 +87,10 @@ fn ended() -> Fault {
 /// Limits for each statement, and for how long nobody may take a batch.
 fn settings(left: Duration) -> String {
     // 0 would be no limit at all.
-    let millis = left.as_millis().clamp(1, i32::MAX as u128);
-    format!(
-        "SET LOCAL statement_timeout = {millis}; SET LOCAL idle_in_transaction_session_timeout = {millis}"
-    )
+    let millis = left.as_millis().clamp(1, 1_000_000_000);
+    // Who waits for somebody to take a batch gives up by itself first; this is for a process that freezes.
+    let idle = millis + IDLE_SLACK.as_millis();
+    format!("SET LOCAL statement_timeout = {millis}; SET LOCAL idle_in_transaction_session_timeout = {idle}")
 }
 
 async fn read_batches(
@@ -110,7 +113,7 @@ async fn read_batches(
         let Some(last) = batch.last() else { return Ok(()) };
         let key = schema.key.iter().map(|column| last[*column].clone()).collect();
         find.after = Some(Cursor { sorted: None, key });
-        if !sender.rows(batch).await? || !full {
+        if !sender.rows(batch, Instant::now()).await? || !full {
             return Ok(());
         }
     }

@@ -1,5 +1,5 @@
-//! How PostgreSQL writes the parts of a row condition. Pure: values are always parameters, each with its type,
-//! since nothing is prepared that would tell it.
+//! How PostgreSQL writes the parts of a row condition. Pure: values are always parameters, each with its
+//! type, since nothing is prepared that would tell it.
 
 use super::question::Places;
 use super::rows::Parameter;

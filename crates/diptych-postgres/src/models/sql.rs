@@ -131,8 +131,8 @@ pub(crate) fn clashing_column(schema: &Schema) -> Option<String> {
     words.filter(|words| seen.contains(words))
 }
 
-/// The statement that makes the table, with the column of words where it has one. Where SQL of the author's keeps the rows, it need not say what only a
-/// fold knows.
+/// The statement that makes the table, with the column of words where it has one. Where SQL of the
+/// author's keeps the rows, it need not say what only a fold knows.
 pub(crate) fn create_table(
     table: &Named,
     schema: &Schema,

@@ -1,5 +1,5 @@
-//! The words of a table whose columns are searched: a column that the database computes itself from the texts,
-//! with an index of its own. Only text of SQL, but for the look which letters the database knows.
+//! The words of a table whose columns are searched: a column that the database computes itself from the
+//! texts, with an index of its own. Only text of SQL, but for the look which letters the database knows.
 //!
 //! What is a letter, and which are upper and lower case of each other, is said by the ICU library where the
 //! database has it, by the C library's Unicode tables where it has those, and by the database's own locale

@@ -121,8 +121,8 @@ impl Printing<'_> {
         }
     }
 
-    /// A term, with the columns that are known to have a value. `truth_only`: whether it does not matter if it
-    /// fails or is false.
+    /// A term, with the columns that are known to have a value. `truth_only`: whether it does not matter if
+    /// it fails or is false.
     fn term(&mut self, term: &Term, known: &Known, truth_only: bool) -> Result<String, Fault> {
         let columns = self.schema.columns;
         Ok(match term {

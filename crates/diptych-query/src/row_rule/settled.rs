@@ -74,7 +74,7 @@ impl Settling<'_> {
             RowExpr::Integer(number) => (Term::Literal(Worth::Integer(*number)), RowType::Integer),
             RowExpr::Text(text) => (Term::Literal(Worth::Text(text.clone())), RowType::Text),
             RowExpr::Failed(failed) => (Term::Failed(*failed), *failed),
-            RowExpr::Column(column) => (Term::Column(*column), self.type_of(*column, expr)?),
+            RowExpr::Cell(column) => (Term::Column(*column), self.type_of(*column, expr)?),
             RowExpr::Rank(column) => (self.rank(*column)?, RowType::Integer),
             RowExpr::Has(column) => (self.has(*column)?, RowType::Bool),
             RowExpr::Not(inner) => (not(of(inner, RowType::Bool)?), RowType::Bool),

@@ -44,7 +44,7 @@ fn what_is_not_looked_at_cannot_fail() {
     assert_eq!(holds(RowExpr::Or(yes(), failed())), Ok(true));
     assert_eq!(holds(RowExpr::Or(failed(), yes())), Err(RowFailed));
     assert_eq!(holds(RowExpr::If(yes(), no(), failed())), Ok(false));
-    assert_eq!(holds(RowExpr::Column(99)), Err(RowFailed));
+    assert_eq!(holds(RowExpr::Cell(99)), Err(RowFailed));
     assert_eq!(holds(RowExpr::Negative(Box::new(RowExpr::Integer(i64::MIN)))), Err(RowFailed));
 }
 

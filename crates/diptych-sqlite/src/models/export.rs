@@ -31,7 +31,7 @@ pub(crate) fn begin(
     reader.connection.execute_batch("BEGIN").or_fault()?;
     // The first read fixes it.
     let checkpoint = existing(&reader.connection, attached.place)?;
-    let (sender, rows) = export_channel(at_most);
+    let (sender, rows) = export_channel(Instant::now() + at_most);
     let schema = table.schema;
     let read = move || {
         let sender = Arc::new(sender);
@@ -63,14 +63,14 @@ fn read_all(
             while let Some(row) = rows.next().or_fault()? {
                 batch.push(values_of(schema, row, 0).or_fault()?.0);
                 if batch.len() == EXPORT_BATCH_ROWS
-                    && !Handle::current().block_on(sender.rows(std::mem::take(&mut batch)))?
+                    && !Handle::current().block_on(sender.rows(std::mem::take(&mut batch), Instant::now()))?
                 {
                     return Ok(());
                 }
             }
         }
         if !batch.is_empty() {
-            Handle::current().block_on(sender.rows(batch))?;
+            Handle::current().block_on(sender.rows(batch, Instant::now()))?;
         }
         Ok(())
     };

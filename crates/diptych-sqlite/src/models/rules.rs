@@ -1,5 +1,5 @@
-//! How SQLite writes the parts of a row condition. Pure: values are always parameters, numbered, since one may
-//! stand in the text twice.
+//! How SQLite writes the parts of a row condition. Pure: values are always parameters, numbered, since one
+//! may stand in the text twice.
 
 use super::sql::{quoted, rank_of};
 use diptych_core::{Code, Fault};

@@ -1,10 +1,10 @@
 //! The index of words of a table whose columns are searched: a full-text table (FTS5, without a copy of the
-//! texts) and, since rows of ours have no number of their own, a table that gives each one. Triggers keep both,
-//! whoever writes. Pure: only text of SQL.
+//! texts) and, since rows of ours have no number of their own, a table that gives each one. Triggers keep
+//! both, whoever writes. Pure: only text of SQL.
 //!
 //! Letters are those of Unicode 6.1, in lower case as FTS5 folds it
-//! (<https://sqlite.org/fts5.html#unicode61_tokenizer>): letters that came later part words, and an accent that
-//! stands as a letter of its own belongs to the word before.
+//! (<https://sqlite.org/fts5.html#unicode61_tokenizer>): letters that came later part words, and an accent
+//! that stands as a letter of its own belongs to the word before.
 
 use super::sql::{column_definitions, key_columns, quoted};
 use diptych_query::{ColumnSpec, Schema, Words};
@@ -63,11 +63,13 @@ pub(crate) fn create(table: &str, schema: &Schema) -> Option<String> {
     let moved: Vec<String> = keys.iter().chain(&columns).cloned().collect();
     Some(format!(
         "CREATE TABLE {rows} ({definitions}) STRICT;
-CREATE VIRTUAL TABLE {words} USING fts5(text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 0');
+CREATE VIRTUAL TABLE {words} USING
+  fts5(text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 0');
 INSERT INTO {rows} ({key}) SELECT {key} FROM {held};
 INSERT INTO {words} (rowid, text) SELECT {rows}.id, {text} FROM {held} AS held JOIN {rows} ON {same};
 CREATE TRIGGER {inserted} AFTER INSERT ON {held} BEGIN {add} END;
-CREATE TRIGGER {updated} AFTER UPDATE OF {moved} ON {held} WHEN ({old_all}) IS NOT ({new_all}) BEGIN {remove} {add} END;
+CREATE TRIGGER {updated} AFTER UPDATE OF {moved} ON {held} WHEN ({old_all}) IS NOT ({new_all})
+  BEGIN {remove} {add} END;
 CREATE TRIGGER {deleted} AFTER DELETE ON {held} BEGIN {remove} END;",
         definitions = definitions.join(", "),
         key = keys.join(", "),
@@ -86,7 +88,7 @@ pub(crate) fn drop(table: &str, schema: &Schema) -> Option<String> {
     }
     let (words, rows) = names(table);
     let triggers = triggers(table).map(|trigger| format!("DROP TRIGGER IF EXISTS {trigger};"));
-    Some(format!("{} DROP TABLE {words}; DROP TABLE {rows};", triggers.join(" ")))
+    Some(format!("{} DROP TABLE IF EXISTS {words}; DROP TABLE IF EXISTS {rows};", triggers.join(" ")))
 }
 
 /// The condition that a row of the tenant of the first parameter has all words, and what `place` is to hold.

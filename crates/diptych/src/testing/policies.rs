@@ -21,7 +21,7 @@ pub struct GivenPolicies(Arc<PolicyGuard>);
 /// # #![allow(clippy::enum_variant_names)]
 /// # use diptych::prelude::*;
 /// # use diptych::testing::policies;
-/// # #[derive(Clone, Debug, PartialEq, Eq, Hash, Id)]
+/// # #[derive(Id)]
 /// # struct CaseId(String);
 /// # #[derive(Clone, Debug, Event)]
 /// # #[event(category = "case", owner = "law")]

@@ -36,7 +36,8 @@ impl Server {
         Self::start_telling(store, arguments, &mut Vec::new(), None).await
     }
 
-    /// The same, with what its log holds as `DIPTYCH_LOG` says it. What it says before it is ready comes back.
+    /// The same, with what its log holds as `DIPTYCH_LOG` says it. What it says before it is ready comes
+    /// back.
     pub(crate) async fn start_telling(
         store: &Path,
         arguments: &[&str],

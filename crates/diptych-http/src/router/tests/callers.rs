@@ -164,8 +164,8 @@ async fn a_claimed_principal_is_never_believed_where_proof_is_wanted() {
     let claimed = ("development-principal", "main/bob");
     for headers in [&[claimed][..], &[claimed, ANN]] {
         let problem = client.get("/notes/1", headers).await.is_problem(401, "DP0062");
-        let said = "`development-principal` is for development on one machine, and callers have to prove who they are here";
-        assert_eq!(problem["detail"], said);
+        let said = "`development-principal` is for development on one machine, and callers have to prove";
+        assert_eq!(problem["detail"], format!("{said} who they are here"));
     }
 }
 

@@ -97,7 +97,11 @@ fn what_a_caller_claims_to_be_is_never_believed() {
 
 proptest! {
     #[test]
-    fn a_token_is_right_as_a_whole_or_not_at_all(cut in 0usize..400, place in 0usize..400, other in 0u8..255) {
+    fn a_token_is_right_as_a_whole_or_not_at_all(
+        cut in 0usize..400,
+        place in 0usize..400,
+        other in 0u8..255,
+    ) {
         let signer = Signer::secret(SECRET);
         let jwt = by_secret();
         let token = signer.token("HS256", &ann());
@@ -114,7 +118,10 @@ proptest! {
     }
 
     #[test]
-    fn text_of_chance_is_nobody(text in ".{0,80}", parts in proptest::collection::vec("[A-Za-z0-9_-]{0,40}", 0..6)) {
+    fn text_of_chance_is_nobody(
+        text in ".{0,80}",
+        parts in proptest::collection::vec("[A-Za-z0-9_-]{0,40}", 0..6),
+    ) {
         prop_assert!(ask(&by_secret(), &text, now()).is_err());
         prop_assert!(ask(&by_rsa(), &parts.join("."), now()).is_err());
     }

@@ -1,5 +1,5 @@
-//! Tokens of every algorithm, right and wrong, against files of keys that come, go and break. The RSA key lies beside
-//! this file and is known to everybody.
+//! Tokens of every algorithm, right and wrong, against files of keys that come, go and break. The RSA key
+//! lies beside this file and is known to everybody.
 
 mod forged;
 mod keys;
