@@ -102,11 +102,7 @@ impl Serialize for Item<'_> {
 
 impl Serialize for HealthMember<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            // Nearly every answer: a state without members.
-            Health::Live | Health::CatchingUp => self.0.serialize(serializer),
-            health => Node::of(health).serialize(serializer),
-        }
+        self.0.serialize(serializer)
     }
 }
 
@@ -178,7 +174,7 @@ mod tests {
     #[test]
     fn a_stopped_model_says_where_and_why() {
         let health = Health::Stopped { position: Position(7), reason: "broken".to_owned() };
-        let golden = r#"{"position":7,"reason":"broken","state":"stopped"}"#;
+        let golden = r#"{"state":"stopped","position":7,"reason":"broken"}"#;
         assert_eq!(serde_json::to_string(&HealthMember(&health)).unwrap(), golden);
         let live = serde_json::to_value(HealthMember(&Health::Live)).unwrap();
         assert_eq!(live, json!({"state": "live"}));

@@ -136,7 +136,7 @@ fn a_rule_says_no_more_than_it_must() {
     );
     let sight = guard.unwrap().sight(&ann(), &WORK, Purpose::View).unwrap();
     let RowRule::Where(sets) = &sight.rows else { panic!("{:?}", sight.rows) };
-    assert_eq!(format!("{:?}", sets[0].permits), "[And(Has(1), Equal(Column(1), Text(\"TEAM-7\")))]");
+    assert_eq!(format!("{:?}", sets[0].permits), "[And(Has(1), Equal(Cell(1), Text(\"TEAM-7\")))]");
     assert!(sets[0].forbids.is_empty());
 }
 
@@ -158,7 +158,7 @@ fn policies_that_cannot_be_used_are_named_when_they_are_loaded() {
         &["policy `which`", "not a column of the row"],
     );
     refused(
-        r#"@id("early") forbid (principal, action == Action::"readAggregate", resource is Decision)
+        r#"@id("early") forbid (principal, action == Action::"viewHistory", resource is Decision)
            when { resource.penalty > 3 };"#,
         &["policy `early`", "before it is read"],
     );

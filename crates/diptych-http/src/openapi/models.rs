@@ -81,8 +81,9 @@ fn describe_row(draft: &mut Draft, schema: &'static Schema, row: &Value) {
         "required": ["item", "freshness", "health"],
     });
     let keys = schema.key.iter().map(|index| schema.columns[*index].public);
-    let path: String = keys.clone().map(|key| format!("/{{{key}}}")).collect();
-    let mut parameters: Vec<_> = keys.map(|key| path_parameter(key, "A part of the row's key")).collect();
+    let path: String = keys.map(|key| format!("/{{{key}}}")).collect();
+    let mut parameters: Vec<_> =
+        schema.key.iter().map(|index| key_parameter(&schema.columns[*index])).collect();
     parameters.extend(FRESHNESS.map(shared));
     let get = json!({
         "operationId": format!("{}.get", schema.name),
@@ -92,6 +93,15 @@ fn describe_row(draft: &mut Draft, schema: &'static Schema, row: &Value) {
         "responses": answers(good("The row, and how fresh it is", &answer), &[400, 403, 404, 409, 500, 503]),
     });
     draft.operation(&format!("/{}{path}", schema.segment()), "get", get);
+}
+
+/// A part of a row's key in a path, as its column can hold it.
+fn key_parameter(column: &ColumnSpec) -> Value {
+    let mut parameter = path_parameter(column.public, "A part of the row's key");
+    if column.value_type != ValueType::Text || !column.choices.is_empty() {
+        parameter["schema"] = text_schema(column);
+    }
+    parameter
 }
 
 fn good(description: &str, schema: &Value) -> Value {

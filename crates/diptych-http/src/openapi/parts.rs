@@ -2,6 +2,7 @@
 
 use super::{Draft, answers, path_parameter, reference};
 use crate::wire::Panels;
+use diptych_core::KEY_BYTES_MAX;
 use serde_json::{Map, Value, json};
 
 /// Describes the addresses that do not depend on declarations and speak JSON.
@@ -57,7 +58,11 @@ fn describe_audit(draft: &mut Draft, told: impl Fn(&str, Value) -> Value) {
     });
     draft.operation("/commands/{id}/tree", "get", tree);
     let filter = |name: &str, description: &str| {
-        let schema = json!({ "type": "string" });
+        let schema = match name {
+            "outcome" => json!({ "enum": ["accepted", "rejected", "refused", "conflict", "forbidden"] }),
+            "since" | "until" => json!({ "type": "string", "format": "date-time" }),
+            _ => json!({ "type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX }),
+        };
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     };
     let mut size = filter("pageSize", "1 to 200, 50 unless it is said");
@@ -134,7 +139,7 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
     add(
         "Token",
         json!({
-            "type": "string", "examples": ["1.4711.00c0ffee"],
+            "type": "string", "pattern": "^[0-9]+\\.[0-9]+\\.[0-9a-f]{8}$", "examples": ["1.4711.00c0ffee"],
             "description": "A position of the log; opaque: pass it on as `minPosition`",
         }),
     );
@@ -380,14 +385,21 @@ pub(super) fn parameters() -> Value {
         let place = "query";
         json!({ "name": name, "in": place, "description": description, "schema": schema })
     };
+    let named = |name: &str, required: bool, description: &str| {
+        let mut named = header(name, required, description);
+        named["schema"] = json!({ "type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX });
+        named
+    };
+    let mut version = header("If-Match", false, "Only at this version: `\"8\"`");
+    version["schema"]["pattern"] = json!("^\"(version-)?[0-9]+\"$");
     let key = "Asking again with the same key and body gives the first answer and changes nothing";
     json!({
-        "IdempotencyKey": header("Idempotency-Key", false, key),
-        "IdempotencyKeyRequired": header("Idempotency-Key", true, key),
-        "IfMatch": header("If-Match", false, "Only at this version: `\"8\"`"),
+        "IdempotencyKey": named("Idempotency-Key", false, key),
+        "IdempotencyKeyRequired": named("Idempotency-Key", true, key),
+        "IfMatch": version,
         "IfNoneMatch": header("If-None-Match", false, "The version already held: `\"8\"`"),
-        "CorrelationId": header("Correlation-Id", false, "Ties the command to a conversation"),
-        "CausationId": header("Causation-Id", false, "What directly caused the command"),
+        "CorrelationId": named("Correlation-Id", false, "Ties the command to a conversation"),
+        "CausationId": named("Causation-Id", false, "What directly caused the command"),
         "Prefer": header(
             "Prefer", false,
             "`return=representation`: a command's events; `respond-async`: accept it now and do it later; \

