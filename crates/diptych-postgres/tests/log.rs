@@ -74,7 +74,7 @@ const AS_IT_WAS: &str = "DROP TABLE diptych.state; DROP FUNCTION diptych.instant
     ALTER TABLE diptych.generation DROP COLUMN stage, DROP COLUMN declared, DROP COLUMN moved_at, \
         ADD COLUMN serving boolean NOT NULL; \
     ALTER TABLE diptych.checkpoint DROP CONSTRAINT checkpoint_pkey, DROP COLUMN partition, \
-        DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, \
+        DROP COLUMN fence, DROP COLUMN holder, DROP COLUMN held_until, DROP COLUMN repairs, \
         ADD PRIMARY KEY (group_name, revision, generation); \
     ALTER TABLE diptych.checkpoint_history DROP CONSTRAINT checkpoint_history_pkey, DROP COLUMN partition, \
         ADD PRIMARY KEY (group_name, revision, generation, move); \
@@ -100,7 +100,7 @@ async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_
     }
     assert_eq!(
         texts(&client, "SELECT number::text FROM diptych.migration ORDER BY 1").await,
-        "1\n2\n3\n4\n5\n6\n7\n8"
+        "1\n2\n3\n4\n5\n6\n7\n8\n9\n10"
     );
     let shown =
         "SELECT concat_ws(' ', group_name, partition, position, fence, holder) FROM diptych.checkpoint";

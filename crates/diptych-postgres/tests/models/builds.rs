@@ -35,6 +35,8 @@ const BEFORE_BUILDS: &str = "DROP TABLE diptych.stage_move, diptych.record, dipt
             WHERE other.group_name = checkpoint.group_name); \
     ALTER TABLE diptych.generation DROP COLUMN stage, DROP COLUMN declared, DROP COLUMN moved_at; \
     UPDATE diptych.checkpoint SET fence = 41, holder = 'old', held_until = 'infinity'; \
+    ALTER TABLE diptych.checkpoint DROP COLUMN repairs; \
+    ALTER TABLE diptych.queued_command DROP COLUMN claims; \
     DELETE FROM diptych.migration WHERE number > 7";
 
 fn worker(name: &str) -> WorkerId {
