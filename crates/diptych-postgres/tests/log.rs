@@ -99,7 +99,7 @@ async fn a_store_of_the_first_schema_is_brought_up_once_by_processes_that_start_
         assert!(deposit(&store, "c1", "a", 0).await.unwrap().replayed);
     }
     assert_eq!(
-        texts(&client, "SELECT number::text FROM diptych.migration ORDER BY number").await,
+        texts(&client, "SELECT number::text FROM diptych.migration ORDER BY migration.number").await,
         "1\n2\n3\n4\n5\n6\n7\n8\n9\n10"
     );
     let shown =
