@@ -1,6 +1,6 @@
 //! Rows and their freshness as JSON, written straight from a store's values: no document is built in between.
 
-use crate::json::{Node, Object};
+use crate::json::Object;
 use diptych_core::Value;
 use diptych_query::{ColumnSpec, Freshness, Health, RawRow, Schema, Withheld};
 use serde::ser::{Serialize, SerializeMap, Serializer};
