@@ -424,7 +424,8 @@ pub(super) fn parameters() -> Value {
         "PageToken": query("pageToken", json!({ "type": "string" }), "Where the page before ended"),
         "MinPosition": query("minPosition", reference("diptych.Token"), "At least as fresh as this"),
         "MaxStale": query(
-            "maxStale", json!({ "type": "integer", "minimum": 0 }), "No older than this many seconds"
+            "maxStale", json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+            "No older than this many seconds"
         ),
     })
 }
