@@ -6,7 +6,7 @@ use crate::error;
 use crate::json::{Node, Object};
 use crate::pending;
 use crate::problem::Problem;
-use crate::rows::{HealthMember, Item, PageBody, PageMember, RowBody, text, withheld};
+use crate::rows::{Item, PageBody, PageMember, RowBody, text, withheld};
 use axum::http::StatusCode;
 use diptych_core::{Code, Principal, Value};
 use diptych_query::{
@@ -96,7 +96,7 @@ impl PageAnswer {
             withheld: &withheld(schema, &page.rows),
             page: PageMember { next_page_token: page.next_page_token.as_deref() },
             freshness,
-            health: HealthMember(health),
+            health,
         };
         text(&body, schema, page.rows.len())
     }
@@ -136,7 +136,7 @@ impl RowAnswer {
             pending: pending.as_deref(),
             withheld: &withheld(schema, [row]),
             freshness,
-            health: HealthMember(health),
+            health,
         };
         Ok(text(&body, schema, 1))
     }

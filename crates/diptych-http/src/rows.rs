@@ -21,7 +21,7 @@ pub(crate) struct RowBody<'a> {
     #[serde(skip_serializing_if = "<[&str]>::is_empty")]
     pub(crate) withheld: &'a [&'static str],
     pub(crate) freshness: &'a Freshness,
-    pub(crate) health: HealthMember<'a>,
+    pub(crate) health: &'a Health,
 }
 
 /// The answer to a question for a page of rows.
@@ -37,7 +37,7 @@ pub(crate) struct PageBody<'a> {
     pub(crate) withheld: &'a [&'static str],
     pub(crate) page: PageMember<'a>,
     pub(crate) freshness: &'a Freshness,
-    pub(crate) health: HealthMember<'a>,
+    pub(crate) health: &'a Health,
 }
 
 /// Where the next page begins.
@@ -46,9 +46,6 @@ pub(crate) struct PageBody<'a> {
 pub(crate) struct PageMember<'a> {
     pub(crate) next_page_token: Option<&'a str>,
 }
-
-/// How the model is doing.
-pub(crate) struct HealthMember<'a>(pub(crate) &'a Health);
 
 /// A row under its public names: stored columns, then computed ones. What is withheld has no value, or is
 /// left out, as its column declares.
@@ -97,12 +94,6 @@ impl Serialize for Item<'_> {
             }
         }
         map.end()
-    }
-}
-
-impl Serialize for HealthMember<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
     }
 }
 
@@ -175,8 +166,8 @@ mod tests {
     fn a_stopped_model_says_where_and_why() {
         let health = Health::Stopped { position: Position(7), reason: "broken".to_owned() };
         let golden = r#"{"state":"stopped","position":7,"reason":"broken"}"#;
-        assert_eq!(serde_json::to_string(&HealthMember(&health)).unwrap(), golden);
-        let live = serde_json::to_value(HealthMember(&Health::Live)).unwrap();
+        assert_eq!(serde_json::to_string(&health).unwrap(), golden);
+        let live = serde_json::to_value(Health::Live).unwrap();
         assert_eq!(live, json!({"state": "live"}));
     }
 }
