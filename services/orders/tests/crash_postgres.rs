@@ -33,7 +33,7 @@ const ROUNDS: usize = 2;
 /// A backend of one of our processes that waits for a lock on a table, in a statement that changes it.
 const HELD_UP: &str = "SELECT pid, right(application_name, 1)::int FROM pg_stat_activity \
     WHERE starts_with(application_name, $1) AND wait_event_type = 'Lock' AND wait_event = 'relation' \
-        AND query ~ ('(INSERT INTO|UPDATE) .*' || $2) ORDER BY pid LIMIT 1";
+        AND query ~ ('(INSERT INTO|UPDATE|DELETE FROM) .*' || $2) ORDER BY pid LIMIT 1";
 /// Backends of ours that wait for one, directly or not.
 const BEHIND: &str = "SELECT count(*) FROM pg_stat_activity \
     WHERE starts_with(application_name, $1) AND $2 = ANY (pg_blocking_pids(pid))";
@@ -42,9 +42,9 @@ const ACTIVITY: &str = "SELECT concat_ws(' | ', pid, application_name, state, wa
         pg_blocking_pids(pid), now() - state_change, left(query, 60)) \
     FROM pg_stat_activity WHERE starts_with(application_name, $1) OR application_name = '' ORDER BY pid";
 const TERMINATE: &str = "SELECT pg_terminate_backend($1)";
-const TABLE_OF_SUMMARIES: &str = "SELECT relname::text FROM pg_class \
+const TABLE_OF: &str = "SELECT relname::text FROM pg_class \
     WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' \
-        AND relname ~ '^order_summary_r\\d+_g\\d+$'";
+        AND relname ~ ('^' || $2 || '_r\\d+_g\\d+$')";
 
 /// Two servers over a schema of their own, and everything that was asked of them.
 struct Scene {
@@ -114,6 +114,11 @@ impl Scene {
         let row = row.await;
         let server = usize::try_from(row.get::<_, i32>(1)).unwrap();
         HeldUp { backend: row.get(0), server, holding }
+    }
+
+    /// The table that holds the rows of a read model.
+    async fn table_of(&self, model: &str) -> String {
+        self.watching.query_one(TABLE_OF, &[&self.schema, &model]).await.unwrap().get(0)
     }
 
     async fn end_backend(&self, backend: i32) {
@@ -201,8 +206,7 @@ async fn a_backend_ended_in_mid_batch_leaves_the_model_whole() {
     let mut scene = Scene::on_the_shared_server().await;
     let servers = scene.start().await;
     let load = scene.load(&servers).await;
-    let table = scene.watching.query_one(TABLE_OF_SUMMARIES, &[&scene.schema]).await.unwrap();
-    let table: String = table.get(0);
+    let table = scene.table_of("order_summary").await;
     for _ in 0..ROUNDS {
         // It has the checkpoint, has loaded its rows and folded, and is about to write them.
         let held = scene.hold_up(&table).await;
@@ -275,9 +279,12 @@ async fn a_frozen_process_loses_the_head_and_writes_nothing_twice() {
     let mut scene = Scene::on_the_shared_server().await;
     let servers = scene.start().await;
     let load = scene.load(&servers).await;
-    let HeldUp { backend, server: frozen, holding } = scene.hold_up("command").await;
+    // In the rows of the inline model: an append that has none to write sends its commit along, and one that is
+    // held up there goes on without its process.
+    let table = scene.table_of("fulfilment_queue").await;
+    let HeldUp { backend, server: frozen, holding } = scene.hold_up(&table).await;
     let other = 1 - frozen;
-    servers[frozen].signal("STOP").await;
+    servers[frozen].freeze().await;
     let turned_away = load.turned_away_by(other);
     holding.batch_execute("ROLLBACK").await.unwrap();
     // All that it had sent is done; now its transaction waits for a commit that does not come, and the other
@@ -294,7 +301,7 @@ async fn a_frozen_process_loses_the_head_and_writes_nothing_twice() {
     load.acknowledged(other, WORKS).await;
     assert!(scene.watching.query_opt(STATE, &[&backend]).await.unwrap().is_none(), "the head was let go");
     assert_eq!(load.turned_away_by(other), turned_away, "nobody at the other process was told");
-    servers[frozen].signal("CONT").await;
+    servers[frozen].thaw();
     for server in 0..2 {
         load.acknowledged(server, WORKS).await;
     }

@@ -53,12 +53,12 @@ async fn a_process_frozen_past_its_lease_is_taken_over_and_writes_nothing_when_i
         placed.push(place(if number % 2 == 0 { &one } else { &other }, &format!("before-{number}")).await);
     }
     assert_eq!(listed(&one, placed.last().unwrap()).await.len(), 8);
-    one.signal("STOP").await;
+    one.freeze().await;
     let last = place(&other, "while-one-is-frozen").await;
     // The rows of the frozen process's partition come too: the other has taken it over.
     assert_eq!(listed(&other, &last).await.len(), 9);
     until(&store, "one that moves all", |movers| movers.len() == 1 && has(movers, &other)).await;
-    one.signal("CONT").await;
+    one.thaw();
     let next = place(&one, "awake-again").await;
     for server in [&one, &other] {
         assert_eq!(listed(server, &next).await.len(), 10);

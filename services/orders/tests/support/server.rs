@@ -1,5 +1,6 @@
 //! The real binary: as a server that can be killed or asked to stop, and as the operator's tool.
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -70,14 +71,32 @@ impl Server {
 
     /// Asks the process to stop (`SIGTERM`).
     pub(crate) async fn terminate(&self) {
-        self.signal("TERM").await;
+        self.signal(Signal::TERM);
     }
 
-    /// Sends the process a signal.
-    pub(crate) async fn signal(&self, name: &str) {
-        let pid = self.process().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().await.unwrap();
-        assert!(status.success());
+    /// Freezes the process (`SIGSTOP`). The system does that thread by thread and says when all of them
+    /// stand still: from then on the process sends nothing.
+    pub(crate) async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let pid = self.pid();
+        let stopped = tokio::task::spawn_blocking(move || {
+            waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap().expect("it waits for a process")
+        });
+        let stopped = tokio::time::timeout(HANG, stopped).await.expect("the server does not freeze");
+        assert!(stopped.unwrap().stopped());
+    }
+
+    /// Lets a frozen process go on (`SIGCONT`).
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process().try_into().unwrap()).unwrap()
     }
 
     /// The number that the system knows the process by.
