@@ -96,6 +96,10 @@ codes! {
     Unbounded = "DP0065", "the question is for more than an answer holds";
     AuthenticationInvalid = "DP0066", "the authentication is set up wrongly";
     ExportCut = "DP0067", "an export could not be finished";
+    DocumentsUnavailable = "DP0068", "the document store does not answer as it should";
+    MoneyRefused = "DP0069", "a money field does not hold validated money";
+    JobRefused = "DP0070", "a job cannot be run like that";
+    JobFailed = "DP0071", "a run of a job failed";
 }
 
 impl fmt::Display for Code {

@@ -27,6 +27,7 @@ error_pages! {
     "DP0040" "DP0041" "DP0042" "DP0043" "DP0044" "DP0045" "DP0046" "DP0047" "DP0048" "DP0049" "DP0050"
     "DP0051" "DP0052" "DP0053" "DP0054" "DP0055" "DP0056" "DP0057" "DP0058" "DP0059" "DP0060" "DP0061"
     "DP0062" "DP0063" "DP0064" "DP0065" "DP0066" "DP0067"
+    "DP0068" "DP0069" "DP0070" "DP0071"
 }
 
 /// The page of a code, markdown; none for a text that is no code.

@@ -1,7 +1,9 @@
 //! What the tests of this crate speak of: one read model with a column of every kind.
 
 use diptych_core::ValueType;
-use diptych_query::{ColumnSpec, Contract, Facets, Governance, Mode, Schema, Sensitivity, Tenants, Upkeep};
+use diptych_query::{
+    ColumnSpec, Contract, Facets, Governance, Mode, Schema, Sensitivity, Storage, Tenants, Upkeep,
+};
 
 const fn column(name: &'static str, value_type: ValueType, nullable: bool) -> ColumnSpec {
     ColumnSpec {
@@ -53,6 +55,8 @@ pub(crate) static WORK: Schema = Schema {
     tenants: Tenants::Own,
     about: "",
     pending: false,
+    storage: Storage::Columns,
+    source: "",
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };

@@ -4,7 +4,7 @@
 use crate::fold::{Decoded, Earlier, FoldError, FoldErrorKind, Ran, TableFold, TableUse};
 use crate::{
     AnyModel, Build, ColumnSpec, Contract, Direction, Governance, Group, Mode, RowRef, Schema, Sensitivity,
-    StoredRow, TableChanges, TableNeeds, Tenants, Touch, Upkeep,
+    Storage, StoredRow, TableChanges, TableNeeds, Tenants, Touch, Upkeep,
 };
 use diptych_core::{DecodeError, Language, Position, RawFact, Timestamp, Value, ValueType};
 use schemars::SchemaGenerator;
@@ -18,6 +18,8 @@ struct Table {
     name: String,
     key: Vec<usize>,
     columns: Vec<Column>,
+    #[serde(default)]
+    storage: String,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +112,8 @@ impl Table {
             tenants: Tenants::Own,
             about: "",
             pending: false,
+            storage: if self.storage == "document" { Storage::Document } else { Storage::Columns },
+            source: "",
             upkeep: Upkeep::DEFAULT,
             governance: Governance::NONE,
         })))

@@ -3,7 +3,7 @@
 use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable};
 use crate::{
     Build, BuildId, CORRECTION, Categories, Correction, Corrections, Dialect, FoldError, JoinedProjection,
-    Mode, OnFailure, PARTITIONS_MAX, Partition, ReadModel, Schema, SqlProjection, Statements, Touch,
+    Mode, OnFailure, PARTITIONS_MAX, Partition, ReadModel, Schema, SqlProjection, Statements, Storage, Touch,
     own_build,
 };
 use diptych_core::{DecodeError, EventSet, EventType, Fact, Language, RawFact, Timestamp, Value};
@@ -281,6 +281,18 @@ pub enum GroupError {
         /// Into how many the first table is.
         first: u8,
     },
+    /// Two tables are kept in different forms, or folded from different sources.
+    PlacesDiffer {
+        /// The group.
+        group: &'static str,
+        /// The table that is not as the first.
+        model: &'static str,
+    },
+    /// A table is inline and folded from an export, which is written when its command is long over.
+    InlineFromExport {
+        /// The table.
+        model: &'static str,
+    },
     /// Two tables move at different moments.
     ModesDiffer {
         /// The group.
@@ -323,6 +335,14 @@ impl fmt::Display for GroupError {
                 "read model `{model}` has {partitions} partitions, but group `{group}` moves as one and its \
                  first has {first}"
             ),
+            Self::PlacesDiffer { group, model } => write!(
+                out,
+                "read model `{model}` is not kept in the form (`document`) or not folded from the `source` of \
+                 the first in group `{group}`, which moves as one"
+            ),
+            Self::InlineFromExport { model } => {
+                write!(out, "read model `{model}` cannot be inline and folded from an export: leave out one")
+            }
             Self::ModesDiffer { group, model, mode, first } => write!(
                 out,
                 "read model `{model}` is {}, but group `{group}` moves as one and its first is {}",
@@ -349,10 +369,12 @@ impl Group {
     /// No read model, a sibling that does not come first, modes or partitions that differ, or a split that
     /// cannot be.
     pub fn new(name: &'static str, models: Vec<Arc<dyn AnyModel>>) -> Result<Self, GroupError> {
-        let Some(Schema { mode: first, partitions, .. }) = models.first().map(|model| model.schema()) else {
+        let Some(Schema { mode: first, partitions, storage, source, .. }) =
+            models.first().map(|model| model.schema())
+        else {
             return Err(GroupError::Empty { group: name });
         };
-        let (first, partitions) = (*first, *partitions);
+        let (first, partitions, place) = (*first, *partitions, (*storage, *source));
         for (index, model) in models.iter().enumerate() {
             if let Some(reason) = unparkable(&**model, &models) {
                 return Err(GroupError::CannotPark { model: model.schema().name, reason });
@@ -361,7 +383,14 @@ impl Group {
             if let Some(reason) = unsplittable(&**model) {
                 return Err(GroupError::CannotSplit { model: model.schema().name, reason });
             }
-            let Schema { name: model, mode, reads, upkeep, partitions: own, .. } = model.schema();
+            let Schema { name: model, mode, reads, upkeep, partitions: own, storage, source, .. } =
+                model.schema();
+            if (*storage, *source) != place {
+                return Err(GroupError::PlacesDiffer { group: name, model });
+            }
+            if *mode == Mode::Inline && !source.is_empty() {
+                return Err(GroupError::InlineFromExport { model });
+            }
             if *own != partitions {
                 let (partitions, first) = (*own, partitions);
                 return Err(GroupError::PartitionsDiffer { group: name, model, partitions, first });
@@ -495,6 +524,18 @@ impl Group {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// In which form its rows are kept.
+    #[must_use]
+    pub fn storage(&self) -> Storage {
+        self.models.first().map_or(Storage::Columns, |model| model.schema().storage)
+    }
+
+    /// The scheduled export whose files it is folded from; empty where it is folded from the log.
+    #[must_use]
+    pub fn source(&self) -> &'static str {
+        self.models.first().map_or("", |model| model.schema().source)
     }
 
     /// Its partitions, where a store shares them among processes.

@@ -81,7 +81,8 @@ pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, R
 pub use rows_stamp::RowsStamp;
 pub use samples::Samples;
 pub use schema::{
-    ColumnSpec, ComputedSpec, Facets, Governance, IndexSpec, Mode, Schema, Sensitivity, Tenants, Withheld,
+    ColumnSpec, ComputedSpec, Facets, Governance, IndexSpec, Mode, Schema, Sensitivity, Storage, Tenants,
+    Withheld,
 };
 pub use serving::Serving;
 pub use siblings::{NoCircularReads, Reads, Siblings};

@@ -40,6 +40,11 @@ pub struct Schema {
     pub about: &'static str,
     /// Whether an answer names what is under way for its rows and not in them yet.
     pub pending: bool,
+    /// In which form a store keeps its rows.
+    pub storage: Storage,
+    /// The scheduled export whose files it is folded from, instead of from the log itself; empty where there
+    /// is none.
+    pub source: &'static str,
     /// How it is kept right.
     pub upkeep: Upkeep,
     /// Who answers for it and why it exists.
@@ -139,6 +144,17 @@ impl Mode {
             Self::OnDemand => "on_demand",
         }
     }
+}
+
+/// In which form a store keeps the rows of a read model. Questions, rebuilds, comparing, digests and drift are
+/// the same in all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Storage {
+    /// A column of a table for each column.
+    #[default]
+    Columns,
+    /// One JSON document for each row, with its key, its position and its build.
+    Document,
 }
 
 /// Whose rows a read model holds and serves.
@@ -261,7 +277,13 @@ impl Schema {
                 "ranked": column.ranked,
             })
         });
-        serde_json::json!({ "name": self.name, "key": self.key, "columns": columns.collect::<Vec<_>>() })
+        let mut declared = serde_json::json!({
+            "name": self.name, "key": self.key, "columns": columns.collect::<Vec<_>>()
+        });
+        if self.storage == Storage::Document {
+            declared["storage"] = "document".into();
+        }
+        declared
     }
 
     /// A fingerprint of everything that decides the table's shape: another one under the same revision is
@@ -286,6 +308,9 @@ impl Schema {
         }
         for column in self.columns.iter().filter(|column| column.facets.full_text) {
             part(&format!("full text {}", column.name));
+        }
+        if self.storage == Storage::Document {
+            hasher.update(b"document");
         }
         hasher.finalize().to_hex()[..16].to_owned()
     }

@@ -9,7 +9,7 @@ use crate::page::{PageKey, Place, Question};
 use crate::text::key_from_text;
 use crate::{
     Ask, Breach, BuildId, ColumnSpec, Contract, Cursor, Direction, Governance, IndexSpec, Mode, Operator,
-    QueryError, Schema, Sensitivity, Tenants, Upkeep,
+    QueryError, Schema, Sensitivity, Storage, Tenants, Upkeep,
 };
 use diptych_core::{Principal, Value, ValueType};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub(crate) static SCHEMA: Schema = Schema {
     tenants: Tenants::Own,
     about: "",
     pending: false,
+    storage: Storage::Columns,
+    source: "",
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
@@ -197,6 +199,8 @@ const SCHEMA_PARTS: Schema = Schema {
     tenants: Tenants::Own,
     about: "",
     pending: false,
+    storage: Storage::Columns,
+    source: "",
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };

@@ -9,8 +9,8 @@ use diptych_query::{
     AdvanceError, Advanced, Block, Breach, BuildId, Categories, Checkpoint, ColumnSpec, ComputedSpec,
     Contract, Exporting, Feed, Fold, Found, Governance, Group, Lease, Mark, Mend, Mode, ModelStore, PageKey,
     Parked, Partition, Projection, Purpose, Queries, QueryLimits, QueryParts, RawExport, RawFind, ReadModel,
-    ReadPolicy, Route, RowRef, RowsStamp, ScannedRow, Schema, Sensitivity, Sight, Stopped, TableSnapshot,
-    Tenants, Upkeep, erase, export_channel,
+    ReadPolicy, Route, RowRef, RowsStamp, ScannedRow, Schema, Sensitivity, Sight, Stopped, Storage,
+    TableSnapshot, Tenants, Upkeep, erase, export_channel,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,6 +55,8 @@ const fn declaration(name: &'static str) -> Schema {
         tenants: Tenants::Own,
         about: "",
         pending: false,
+        storage: Storage::Columns,
+        source: "",
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

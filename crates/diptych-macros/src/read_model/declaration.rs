@@ -28,6 +28,10 @@ pub(super) struct Declaration {
     pub(super) about: String,
     /// Whether answers name what is under way.
     pub(super) pending: bool,
+    /// Whether a row is kept as a document.
+    pub(super) document: bool,
+    /// The export that it is folded from; empty where that is not declared.
+    pub(super) source: String,
     pub(super) default_sort: Option<Sorted>,
     /// Fields of `Upkeep` that were declared, each with its value.
     pub(super) upkeep: Vec<(Ident, TokenStream)>,
@@ -67,7 +71,7 @@ pub(super) struct Computed {
 }
 
 const KNOWN: &str = "name, path, revision, owner, inline, on_demand, contract, tenants, about, pending, \
-default_sort, reads, \
+document, source, default_sort, reads, \
 partitions, on_failure, degraded, patrol, corrections, intended, purpose, journey, freshness_target, \
 correctness_target, latency_target, signed_off_by, signed_off_on, sign_off_cadence, runbook";
 
@@ -94,6 +98,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
     let (mut reads, mut partitions, mut about, mut pending) = (Vec::new(), None, None, None);
+    let (mut document, mut source) = (false, None);
     let (mut upkeep, mut intended, mut parks) = (Vec::new(), None, None);
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
@@ -113,6 +118,8 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
             })?,
             "about" => about = Some(category(&attributes::text(entry)?)?),
             "pending" => pending = Some(entry.path.span()),
+            "document" => document = true,
+            "source" => source = Some(job_name(&attributes::text(entry)?)?),
             "partitions" => partitions = Some(partition_count(&attributes::value(entry)?)?),
             "default_sort" => default_sort = Some(attributes::text(entry)?.parse::<Sorted>()?),
             "intended" => intended = Some(read_intended(&attributes::text(entry)?)?),
@@ -151,6 +158,8 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         tenants,
         about: about.unwrap_or_default(),
         pending: pending.is_some(),
+        document,
+        source: source.unwrap_or_default(),
         default_sort,
         upkeep,
         intended,
@@ -261,6 +270,15 @@ fn category(text: &LitStr) -> Result<String> {
         Ok(text.value())
     } else {
         Err(Error::new(text.span(), "a category is snake_case ASCII, such as `order`"))
+    }
+}
+
+fn job_name(text: &LitStr) -> Result<String> {
+    if names::is_kebab(&text.value()) {
+        Ok(text.value())
+    } else {
+        let message = "the name of a scheduled export is kebab-case ASCII, such as `nightly-events`";
+        Err(Error::new(text.span(), message))
     }
 }
 

@@ -94,7 +94,9 @@ impl Model<'_> {
 
     fn schema(&self) -> TokenStream {
         let Self { meaning, key, .. } = self;
-        let declaration::Declaration { name, path, revision, about, pending, .. } = &self.declaration;
+        let declaration::Declaration { name, path, revision, about, pending, source, .. } = &self.declaration;
+        let storage = if self.declaration.document { "Document" } else { "Columns" };
+        let storage = Ident::new(storage, Span::call_site());
         let columns = self.columns.iter().map(column_spec);
         let indexes = self.indexes.iter().map(|columns| {
             let columns = columns.iter().copied().map(sorted);
@@ -144,6 +146,8 @@ impl Model<'_> {
                 tenants: ::diptych::__private::query::Tenants::#tenants,
                 about: #about,
                 pending: #pending,
+                storage: ::diptych::__private::query::Storage::#storage,
+                source: #source,
                 upkeep: #upkeep,
                 governance: ::diptych::__private::query::Governance {
                     #(#governance,)*

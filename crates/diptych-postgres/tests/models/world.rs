@@ -9,7 +9,7 @@ use diptych_postgres::{PostgresOptions, PostgresStore};
 use diptych_query::{
     AdvanceError, BuildId, BuildMove, ColumnSpec, Contract, Direction, Feed, Fold, Governance, Group,
     IndexSpec, Mode, ModelStore, Order, Projection, ReadModel, Registry, Route, Schema, Sensitivity, Stage,
-    Tenants, Upkeep, erase, own_build,
+    Storage, Tenants, Upkeep, erase, own_build,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -145,6 +145,8 @@ pub(crate) const fn schema(name: &'static str, columns: &'static [ColumnSpec], m
         tenants: Tenants::Own,
         about: "",
         pending: false,
+        storage: Storage::Columns,
+        source: "",
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

@@ -5,7 +5,7 @@ use super::world::{Kept, Log, ShelfEvent};
 use crate::{
     Build, BuildId, CORRECTION, ColumnSpec, Contract, Correction, Corrections, Direction, Fold, Governance,
     Group, IndexSpec, Mode, Partition, Projection, ROW_CORRECTED, ReadModel, Route, Schema, Sensitivity,
-    Stage, Tenants, Touch, Upkeep, erase,
+    Stage, Storage, Tenants, Touch, Upkeep, erase,
 };
 use diptych_core::{
     DecodeError, EventName, Fact, Portable, Position, RawFact, StreamId, StreamRef, Tenant, Timestamp, Value,
@@ -54,6 +54,8 @@ const fn labels(corrections: Corrections) -> Schema {
         tenants: Tenants::Own,
         about: "",
         pending: false,
+        storage: Storage::Columns,
+        source: "",
         upkeep: Upkeep { corrections, ..Upkeep::DEFAULT },
         governance: Governance::NONE,
     }

@@ -5,7 +5,7 @@ use crate::fold::{ROWS_PER_FACT_MAX, bucket_of, row_digest};
 use crate::{
     Column, ColumnSpec, Contract, Direction, Fold, FoldError, Governance, Group, IndexSpec, JoinedProjection,
     Mark, Matching, Mode, Projection, ReadModel, Reads, Route, RowRef, Schema, Sensitivity, Siblings,
-    StoredRow, TableNeeds, Tenants, Upkeep, erase,
+    Storage, StoredRow, TableNeeds, Tenants, Upkeep, erase,
 };
 use diptych_core::{
     DecodeError, EncodeError, Epoch, Event, EventName, EventSet, EventType, Fact, Fingerprint, Language,
@@ -143,6 +143,8 @@ const fn table(name: &'static str, columns: &'static [ColumnSpec]) -> Schema {
         tenants: Tenants::Own,
         about: "",
         pending: false,
+        storage: Storage::Columns,
+        source: "",
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

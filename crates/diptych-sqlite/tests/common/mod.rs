@@ -9,7 +9,7 @@ use diptych_command::{
 use diptych_core::*;
 use diptych_query::{
     ColumnSpec, Contract, Direction, Fold, Governance, Group, IndexSpec, Mode, ModelStore, OnFailure,
-    Projection, ReadModel, Route, Schema, Sensitivity, Tenants, Upkeep, erase,
+    Projection, ReadModel, Route, Schema, Sensitivity, Storage, Tenants, Upkeep, erase,
 };
 use diptych_sqlite::{SqliteOptions, SqliteStore};
 use std::path::{Path, PathBuf};
@@ -136,6 +136,8 @@ const fn schema(name: &'static str, columns: &'static [ColumnSpec], mode: Mode) 
         tenants: Tenants::Own,
         about: "",
         pending: false,
+        storage: Storage::Columns,
+        source: "",
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

@@ -1,7 +1,7 @@
 //! The text of generated SQL.
 
 use super::*;
-use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Tenants, Upkeep};
+use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Storage, Tenants, Upkeep};
 
 const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
     ColumnSpec {
@@ -48,6 +48,8 @@ pub(crate) static ORDER: Schema = Schema {
     tenants: Tenants::Own,
     about: "",
     pending: false,
+    storage: Storage::Columns,
+    source: "",
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
@@ -199,6 +201,8 @@ const fn copy() -> Schema {
         tenants: Tenants::Own,
         about: "",
         pending: false,
+        storage: Storage::Columns,
+        source: "",
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }

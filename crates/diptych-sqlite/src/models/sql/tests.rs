@@ -2,7 +2,7 @@
 
 use super::*;
 use diptych_core::{Currency, Money, Tenant};
-use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Tenants, Upkeep};
+use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Storage, Tenants, Upkeep};
 
 const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
     ColumnSpec {
@@ -49,6 +49,8 @@ static ORDER: Schema = Schema {
     tenants: Tenants::Own,
     about: "",
     pending: false,
+    storage: Storage::Columns,
+    source: "",
     upkeep: Upkeep::DEFAULT,
     governance: Governance::NONE,
 };
@@ -241,6 +243,8 @@ const fn copy() -> Schema {
         tenants: Tenants::Own,
         about: "",
         pending: false,
+        storage: Storage::Columns,
+        source: "",
         upkeep: Upkeep::DEFAULT,
         governance: Governance::NONE,
     }
