@@ -138,10 +138,7 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         }
         Ok(true)
     })?;
-    let missing = |what: &str| {
-        let form = "#[read_model(name = \"...\", revision = 1, owner = \"...\")]";
-        Error::new(input.ident.span(), format!("`ReadModel` needs `{form}`: {what} is missing"))
-    };
+    let missing = |what| missing(input, what);
     if !governance.iter().any(|(field, _)| field == "owner") {
         return Err(missing("owner"));
     }
@@ -165,6 +162,11 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         intended,
         governance,
     })
+}
+
+fn missing(input: &DeriveInput, what: &str) -> Error {
+    let form = "#[read_model(name = \"...\", revision = 1, owner = \"...\")]";
+    Error::new(input.ident.span(), format!("`ReadModel` needs `{form}`: {what} is missing"))
 }
 
 /// Refuses to name what is under way where nobody knows for whom.
