@@ -86,7 +86,8 @@ impl Jobs {
     /// Looks after the jobs for as long as the service runs; a process that moves no read models only looks.
     pub(crate) async fn keep(self: Arc<Self>) {
         let runs = self.config.roles.contains(Role::Projector);
-        let mut beat = tokio::time::interval(self.desk.limits.beat);
+        let every = self.desk.limits.beat;
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
         loop {

@@ -58,6 +58,9 @@ impl Running {
         let commands = left_panel(&service, &config, &store).await?;
         let worker = worker_id();
         let desk = jobs::desk(&service, &config, &store, worker.as_str());
+        if config.roles.contains(Role::Projector) {
+            desk.know(&*store, service.clock.now()).await?;
+        }
         desk.look(&*store, service.clock.now()).await?;
         let queries = Queries::new(QueryParts {
             store: Arc::clone(&store) as _,

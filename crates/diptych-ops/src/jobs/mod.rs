@@ -74,6 +74,21 @@ impl JobDesk {
         self.jobs.iter().find(|job| job.name() == name)
     }
 
+    /// Keeps of every job since when it is known: what is due from then on is missed where nobody runs it.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn know(&self, registry: &dyn Registry, now: Timestamp) -> Result<(), Fault> {
+        for job in &self.jobs {
+            let mut held = Held::of(registry, job.name(), now).await?;
+            if held.version == 0 {
+                // Another process may have been first, which is as good.
+                held.write(registry, job.name()).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives back what this process has claimed and runs no more.
     ///
     /// # Errors

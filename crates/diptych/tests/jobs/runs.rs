@@ -5,7 +5,7 @@ use crate::world::{NIGHTLY, World, fill, night_reaches, run_due, shown, state, t
 use diptych::ops::jobs::{Claim, ExportRange};
 use diptych::ops::order_job;
 use diptych::prelude::*;
-use diptych::query::{Order, Sources, WaitOutcome};
+use diptych::query::{Order, WaitOutcome};
 use std::time::Duration;
 
 on_both_stores!(
