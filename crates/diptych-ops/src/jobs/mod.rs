@@ -1,6 +1,6 @@
-//! Scheduled jobs: what a service does at its time, once across all processes. A record in the store says what
-//! was done; whoever claims it against the version that it has read runs the job. What each kind of job does
-//! is what operators do by hand.
+//! Scheduled jobs: what a service does at its time, once across all processes. A record in the store says
+//! what was done; whoever claims it against the version that it has read runs the job. What each kind of job
+//! does is what operators do by hand.
 
 mod export;
 mod job;
