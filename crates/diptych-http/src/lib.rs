@@ -26,6 +26,7 @@ mod health;
 mod history;
 mod home;
 mod html;
+mod jobs;
 mod json;
 mod later;
 mod model;

@@ -10,6 +10,7 @@ use diptych_command::{
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
 use diptych_http::{HttpLimits, MetricsAccess, OwnPage};
 use diptych_ops::catalog::Catalog;
+use diptych_ops::{Job, JobLimits};
 use diptych_policy::{Declarations, Policies, PolicyError, PolicyGuard};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
@@ -77,6 +78,7 @@ pub struct Service {
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) development: Option<Principal>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) jobs: Vec<Job>,
 }
 
 /// Reads editions of one kind from a text, and puts them among the others.
@@ -155,6 +157,11 @@ pub struct Config {
     pub postgres: PostgresLimits,
     /// Limits of the wire.
     pub http: HttpLimits,
+    /// The folder under which jobs write their files; none is `exports` in the folder of the embedded store,
+    /// or in the working folder. All processes that run jobs, or models that are folded from exports, see it.
+    pub exports: Option<PathBuf>,
+    /// Limits of scheduled jobs.
+    pub jobs: JobLimits,
 }
 
 impl Config {
@@ -182,6 +189,8 @@ impl Config {
             sqlite: SqliteLimits::default(),
             postgres: PostgresLimits::default(),
             http: HttpLimits::default(),
+            exports: None,
+            jobs: JobLimits::default(),
         }
     }
 }
@@ -213,6 +222,7 @@ impl Service {
             authenticate: None,
             development: None,
             clock: Arc::new(SystemClock),
+            jobs: Vec::new(),
         }
     }
 
@@ -387,6 +397,21 @@ impl Service {
             self.deciders.push(correction::decider(taking));
             self.collections.insert(CORRECTION.to_owned(), correction::COLLECTION.to_owned());
         }
+        self
+    }
+
+    /// Adds a scheduled job, which is run once across all processes that move read models.
+    ///
+    /// ```
+    /// use diptych::prelude::*;
+    /// let service = Service::new("orders").job(Job::export("nightly-events").daily_at("02:00"));
+    /// assert!(service.problems().is_empty());
+    /// let wrong = Service::new("orders").job(Job::export("nightly-events").daily_at("2 am"));
+    /// assert!(wrong.problems()[0].contains("not a time of the day"));
+    /// ```
+    #[must_use]
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
         self
     }
 

@@ -4,6 +4,7 @@ mod advance;
 mod attach;
 mod builds;
 mod checkpoint;
+mod document;
 mod export;
 mod find;
 mod inline;

@@ -7,7 +7,7 @@ use super::words;
 use crate::fault::OrFault;
 use crate::shared;
 use diptych_core::{Code, Fault};
-use diptych_query::{AnyModel, Dialect, Schema, statement_texts};
+use diptych_query::{AnyModel, Dialect, Schema, Written, statement_texts};
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
@@ -23,9 +23,11 @@ pub(crate) struct Finders {
 pub(crate) struct Table {
     pub(crate) schema: &'static Schema,
     pub(crate) name: Named,
-    /// The columns that the key does not hold.
-    pub(crate) settable: Vec<usize>,
-    /// The types of all physical columns.
+    /// What is written of a row.
+    pub(crate) written: Vec<Written>,
+    /// What an update sets of it.
+    pub(crate) settable: Vec<Written>,
+    /// The types of all physical columns that are written.
     pub(crate) kinds: Vec<Kind>,
     pub(crate) insert: String,
     pub(crate) copy: String,
@@ -63,6 +65,7 @@ impl Table {
         let matching = (0..schema.columns.len()).filter(|column| schema.is_indexed(*column));
         Ok(Self {
             schema,
+            written: schema.written(),
             settable: sql::settable(schema),
             kinds: sql::row_kinds(schema),
             insert: sql::insert(&name, schema),

@@ -4,6 +4,7 @@ mod advance;
 mod builds;
 mod bulk;
 mod checkpoint;
+mod document;
 mod export;
 mod file;
 mod files;

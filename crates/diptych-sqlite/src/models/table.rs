@@ -4,7 +4,7 @@
 use super::{sql, words};
 use crate::models::checkpoint;
 use diptych_core::{Code, Fault, Value};
-use diptych_query::{AnyModel, Dialect, Schema, statement_texts};
+use diptych_query::{AnyModel, Dialect, Schema, Storage, Written, statement_texts};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +18,8 @@ pub(crate) type Changed = u128;
 /// An update of some columns: an index whose columns are left out of the text is left alone by SQLite.
 pub(crate) struct Update {
     pub(crate) sql: String,
-    /// The columns it sets, in the order of its parameters.
-    pub(crate) columns: Vec<usize>,
+    /// What it sets, in the order of its parameters.
+    pub(crate) written: Vec<Written>,
 }
 
 /// The table of one declaration.
@@ -27,10 +27,12 @@ pub(crate) struct Table {
     pub(crate) schema: &'static Schema,
     /// Its name in its file.
     pub(crate) name: String,
-    /// The columns that secondary indexes hold.
+    /// What is written of a row, in the order of the parameters of `insert`.
+    pub(crate) written: Vec<Written>,
+    /// The columns that secondary indexes hold; none where rows are documents, which an update writes whole.
     pub(crate) indexed: Vec<usize>,
-    /// The columns that neither the key nor an index holds.
-    plain: Vec<usize>,
+    /// What is written that neither the key nor an index holds.
+    plain: Vec<Written>,
     /// Updates by which indexed columns they change, written when first needed.
     updates: Mutex<HashMap<Changed, Arc<Update>>>,
     pub(crate) insert: String,
@@ -61,11 +63,14 @@ impl Table {
         }
         let mut indexed: Vec<usize> =
             schema.indexes.iter().flat_map(|index| index.columns).map(|(column, _)| *column).collect();
-        indexed.retain(|column| !schema.key.contains(column));
+        indexed.retain(|column| schema.storage == Storage::Columns && !schema.key.contains(column));
         indexed.sort_unstable();
         indexed.dedup();
-        let plain = (0..schema.columns.len())
-            .filter(|column| !schema.key.contains(column) && !indexed.contains(column));
+        let written = schema.written();
+        let plain = written.iter().copied().filter(|written| match written {
+            Written::Column(column) => !schema.key.contains(column) && !indexed.contains(column),
+            Written::Document => true,
+        });
         let matching = (0..schema.columns.len()).filter(|column| schema.is_indexed(*column));
         let matching = matching.map(|column| (column, sql::select_matching(&name, schema, column)));
         let tombstones = sql::tombstones_of(&name);
@@ -84,6 +89,7 @@ impl Table {
             sweep_tombstones: format!("DELETE FROM {quoted} WHERE \"projection_position\" <= ?1"),
             indexes: sql::create_indexes(&name, schema),
             plain: plain.collect(),
+            written,
             updates: Mutex::default(),
             indexed,
             name,
@@ -105,10 +111,10 @@ impl Table {
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         let update = updates.entry(changed).or_insert_with(|| {
             let moved = self.indexed.iter().enumerate().filter(|(bit, _)| is_changed(changed, *bit));
-            let mut columns: Vec<usize> = moved.map(|(_, column)| *column).collect();
-            columns.extend(&self.plain);
-            let sql = sql::update(&self.name, self.schema, &columns);
-            Arc::new(Update { sql, columns })
+            let mut written: Vec<_> = moved.map(|(_, column)| Written::Column(*column)).collect();
+            written.extend(&self.plain);
+            let sql = sql::update(&self.name, self.schema, &written);
+            Arc::new(Update { sql, written })
         });
         Arc::clone(update)
     }
