@@ -32,6 +32,7 @@ mod later;
 mod model;
 mod names;
 mod openapi;
+mod own_pages;
 mod pages;
 mod pending;
 mod problem;
@@ -44,6 +45,7 @@ mod watching;
 mod wire;
 mod words;
 
+pub use own_pages::{AskedPage, Html, OwnPage};
 pub use pages::error_page;
 pub use router::router;
 pub use wire::{Hosts, HttpLimits, MetricsAccess, Panels, Readiness, ServiceInfo, Wire};

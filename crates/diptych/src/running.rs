@@ -232,6 +232,7 @@ impl Running {
             limits: self.config.http.clone(),
             collections: self.service.collections.clone(),
             entries: self.service.links.clone(),
+            own_pages: self.service.own_pages.clone(),
             metrics_access: self.config.metrics_access,
             hosts: if self.authenticate().is_proof() { Hosts::Any } else { Hosts::Loopback },
             panels: self.config.roles.panels(),

@@ -8,7 +8,7 @@ use diptych_command::{
     Persistence, QueueLimits, Reference, References, StoredState,
 };
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
-use diptych_http::{HttpLimits, MetricsAccess};
+use diptych_http::{HttpLimits, MetricsAccess, OwnPage};
 use diptych_ops::catalog::Catalog;
 use diptych_ops::{Job, JobLimits};
 use diptych_policy::{Declarations, Policies, PolicyError, PolicyGuard};
@@ -63,6 +63,8 @@ pub struct Service {
     /// By name, how a file with other editions is read.
     pub(crate) reference_readers: BTreeMap<&'static str, ReadReference>,
     pub(crate) links: Vec<String>,
+    /// Pages of its own.
+    pub(crate) own_pages: Vec<Arc<dyn OwnPage>>,
     pub(crate) verbs: Vec<Arc<dyn Verb>>,
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
@@ -208,6 +210,7 @@ impl Service {
             references: References::default(),
             reference_readers: BTreeMap::new(),
             links: Vec::new(),
+            own_pages: Vec::new(),
             verbs: Vec::new(),
             before_serving: None,
             authorize: Arc::new(Unrestricted),
@@ -416,6 +419,13 @@ impl Service {
     #[must_use]
     pub fn link(mut self, path: impl Into<String>) -> Self {
         self.links.push(path.into());
+        self
+    }
+
+    /// Adds a page of the service's own, HTML for people at `/{segment}/{key}`.
+    #[must_use]
+    pub fn own_page(mut self, page: impl OwnPage) -> Self {
+        self.own_pages.push(Arc::new(page));
         self
     }
 
