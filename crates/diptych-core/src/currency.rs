@@ -33,6 +33,11 @@ impl Currency {
     /// The United States dollar.
     pub const USD: Self = Self(*b"USD");
 
+    /// Every currency, in the order of the codes.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        KNOWN.iter().map(|code| Self(*code))
+    }
+
     /// The three letters.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -17,6 +17,7 @@ pub(crate) mod intake;
 pub(crate) mod leases;
 pub(crate) mod ledger;
 pub(crate) mod log;
+pub(crate) mod money;
 pub(crate) mod pages;
 pub(crate) mod parked;
 pub(crate) mod partitions;
