@@ -33,9 +33,9 @@ impl Currency {
     /// The United States dollar.
     pub const USD: Self = Self(*b"USD");
 
-    /// Every currency, in the order of the codes.
-    pub fn all() -> impl ExactSizeIterator<Item = Self> {
-        KNOWN.iter().map(|code| Self(*code))
+    /// Every currency, by code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        KNOWN.into_iter().map(Self)
     }
 
     /// The three letters.

@@ -1,10 +1,10 @@
 //! What an operator can do and look at. Every action answers with a report.
 
-use crate::PoliciesInForce;
 use crate::builds_report::builds_of;
 use crate::report::{
     ColumnReport, ModelReport, ModelStatus, PartitionReport, Report, RowsReport, StatusReport,
 };
+use crate::{JobDesk, PoliciesInForce};
 use diptych_command::{CommandQueue, Commands, OutboxWorker, QueueStatus, RawError};
 use diptych_core::{Fault, Principal, UnknownTypes, Value};
 use diptych_projector::{DrainError, Projector, RebuildError, TroubleError, VerifyError};
@@ -41,6 +41,8 @@ pub struct Operator<'a> {
     pub registry: &'a dyn Registry,
     /// The access policies.
     pub policies: PoliciesInForce<'a>,
+    /// The scheduled jobs.
+    pub jobs: &'a JobDesk,
     /// How the log stands.
     pub log: LogStatus,
 }

@@ -5,6 +5,7 @@ use crate::builds_report::{BuildsReport, MoveReport, builds_text, moves_table};
 use crate::catalog::CatalogReport;
 use crate::export::ExportReport;
 use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
+use crate::jobs::{JobReport, JobRun, job_text, jobs_table, run_text};
 use crate::operation::{Operation, operations_table};
 use crate::outbox::OutboxReport;
 use crate::policies::{
@@ -18,7 +19,7 @@ use crate::rows_report::{
 };
 use crate::states_report::{StatesReport, VerifiedStates, states_table, verified_states_text};
 use crate::watch::rebuild_text;
-use crate::words::{bytes_in_words, lag_in_words};
+use crate::words::{bytes_in_words, freshness_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use diptych_core::{Position, Timestamp, Token};
@@ -137,6 +138,12 @@ pub enum Report {
     PoliciesCompared(Box<ComparedPolicies>),
     /// Which policies were in force.
     PolicyHistory(Vec<PolicyChange>),
+    /// How every job stands.
+    Jobs(Vec<JobReport>),
+    /// One job with its runs.
+    Job(Box<JobReport>),
+    /// A run that was ordered.
+    JobRun(Box<JobRun>),
     /// A failed command waits again.
     #[serde(rename_all = "camelCase")]
     Revived {
@@ -316,6 +323,7 @@ impl Report {
             Self::Parked(parked) => parked.parked.is_empty(),
             Self::PoliciesChecked(checked) => checked.problems.is_empty(),
             Self::Drift(drift) => drift.is_clean(),
+            Self::Jobs(jobs) => jobs.iter().all(JobReport::is_clean),
             Self::Rebuild(rebuild) => !matches!(rebuild.step, RebuildStep::Blocked | RebuildStep::Failed),
             _ => true,
         }
@@ -324,6 +332,9 @@ impl Report {
     fn to_text(&self) -> String {
         match self {
             Self::Status(status) => status_text(status),
+            Self::Jobs(jobs) => jobs_table(jobs),
+            Self::Job(job) => job_text(job),
+            Self::JobRun(run) => run_text(run),
             Self::Models(models) => models_table(models),
             Self::Model(model) => model_text(model),
             Self::Verified(reports) => reports.iter().map(verified_text).collect::<Vec<_>>().join("\n"),
@@ -400,7 +411,7 @@ fn models_table(models: &[ModelStatus]) -> String {
             model.contract.clone(),
             model.rows.to_string(),
             projection_position.to_string(),
-            lag_in_words(model.freshness.lag()),
+            freshness_in_words(&model.freshness),
             health_text(&model.health),
         ]);
     }
@@ -512,7 +523,7 @@ fn rows_text(rows: &RowsReport) -> String {
         table.add_row(row.iter().map(cell_text));
     }
     let projection_position = rows.freshness.projection_position;
-    let lag = lag_in_words(rows.freshness.lag());
+    let lag = freshness_in_words(&rows.freshness);
     let mut text = format!("{table}\n{} rows, {lag} at position {projection_position}", rows.rows.len());
     if let Some(token) = &rows.next_page_token {
         let _ = write!(text, "; more with pageToken={token}");

@@ -82,13 +82,18 @@ fn command_line(service: &Service) -> Command {
         .action(ArgAction::Append)
         .value_parser(reference)
         .global(true);
+    let exports = Arg::new("exports")
+        .long("exports")
+        .value_name("FOLDER")
+        .help("Under which folder jobs write files; or `DIPTYCH_EXPORTS`; without, in that of the store")
+        .global(true);
     let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
     let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
     let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([store, reader, listen, outbox, persistence, reference, tenant, actor, json])
+        .args([store, reader, listen, outbox, persistence, reference, exports, tenant, actor, json])
         .subcommand(serve_command())
         .subcommand(authentication::token_verb());
     line = line.subcommand(diptych_ops::import_verb());
@@ -182,7 +187,8 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
     let outbox = given("outbox", "DIPTYCH_OUTBOX").map(Into::into);
     let persistence = arguments.get_many("persistence").into_iter().flatten().cloned().collect();
     let references = arguments.get_many("reference").into_iter().flatten().cloned().collect();
-    Ok(Config { principal, outbox, persistence, references, ..Config::at(store) })
+    let exports = given("exports", "DIPTYCH_EXPORTS").map(PathBuf::from);
+    Ok(Config { principal, outbox, persistence, references, exports, ..Config::at(store) })
 }
 
 /// Has everybody be whom the service names for development, unless the command line names somebody.

@@ -12,6 +12,7 @@ mod columns;
 mod command_line;
 pub mod compose;
 mod correction;
+mod jobs;
 mod metrics;
 mod place;
 mod policing;
@@ -55,6 +56,7 @@ pub mod prelude {
         Tenant, Timestamp, Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
+    pub use diptych_ops::{Job, RowsFormat};
     pub use diptych_policy::{Jwt, Policies};
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
@@ -97,3 +99,8 @@ mod invariants {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/reference-data.md")]
 mod reference_data {}
+
+/// The page on documents.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/documents.md")]
+mod documents {}

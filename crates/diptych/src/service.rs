@@ -8,8 +8,9 @@ use diptych_command::{
     Persistence, QueueLimits, Reference, References, StoredState,
 };
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
-use diptych_http::{HttpLimits, MetricsAccess};
+use diptych_http::{HttpLimits, MetricsAccess, OwnPage};
 use diptych_ops::catalog::Catalog;
+use diptych_ops::{Job, JobLimits};
 use diptych_policy::{Declarations, Policies, PolicyError, PolicyGuard};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
@@ -62,6 +63,8 @@ pub struct Service {
     /// By name, how a file with other editions is read.
     pub(crate) reference_readers: BTreeMap<&'static str, ReadReference>,
     pub(crate) links: Vec<String>,
+    /// Pages of its own.
+    pub(crate) own_pages: Vec<Arc<dyn OwnPage>>,
     pub(crate) verbs: Vec<Arc<dyn Verb>>,
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
@@ -75,6 +78,7 @@ pub struct Service {
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) development: Option<Principal>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) jobs: Vec<Job>,
 }
 
 /// Reads editions of one kind from a text, and puts them among the others.
@@ -153,6 +157,11 @@ pub struct Config {
     pub postgres: PostgresLimits,
     /// Limits of the wire.
     pub http: HttpLimits,
+    /// The folder under which jobs write their files; none is `exports` in the folder of the embedded store,
+    /// or in the working folder. All processes that run jobs, or models that are folded from exports, see it.
+    pub exports: Option<PathBuf>,
+    /// Limits of scheduled jobs.
+    pub jobs: JobLimits,
 }
 
 impl Config {
@@ -180,6 +189,8 @@ impl Config {
             sqlite: SqliteLimits::default(),
             postgres: PostgresLimits::default(),
             http: HttpLimits::default(),
+            exports: None,
+            jobs: JobLimits::default(),
         }
     }
 }
@@ -199,6 +210,7 @@ impl Service {
             references: References::default(),
             reference_readers: BTreeMap::new(),
             links: Vec::new(),
+            own_pages: Vec::new(),
             verbs: Vec::new(),
             before_serving: None,
             authorize: Arc::new(Unrestricted),
@@ -210,6 +222,7 @@ impl Service {
             authenticate: None,
             development: None,
             clock: Arc::new(SystemClock),
+            jobs: Vec::new(),
         }
     }
 
@@ -387,10 +400,32 @@ impl Service {
         self
     }
 
+    /// Adds a scheduled job, which is run once across all processes that move read models.
+    ///
+    /// ```
+    /// use diptych::prelude::*;
+    /// let service = Service::new("orders").job(Job::export("nightly-events").daily_at("02:00"));
+    /// assert!(service.problems().is_empty());
+    /// let wrong = Service::new("orders").job(Job::export("nightly-events").daily_at("2 am"));
+    /// assert!(wrong.problems()[0].contains("not a time of the day"));
+    /// ```
+    #[must_use]
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
+        self
+    }
+
     /// Adds a link to try to the first page, such as `/order-summary?pageSize=5`.
     #[must_use]
     pub fn link(mut self, path: impl Into<String>) -> Self {
         self.links.push(path.into());
+        self
+    }
+
+    /// Adds a page of the service's own, HTML for people at `/{segment}/{key}`.
+    #[must_use]
+    pub fn own_page(mut self, page: impl OwnPage) -> Self {
+        self.own_pages.push(Arc::new(page));
         self
     }
 

@@ -92,8 +92,8 @@ fn judged(table: &Table, number: usize, error: rusqlite::Error) -> AdvanceError 
     FoldError::of_no_fact(kind).into()
 }
 
-/// The column whose guard of money a statement met, or that is computed from a document and has no value where
-/// the document has no money. SQLite tells both in its text only, by names that the table has given.
+/// The column whose guard of money a statement met, or that is computed from a document and has no value
+/// where the document has no money. SQLite tells both in its text only, by names that the table has given.
 fn guarded(table: &Table, text: &str) -> Option<&'static str> {
     let (_, met) = text.rsplit_once(": ")?;
     let is_met = |column: &&ColumnSpec| {

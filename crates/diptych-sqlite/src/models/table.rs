@@ -161,7 +161,7 @@ impl Table {
         connection.execute_batch("ANALYZE sqlite_schema")
     }
 
-    /// Drops the secondary indexes and the guards, before many rows come at once, which a fold has looked at.
+    /// Drops the secondary indexes and the guards, before many rows come at once. A fold has looked at them.
     pub(crate) fn drop_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
         if let Some(words) = words::drop(&self.name, self.schema) {
             connection.execute_batch(&words)?;
