@@ -2,7 +2,7 @@
 //! in the order of the declaration, in the form that it has on the wire. Pure; knows no store.
 //!
 //! Exact: what is read is what was written, for every value of every type. A `#[json]` column goes in as its
-//! text stands, so that it comes out so wherever a document is kept as text.
+//! text stands, so that it comes out so wherever a document is kept as text, but for white space around it.
 
 use crate::{ColumnSpec, Schema, Storage};
 use diptych_core::{Money, Timestamp, Value, ValueType};

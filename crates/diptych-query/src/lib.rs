@@ -22,6 +22,7 @@ mod lag;
 mod metrics;
 mod model;
 mod model_store;
+mod money_guard;
 mod notice;
 mod order;
 mod page;
@@ -72,6 +73,7 @@ pub use model_store::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, Mend, ModelStore, Parked, RowChange,
     RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
 };
+pub use money_guard::{MoneyPath, MoneyStep, money_field, money_in_columns, money_paths};
 pub use notice::{NOTICE, Notice, Suspension};
 pub use order::sort_in_table_order;
 pub use page::PageKey;

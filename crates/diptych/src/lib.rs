@@ -99,3 +99,8 @@ mod invariants {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/reference-data.md")]
 mod reference_data {}
+
+/// The page on documents.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/documents.md")]
+mod documents {}

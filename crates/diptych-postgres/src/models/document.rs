@@ -2,6 +2,7 @@
 //! checked against it. Pure: only text of SQL, and the parameter of a document. No number of the document
 //! passes through a float, but for seconds with their six decimals, which one keeps.
 
+use super::money;
 use super::sql::{columns_of, literal};
 use crate::shared::quoted;
 use bytes::BytesMut;
@@ -16,9 +17,6 @@ pub(crate) const COLUMN: &str = "document";
 /// The form of a time: RFC 3339 in UTC, as it is written.
 const TIME: &str =
     "^(-00)?[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?Z$";
-
-/// The form of an amount of money.
-const AMOUNT: &str = "^-?[0-9]+([.][0-9]{1,3})?$";
 
 /// A document as a parameter.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,10 +73,7 @@ pub(crate) fn computed(column: &ColumnSpec) -> Vec<String> {
         ValueType::Bytes => vec![format!("decode({text}, 'hex')")],
         ValueType::Text | ValueType::Json => vec![text],
         ValueType::Money => {
-            vec![
-                format!("(({})::numeric * 1000)::bigint", member(column, "amount")),
-                member(column, "currency"),
-            ]
+            vec![money::thousandths(&member(column, "amount")), member(column, "currency")]
         }
     }
 }
@@ -97,27 +92,13 @@ pub(crate) fn check(column: &ColumnSpec, beside: bool) -> String {
         ValueType::Bool => vec![is("boolean")],
         ValueType::Text | ValueType::Bytes => vec![is("string")],
         ValueType::Timestamp => vec![is("string"), format!("({text}) ~ {}", literal(TIME))],
-        ValueType::Money => vec![is_money(column)],
+        ValueType::Money => vec![money::member_check(&held)],
     };
     if beside {
         let computed = computed(column).into_iter().zip(columns_of(column));
         all.extend(computed.map(|(computed, name)| format!("{name} IS NOT DISTINCT FROM {computed}")));
     }
     all.join(" AND ")
-}
-
-/// That a member is money as there can be, or no value.
-fn is_money(column: &ColumnSpec) -> String {
-    let held = json_at(column);
-    let text = |name: &str| format!("jsonb_typeof({held} -> '{name}') IS NOT DISTINCT FROM 'string'");
-    format!(
-        "(coalesce(jsonb_typeof({held}), 'null') = 'null' OR jsonb_typeof({held}) = 'object' \
-         AND {} AND {} AND {held} - 'amount' - 'currency' = '{{}}'::jsonb AND {} ~ {})",
-        text("amount"),
-        text("currency"),
-        member(column, "amount"),
-        literal(AMOUNT)
-    )
 }
 
 fn json_at(column: &ColumnSpec) -> String {

@@ -11,6 +11,7 @@ mod inline;
 mod lease;
 mod load;
 mod mend;
+mod money;
 mod opened;
 mod parked;
 mod pipeline;

@@ -6,12 +6,13 @@
 //! without.
 
 use super::document::{self, is_computed};
+use super::money;
 use super::rows::{Kind, kinds_of};
 use super::words;
 use crate::shared::{self, quoted};
 use diptych_core::ValueType;
 use diptych_query::fold::ROWS_PER_FACT_MAX;
-use diptych_query::{ColumnSpec, Direction, Schema, Storage, Written};
+use diptych_query::{ColumnSpec, Direction, MoneyStep, Schema, Storage, Written};
 use std::fmt::Write;
 
 /// The columns that every table has beside those of its declaration.
@@ -157,7 +158,12 @@ pub(crate) fn create_table(
     lines.push(format!("\"projection_position\" bigint NOT NULL{default}"));
     lines.push(format!("\"row_hash\" bigint NOT NULL{default}"));
     lines.extend(words);
-    lines.extend(schema.columns.iter().filter_map(|column| check_of(schema, column)));
+    for column in schema.columns {
+        lines.extend(check_of(schema, column));
+        if column.value_type == ValueType::Money {
+            lines.push(money_check(schema, column, "", &money::columns_check(column)));
+        }
+    }
     if schema.storage == Storage::Document {
         lines.extend(document_checks(schema));
     }
@@ -248,11 +254,38 @@ fn computed_definitions(column: &ColumnSpec) -> Vec<String> {
         .collect()
 }
 
+/// A constraint that guards money. What it says ends with a number where it is not the first.
+fn money_check(schema: &Schema, column: &ColumnSpec, number: &str, check: &str) -> String {
+    let name = quoted(&fitted(&format!("{}{number}", money::constraint(schema, column))));
+    format!("CONSTRAINT {name} CHECK ({check})")
+}
+
+/// The statement that has a table guard the money inside of a `#[json]` column.
+pub(crate) fn guard_inside(
+    table: &Named,
+    schema: &Schema,
+    (number, column, path): (usize, usize, &[MoneyStep]),
+) -> String {
+    let column = &schema.columns[column];
+    let check = money_check(schema, column, &format!("_{number}"), &money::inside_check(column, path));
+    format!("ALTER TABLE {} ADD {check}", table.sql())
+}
+
+/// The names of the constraints that guard a column's money.
+pub(crate) fn guards_of(schema: &Schema, column: &ColumnSpec, inside: usize) -> Vec<String> {
+    let name = money::constraint(schema, column);
+    let numbered = (0..inside).map(|number| fitted(&format!("{name}_{number}")));
+    [fitted(&name), fitted(&format!("{name}_document"))].into_iter().chain(numbered).collect()
+}
+
 fn document_checks(schema: &Schema) -> Vec<String> {
     let named = |name: String, check| format!("CONSTRAINT {} CHECK ({check})", quoted(&fitted(&name)));
     let members = named(format!("{}_document_check", schema.name), document::members_check(schema));
     let columns = schema.columns.iter().enumerate().map(|(index, column)| {
         let check = document::check(column, schema.stands_beside(index));
+        if column.value_type == ValueType::Money {
+            return money_check(schema, column, "_document", &check);
+        }
         named(format!("{}_{}_document_check", schema.name, column.name), check)
     });
     std::iter::once(members).chain(columns).collect()

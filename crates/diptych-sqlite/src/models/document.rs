@@ -4,6 +4,7 @@
 //! What SQLite offers for this: generated columns that no room is taken by
 //! (<https://sqlite.org/gencol.html>), which are indexed, filtered and sorted by like any other.
 
+use super::money;
 use super::sql::{columns_of, literal, quoted};
 use diptych_core::ValueType;
 use diptych_query::{ColumnSpec, Schema, Written};
@@ -37,7 +38,9 @@ pub(crate) fn computed(column: &ColumnSpec) -> Vec<String> {
     match column.value_type {
         ValueType::Timestamp => vec![micros(&held)],
         ValueType::Money => {
-            vec![thousandths(&member(column, "amount")), member(column, "currency")]
+            let (document, path) = (quoted(COLUMN), path_of(column));
+            let amount = money::amount_at(&document, &path);
+            vec![money::thousandths(&amount), money::currency_at(&document, &path)]
         }
         _ => vec![held],
     }
@@ -58,7 +61,7 @@ pub(crate) fn check(column: &ColumnSpec, beside: bool) -> String {
         ValueType::Text => vec![is(&kind, &["text"])],
         ValueType::Bytes => vec![is(&kind, &["text"]), format!("upper({held}) IS {}", hex_of(&name))],
         ValueType::Timestamp => vec![is(&kind, &["text"]), is_time(&held)],
-        ValueType::Money => return is_money(column, beside),
+        ValueType::Money => vec![money::member_check(&document, &path_of(column))],
     };
     if beside && column.value_type != ValueType::Bytes {
         let computed = computed(column).into_iter().zip(columns_of(column));
@@ -83,16 +86,16 @@ fn is(kind: &str, kinds: &[&str]) -> String {
     format!("coalesce({kind}, 'null') IN ({}, 'null')", kinds.join(", "))
 }
 
+fn path_of(column: &ColumnSpec) -> String {
+    format!("$.\"{}\"", column.public)
+}
+
 fn path(column: &ColumnSpec) -> String {
-    literal(&format!("$.\"{}\"", column.public))
+    literal(&path_of(column))
 }
 
 fn value_at(path: &str) -> String {
     format!("json_extract({}, {path})", quoted(COLUMN))
-}
-
-fn member(column: &ColumnSpec, name: &str) -> String {
-    value_at(&literal(&format!("$.\"{}\".{name}", column.public)))
 }
 
 /// Date and time of an RFC 3339 text in UTC to the second, as SQLite reads them: years before 0 are written
@@ -123,46 +126,7 @@ fn is_time(held: &str) -> String {
     let rest: Vec<_> = std::iter::once(format!("{rest} = 'Z'")).chain(fractions).collect();
     format!(
         "({held} IS NULL OR ({held} NOT GLOB '-*' OR {held} GLOB '-00*') \
-         AND datetime({seconds}) IS replace({seconds}, 'T', ' ') AND substr({held}, -1) = 'Z' AND ({}))",
+         AND replace(datetime({seconds}), ' ', 'T') IS ({seconds}) AND substr({held}, -1) = 'Z' AND ({}))",
         rest.join(" OR ")
-    )
-}
-
-/// Thousandths of a decimal number, by its digits.
-fn thousandths(amount: &str) -> String {
-    format!(
-        "(CASE WHEN {amount} GLOB '-*' THEN -1 ELSE 1 END) * (abs(CAST({amount} AS INTEGER)) * 1000 + \
-         CASE instr({amount}, '.') WHEN 0 THEN 0 ELSE \
-         CAST(substr(substr({amount}, instr({amount}, '.') + 1) || '000', 1, 3) AS INTEGER) END)"
-    )
-}
-
-/// That a member is money as there can be, or no value.
-fn is_money(column: &ColumnSpec, beside: bool) -> String {
-    let (document, path) = (quoted(COLUMN), path(column));
-    let (amount, currency) = (member(column, "amount"), member(column, "currency"));
-    let kind = |name: &str| {
-        let path = literal(&format!("$.\"{}\".{name}", column.public));
-        format!("json_type({document}, {path}) IS 'text'")
-    };
-    let digits = format!("substr({amount}, 1 + ({amount} GLOB '-*'))");
-    let fractions = (1..=3).map(|places| format!("{digits} GLOB '*[0-9].{}'", "[0-9]".repeat(places)));
-    let fractions: Vec<_> = std::iter::once(format!("instr({digits}, '.') = 0")).chain(fractions).collect();
-    let mut same = String::new();
-    if beside {
-        let computed = computed(column).into_iter().zip(columns_of(column));
-        for (computed, name) in computed {
-            same.push_str(&format!(" AND {computed} IS {name}"));
-        }
-    }
-    format!(
-        "(coalesce(json_type({document}, {path}), 'null') = 'null' \
-         OR json_type({document}, {path}) = 'object' AND {} AND {} \
-         AND json_remove({document} -> {path}, '$.amount', '$.currency') = '{{}}' \
-         AND {digits} GLOB '[0-9]*' AND {digits} NOT GLOB '*[^0-9.]*' AND {digits} NOT GLOB '*.*.*' \
-         AND ({}) AND length({currency}) = 3){same}",
-        kind("amount"),
-        kind("currency"),
-        fractions.join(" OR ")
     )
 }

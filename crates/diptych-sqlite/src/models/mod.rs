@@ -12,6 +12,7 @@ mod fill;
 mod find;
 mod load;
 mod mend;
+mod money;
 mod open;
 mod parked;
 mod records;

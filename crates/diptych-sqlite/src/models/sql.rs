@@ -5,9 +5,9 @@
 //! no plain index serves, a query on such a column has two parts: the rows with a value, then the rows
 //! without.
 
-use super::document;
 use super::rules::Rules;
 use super::words;
+use super::{document, money};
 use diptych_core::{Fault, Value, ValueType};
 use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema, Storage, Written};
 use rusqlite::types::Value as Parameter;
@@ -126,10 +126,14 @@ pub(crate) fn create_table(table: &str, schema: &Schema, kept_by_sql: bool) -> S
     lines.push(format!("\"row_hash\" INTEGER NOT NULL{default}"));
     for (index, column) in schema.columns.iter().enumerate() {
         lines.extend(check_of(schema, column));
+        lines.extend(money_check_of(schema, column));
         if schema.storage == Storage::Document {
-            let name = quoted(&format!("{}_{}_{}_check", schema.name, column.name, document::COLUMN));
+            let name = match column.value_type {
+                ValueType::Money => money::constraint(schema, column),
+                _ => format!("{}_{}_{}_check", schema.name, column.name, document::COLUMN),
+            };
             let check = document::check(column, schema.stands_beside(index));
-            lines.push(format!("CONSTRAINT {name} CHECK ({check})"));
+            lines.push(format!("CONSTRAINT {} CHECK ({check})", quoted(&name)));
         }
     }
     lines.push(format!("PRIMARY KEY ({})", key_columns(schema).join(", ")));
@@ -222,6 +226,12 @@ fn computed_definitions(column: &ColumnSpec) -> Vec<String> {
     let all = column_definitions(column).into_iter().zip(document::computed(column));
     all.map(|(definition, computed)| format!("{definition} GENERATED ALWAYS AS ({computed}) VIRTUAL"))
         .collect()
+}
+
+fn money_check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
+    let is_money = column.value_type == ValueType::Money;
+    let name = || quoted(&money::constraint(schema, column));
+    is_money.then(|| format!("CONSTRAINT {} CHECK ({})", name(), money::columns_check(column)))
 }
 
 fn check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
