@@ -2,7 +2,7 @@
 
 use crate::jobs::{self, JobMetrics, Jobs};
 use crate::metrics::Metrics;
-use crate::store::{self, Store};
+use crate::store::{self, Models, Store};
 use crate::{Config, Place, Role, Roles, Service, policing};
 use diptych_command::{
     CommandQueue, Commands, Holder, OutboxWorker, Persistence, QueuePanel, QueueWorkers, QueueWorkersParts,
@@ -32,6 +32,8 @@ pub struct Running {
     service: Service,
     pub(crate) config: Config,
     store: Arc<dyn Store>,
+    /// Where read models live: the store, or beside it.
+    models: Arc<dyn Models>,
     commands: Arc<Commands>,
     queries: Arc<Queries>,
     projector: Arc<Projector>,
@@ -54,13 +56,14 @@ impl Running {
             Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
         })?;
         let store = store::open(&config, &service.clock, &groups, &progress).await?;
-        let groups = attach(&store, groups, &progress).await?;
+        let models = store::models(&config, &service.clock, &groups, &store)?;
+        let groups = attach(&*models, groups, &progress).await?;
         let commands = left_panel(&service, &config, &store).await?;
         let worker = worker_id();
         let desk = jobs::desk(&service, &config, &store, worker.as_str());
         desk.look(&*store, service.clock.now()).await?;
         let queries = Queries::new(QueryParts {
-            store: Arc::clone(&store) as _,
+            store: Arc::clone(&models) as _,
             feed: Arc::clone(&store) as _,
             groups: groups.clone(),
             progress: Arc::clone(&progress),
@@ -76,8 +79,8 @@ impl Running {
         let parts = ProjectorParts {
             worker,
             feed: Arc::clone(&store) as _,
-            store: Arc::clone(&store) as _,
-            registry: Arc::clone(&store) as _,
+            store: Arc::clone(&models) as _,
+            registry: Arc::clone(&models) as _,
             clock: Arc::clone(&service.clock),
             progress,
             groups,
@@ -108,6 +111,7 @@ impl Running {
             service: service.clone(),
             config: config.clone(),
             store: Arc::clone(&store),
+            models: Arc::clone(&models),
             commands: Arc::clone(&commands),
             queries: Arc::clone(&queries),
             projector: Arc::clone(&projector),
@@ -120,6 +124,7 @@ impl Running {
             service,
             config,
             store,
+            models,
             commands,
             queries,
             projector,
@@ -192,6 +197,13 @@ impl Running {
         &self.store
     }
 
+    /// Where read models live, with what is known beside their rows: the store, or the store and a server of
+    /// documents.
+    #[must_use]
+    pub fn models(&self) -> &Arc<dyn Models> {
+        &self.models
+    }
+
     /// On whose behalf the operator and this machine's requests come.
     #[must_use]
     pub fn principal(&self) -> &Principal {
@@ -242,7 +254,7 @@ impl Running {
             },
             commands: Arc::clone(&self.commands),
             queries: Arc::clone(&self.queries),
-            registry: Arc::clone(&self.store) as _,
+            registry: Arc::clone(&self.models) as _,
             authenticate: self.authenticate(),
             metrics: Arc::new(move || metrics.exposition()),
             ready: Arc::new(move || Readiness { reasons: watched.failure().into_iter().collect() }),
@@ -302,16 +314,16 @@ async fn start(projector: &Arc<Projector>, roles: Roles) -> Result<(), Fault> {
 /// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that
 /// it is gone, and everything else goes on.
 async fn attach(
-    store: &Arc<dyn Store>,
+    models: &dyn Models,
     groups: Vec<Arc<Group>>,
     progress: &Progress,
 ) -> Result<Vec<Arc<Group>>, Fault> {
     let mut attached = Vec::with_capacity(groups.len());
     for group in groups {
-        match store.attach(&group).await {
+        match models.attach(&group).await {
             Ok(checkpoint) => {
                 progress.entry(group.name()).advance(checkpoint.mark.position());
-                group.know(&store.builds(group.name()).await?);
+                group.know(&models.builds(group.name()).await?);
                 attached.push(group);
             }
             Err(fault) if fault.code() == Code::ModelRetired => {
