@@ -3,7 +3,8 @@
 //! A store implements [`Harness`] in its tests and writes `conformance_suite!(MyHarness::new());`, which
 //! makes one test of every case; where processes share the work, `sharing_suite!` adds those of leases.
 //! [`stateful`] runs random histories against the memory store as oracle, [`lives`] random lives of builds
-//! against pure rules; [`AsDocuments`] runs them all over documents; [`defects`] shows that the suites catch the mistakes they are for. Absent here, on
+//! against pure rules; [`AsDocuments`] runs them all over documents; [`defects`] shows that the suites
+//! catch the mistakes they are for. Absent here, on
 //! purpose: any store but the oracle, any wait for time to pass but by looking again, and any judgement of
 //! speed.
 

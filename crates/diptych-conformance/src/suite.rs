@@ -65,6 +65,11 @@ suites! {
         rows_never_cross_tenants,
         names_are_any_text,
     }
+    everybody {
+        rows_of_all_tenants_stand_in_one_set,
+        rows_of_all_tenants_are_no_tenants_own,
+        a_set_of_all_tenants_may_be_split,
+    }
     append {
         facts_read_back_byte_for_byte,
         a_stream_loads_in_pieces,
@@ -85,6 +90,10 @@ suites! {
         expiry_frees_keys_and_keeps_the_audit,
         the_ledger_survives,
         a_replay_answers_its_own_events,
+    }
+    judging {
+        a_command_is_judged_by_the_state_that_it_meets,
+        an_aggregate_is_shown_as_its_state_allows,
     }
     states {
         a_state_is_written_with_its_events,
@@ -372,6 +381,7 @@ suites! {
         a_new_revision_is_read_from_the_old_one_until_it_is_ready,
         questions_catch_another_order,
         a_split_model_is_rebuilt_part_by_part,
+        a_model_of_all_tenants_is_rebuilt_and_compared,
         an_inline_model_is_rebuilt_under_commands,
         one_rebuild_at_a_time,
         a_build_that_is_further_is_compared_without_what_is_newer,

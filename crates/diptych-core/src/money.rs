@@ -24,9 +24,6 @@ pub struct Money {
     currency: Currency,
 }
 
-/// The largest amount: the integers that every JSON reader keeps exactly (RFC 8259, section 6).
-const THOUSANDTHS_MAX: i64 = (1 << 53) - 1;
-
 /// Why an amount is refused. The same validator and the same cases guard every way in.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MoneyError {
@@ -62,12 +59,16 @@ pub enum MoneyError {
 }
 
 impl Money {
+    /// The largest amount, in thousandths: the integers that every JSON reader keeps exactly (RFC 8259,
+    /// section 6).
+    pub const THOUSANDTHS_MAX: i64 = (1 << 53) - 1;
+
     /// From thousandths of the currency's unit.
     ///
     /// # Errors
     /// Refuses an amount outside the range.
     pub fn from_thousandths(thousandths: i64, currency: Currency) -> Result<Self, MoneyError> {
-        let fits = thousandths.checked_abs().is_some_and(|size| size <= THOUSANDTHS_MAX);
+        let fits = thousandths.checked_abs().is_some_and(|size| size <= Self::THOUSANDTHS_MAX);
         if fits { Ok(Self { thousandths, currency }) } else { Err(MoneyError::Range) }
     }
 

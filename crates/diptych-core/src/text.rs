@@ -6,13 +6,13 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TextError {
     /// The text is empty.
-    #[error("a {what} must not be empty")]
+    #[error("{} {what} must not be empty", article(what))]
     Empty {
         /// What the text was meant to be.
         what: &'static str,
     },
     /// The text is longer than its limit.
-    #[error("a {what} has at most {limit} bytes, this one has {length}")]
+    #[error("{} {what} has at most {limit} bytes, this one has {length}", article(what))]
     TooLong {
         /// What the text was meant to be.
         what: &'static str,
@@ -22,13 +22,18 @@ pub enum TextError {
         length: usize,
     },
     /// The text holds a character that its place does not allow.
-    #[error("a {what} must not contain `{character}`")]
+    #[error("{} {what} must not contain `{character}`", article(what))]
     Character {
         /// What the text was meant to be.
         what: &'static str,
         /// The offending character, escaped.
         character: String,
     },
+}
+
+/// What stands before what a text was meant to be.
+fn article(what: &str) -> &'static str {
+    if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 /// Checks a key: not empty, at most `limit` bytes, no NUL (databases disagree about it).
@@ -111,3 +116,22 @@ macro_rules! checked_text {
     };
 }
 pub(crate) use checked_text;
+
+#[cfg(test)]
+mod tests {
+    use crate::{Actor, CommandId, KEY_BYTES_MAX, TextError};
+
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(made: Result<T, TextError>, expected: &str) {
+        assert_eq!(made.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_refusal_is_a_sentence() {
+        let long = "a".repeat(KEY_BYTES_MAX + 1);
+        refused(Actor::new(""), "an actor must not be empty");
+        refused(CommandId::new(""), "a command id must not be empty");
+        refused(Actor::new(&long), "an actor has at most 200 bytes, this one has 201");
+        refused(Actor::new("a\0"), "an actor must not contain `\\u{0}`");
+    }
+}

@@ -2,7 +2,7 @@
 //! come, as NDJSON or as CSV. What it holds is said before, how much it was and its checksum after: an export
 //! that breaks has no end, and cannot be taken for a whole one.
 
-use crate::app::framed;
+use crate::app::{Framed, framed};
 use crate::export_text::{Format, end, head, lineage, rows as rows_text};
 use crate::json::typed;
 use crate::model::{Endpoint, ask_of, freshness_headers, pairs};
@@ -65,19 +65,17 @@ impl http_body::Body for Pieces {
 
 /// An export of one model.
 pub(crate) async fn read(endpoint: Arc<Endpoint>, request: Request) -> Response {
-    let prefix = framed(&request).prefix;
-    let (app, group) = (&endpoint.app, endpoint.group);
-    announced::told(app, group, &prefix, answer(&endpoint, request)).await
+    let (Endpoint { app, group, .. }, framed) = (&*endpoint, framed(&request));
+    announced::told(app, group, &framed.prefix, answer(&endpoint, &framed, request)).await
 }
 
-async fn answer(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
+async fn answer(endpoint: &Endpoint, framed: &Framed, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
-    let framed = framed(&request);
     let principal = framed.principal()?;
     let mut asked = pairs(request.uri())?;
     let format = format(&mut asked, request.headers())?;
-    let ask = ask_of(app, &framed, schema, &asked, request.headers())?;
+    let ask = ask_of(app, framed, schema, &asked, request.headers())?;
     let answer = app.wire.queries.export(&principal, schema.name, &ask).await;
     latency.observe(started.elapsed());
     let Answer { value: stream, freshness, .. } = answer.map_err(error::of_query)?;

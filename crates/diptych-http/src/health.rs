@@ -20,7 +20,8 @@ pub(crate) async fn live() -> Response {
     uncached(Object::new().with("status", "live").response(StatusCode::OK))
 }
 
-/// The service can do its work. A stopped read model or an overdue job is told, and does not take the others out of service.
+/// The service can do its work. A stopped read model or an overdue job is told, and takes nothing else out of
+/// service.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let readiness = (app.wire.ready)();
     let models: Vec<_> = standings(&app)

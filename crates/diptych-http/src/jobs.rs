@@ -1,5 +1,5 @@
-//! How scheduled jobs stand, beside the models: what is due and did not happen is lag that everybody sees. Why
-//! a run failed is for operators and not told here.
+//! How scheduled jobs stand, beside the models: what is due and did not happen is lag that everybody sees.
+//! Why a run failed is for operators and not told here.
 
 use crate::app::App;
 use crate::json::Object;

@@ -31,27 +31,24 @@ pub(crate) struct Endpoint {
 
 /// A page of rows.
 pub(crate) async fn page(endpoint: Arc<Endpoint>, request: Request) -> Response {
-    let Endpoint { app, group, .. } = &*endpoint;
-    let prefix = framed(&request).prefix;
-    announced::told(app, group, &prefix, answer_page(&endpoint, request)).await
+    let (Endpoint { app, group, .. }, framed) = (&*endpoint, framed(&request));
+    announced::told(app, group, &framed.prefix, answer_page(&endpoint, &framed, request)).await
 }
 
 /// One row by its key.
 pub(crate) async fn row(endpoint: Arc<Endpoint>, request: Request) -> Response {
-    let Endpoint { app, group, .. } = &*endpoint;
-    let prefix = framed(&request).prefix;
-    announced::told(app, group, &prefix, answer_row(&endpoint, request)).await
+    let (Endpoint { app, group, .. }, framed) = (&*endpoint, framed(&request));
+    announced::told(app, group, &framed.prefix, answer_row(&endpoint, &framed, request)).await
 }
 
-async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
+async fn answer_page(endpoint: &Endpoint, framed: &Framed, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
-    let framed = framed(&request);
     let principal = framed.principal()?;
-    let ask = read_ask(app, &framed, schema, request.uri(), request.headers())?;
+    let ask = read_ask(app, framed, schema, request.uri(), request.headers())?;
     if sse::is_asked_for(request.headers()) {
-        let place = (instance(request.uri(), &framed), headers::last_event_id(request.headers()));
-        return watching::follow(app, &framed, schema, (Subject::Page, ask), place).await;
+        let place = (instance(request.uri(), framed), headers::last_event_id(request.headers()));
+        return watching::follow(app, framed, schema, (Subject::Page, ask), place).await;
     }
     let held = caching::held(request.headers());
     let given = answers::page(app, &principal, schema, &ask, &held).await;
@@ -62,18 +59,17 @@ async fn answer_page(endpoint: &Endpoint, request: Request) -> Result<Response, 
     })
 }
 
-async fn answer_row(endpoint: &Endpoint, request: Request) -> Result<Response, Problem> {
+async fn answer_row(endpoint: &Endpoint, framed: &Framed, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
     let Endpoint { app, schema, latency, .. } = endpoint;
-    let framed = framed(&request);
     let principal = framed.principal()?;
     let (mut parts, _) = request.into_parts();
     let key = key_segments(&mut parts).await?;
-    let ask = read_ask(app, &framed, schema, &parts.uri, &parts.headers)?;
+    let ask = read_ask(app, framed, schema, &parts.uri, &parts.headers)?;
     only_freshness(&ask)?;
     if sse::is_asked_for(&parts.headers) {
-        let place = (instance(&parts.uri, &framed), headers::last_event_id(&parts.headers));
-        return watching::follow(app, &framed, schema, (Subject::Row(key), ask), place).await;
+        let place = (instance(&parts.uri, framed), headers::last_event_id(&parts.headers));
+        return watching::follow(app, framed, schema, (Subject::Row(key), ask), place).await;
     }
     let segments: Vec<_> = key.iter().map(String::as_str).collect();
     let held = caching::held(&parts.headers);

@@ -243,10 +243,9 @@ async fn rebuild(
     let intended = parsed(own, "intended")?.unwrap_or_default();
     let switching = if own.get_flag("hold") { Switching::Ordered } else { Switching::Automatic };
     // Another process may do it, from another folder.
-    let filled_from = match own.get_one::<std::path::PathBuf>("from") {
-        Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()),
-        None => None,
-    };
+    let absolute = |path: &std::path::PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let filled_from = own.get_one::<std::path::PathBuf>("from");
+    let filled_from = filled_from.map(|path| absolute(path).display().to_string());
     let action = Action::Rebuild { group: group.to_owned(), intended, switching, filled_from };
     let ordered = act(operator, &action, own).await?;
     if own.get_flag("plan") || (!own.get_flag("wait") && is_taken_up(operator, group).await?) {

@@ -12,7 +12,7 @@ use crate::{Declarations, Policies, PolicyError};
 use cedar_policy::pst::{Clause, Expr};
 use cedar_policy::{
     ActionConstraint, Context, EntityTypeName, EntityUid, PartialEntities, PartialEntityUid, PartialRequest,
-    Policy, PolicyId, PolicySet, ResourceConstraint, TpeResponse, ValidationMode, Validator,
+    Policy, PolicyId, PolicySet, ResourceConstraint, TpeResponse, ValidationError, ValidationMode, Validator,
 };
 use diptych_core::{PolicyVersion, Principal};
 use std::collections::{BTreeSet, HashMap};
@@ -52,7 +52,7 @@ impl PolicyGuard {
                 .map_err(|error| PolicyError::one(error.to_string()))?;
         }
         let validated = Validator::new(vocabulary.schema.clone()).validate(&set, ValidationMode::Strict);
-        let mut problems: Vec<_> = validated.validation_errors().map(ToString::to_string).collect();
+        let mut problems: Vec<_> = validated.validation_errors().map(problem_of).collect();
         let own = |warning: &String| !warning.contains(PUBLIC_FIELDS_ID);
         let notices = validated.validation_warnings().map(ToString::to_string).filter(own).collect();
         problems.sort();
@@ -182,6 +182,12 @@ impl PolicyGuard {
             _ => Ok(()),
         }
     }
+}
+
+/// What is wrong with a policy, under its name: not every message of Cedar's has it.
+fn problem_of(error: &ValidationError) -> String {
+    let (text, id) = (error.to_string(), format!("`{}`", error.policy_id()));
+    if text.contains(&id) { text } else { format!("policy {id}: {text}") }
 }
 
 /// The policies as JSON text, by name: layout and comments do not count.

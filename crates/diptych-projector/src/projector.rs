@@ -229,8 +229,8 @@ impl Projector {
         }
     }
 
-    /// Sees to it that everything that the log, or the export it is folded from, holds by now is in a group: folds it here, or waits for the
-    /// process that holds the lease.
+    /// Sees to it that everything that the log holds by now, or the export that a group is folded from, is in
+    /// the group: folds it here, or waits for the process that holds the lease.
     ///
     /// # Errors
     /// An unknown name, a fact that stops the group, or a fault.

@@ -34,6 +34,7 @@ mod row_rule;
 mod rows_stamp;
 mod samples;
 mod schema;
+mod select;
 mod serving;
 mod siblings;
 mod sight;

@@ -101,13 +101,14 @@ impl Sight {
         }
     }
 
-    /// The columns of a row that are withheld, by their index in the declaration.
+    /// The columns of a row that is shown and that are withheld, by their index in the declaration.
     #[must_use]
     pub fn withheld(&self, schema: &Schema, row: &[Value]) -> Vec<usize> {
         if self.fields.is_empty() && self.redacted == RowRule::Nothing {
             return Vec::new();
         }
-        let whole = self.rows.admits(schema, row);
+        // Where nothing is redacted, a row is shown because the rule for rows admits it.
+        let whole = self.redacted == RowRule::Nothing || self.rows.admits(schema, row);
         let hidden = |column: &usize| {
             if schema.key.contains(column) {
                 return false;

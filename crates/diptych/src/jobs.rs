@@ -1,5 +1,5 @@
-//! The scheduled jobs of a running service: looked after beat by beat where read models are moved, only looked
-//! at elsewhere, and measured.
+//! The scheduled jobs of a running service: looked after beat by beat where read models are moved, only
+//! looked at elsewhere, and measured.
 
 use crate::{Config, Place, Role, Service, Store};
 use diptych_command::{Commands, OutboxWorker};
@@ -86,7 +86,8 @@ impl Jobs {
     /// Looks after the jobs for as long as the service runs; a process that moves no read models only looks.
     pub(crate) async fn keep(self: Arc<Self>) {
         let runs = self.config.roles.contains(Role::Projector);
-        let mut beat = tokio::time::interval(self.desk.limits.beat);
+        let every = self.desk.limits.beat;
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
@@ -100,14 +101,25 @@ impl Jobs {
     }
 }
 
-/// The jobs of a service in one process, before anything else is opened.
-pub(crate) fn desk(service: &Service, config: &Config, store: &Arc<dyn Store>, process: &str) -> JobDesk {
+/// The jobs of a service in one process, as they stand, before anything else is opened.
+pub(crate) async fn desk(
+    service: &Service,
+    config: &Config,
+    store: &Arc<dyn Store>,
+    process: &str,
+) -> Result<JobDesk, Fault> {
     let exports = exports(config);
     let board = Arc::<JobBoard>::default();
     let log = Arc::clone(store) as Arc<dyn Feed>;
     let sources = Arc::new(ExportSources::new(&log, &service.jobs, &exports, &board));
     let (jobs, limits) = (service.jobs.clone(), config.jobs.clone());
-    JobDesk { jobs, process: process.to_owned(), exports, limits, sources, board }
+    let desk = JobDesk { jobs, process: process.to_owned(), exports, limits, sources, board };
+    let now = service.clock.now();
+    if config.roles.contains(Role::Projector) {
+        desk.know(&**store, now).await?;
+    }
+    desk.look(&**store, now).await?;
+    Ok(desk)
 }
 
 /// The folder of exports: as configured, or in that of the embedded store, or in the working folder.

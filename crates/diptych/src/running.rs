@@ -9,7 +9,7 @@ use diptych_command::{
 };
 use diptych_core::{Authenticate, Clock, Code, Everybody, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
-use diptych_ops::{JobRun, Operator};
+use diptych_ops::{JobDesk, JobRun, Operator};
 use diptych_projector::{Projector, ProjectorParts};
 use diptych_query::{Feed, Group, Progress, Queries, QueryParts, Sources, WorkerId};
 use std::sync::Arc;
@@ -49,28 +49,13 @@ pub struct Running {
 impl Running {
     pub(crate) async fn open(service: Service, config: Config) -> Result<Self, Fault> {
         let progress = Arc::new(Progress::default());
-        let groups = service.groups.iter().map(|draft| draft.group().map(Arc::new));
-        let groups: Vec<_> = groups.collect::<Result<_, _>>().map_err(|error| {
-            Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
-        })?;
+        let groups = declared(&service)?;
         let store = store::open(&config, &service.clock, &groups, &progress).await?;
         let groups = attach(&store, groups, &progress).await?;
         let commands = left_panel(&service, &config, &store).await?;
         let worker = worker_id();
-        let desk = jobs::desk(&service, &config, &store, worker.as_str());
-        desk.look(&*store, service.clock.now()).await?;
-        let queries = Queries::new(QueryParts {
-            store: Arc::clone(&store) as _,
-            feed: Arc::clone(&store) as _,
-            groups: groups.clone(),
-            progress: Arc::clone(&progress),
-            authorize: Arc::clone(&service.authorize),
-            policy: Arc::clone(&service.policy),
-            clock: Arc::clone(&service.clock),
-            page_key: store.page_key().await?,
-            limits: config.queries.clone(),
-        });
-        let queries = Arc::new(queries.with_jobs(Arc::clone(&desk.board)));
+        let desk = jobs::desk(&service, &config, &store, worker.as_str()).await?;
+        let queries = right_panel(&service, &config, &store, (&groups, &progress), &desk).await?;
         let followed = groups.clone();
         let workers = queue_workers(&commands, &store, &worker, &config);
         let parts = ProjectorParts {
@@ -83,8 +68,7 @@ impl Running {
             groups,
             limits: config.projector.clone(),
         };
-        let sources = Arc::clone(&desk.sources);
-        let projector = Arc::new(Projector::with_sources(parts, sources));
+        let projector = Arc::new(Projector::with_sources(parts, Arc::clone(&desk.sources) as _));
         start(&projector, config.roles).await?;
         // Operators look with other roles: what they look by is not what is served by.
         if config.roles.contains(Role::Command) || config.roles.contains(Role::Projector) {
@@ -97,10 +81,9 @@ impl Running {
             workers.start();
             taker = outbox.as_ref().map(|outbox| tokio::spawn(Arc::clone(outbox).keep_taking()));
         }
-        let job_metrics = JobMetrics::default();
+        let measured = JobMetrics::default();
         let panels = (&*commands, &*queries);
-        let metrics = Metrics::new(panels, &projector, outbox.clone(), &workers, &job_metrics);
-        let metrics = Arc::new(metrics);
+        let metrics = Arc::new(Metrics::new(panels, &projector, outbox.clone(), &workers, &measured));
         let sweeper = tokio::spawn(sweep(Arc::clone(&store), Arc::clone(&service.clock), config.clone()));
         let measurer = tokio::spawn(Arc::clone(&metrics).keep_measuring());
         let stopping = watch::Sender::new(false);
@@ -113,7 +96,7 @@ impl Running {
             projector: Arc::clone(&projector),
             outbox: outbox.clone(),
             desk,
-            metrics: job_metrics,
+            metrics: measured,
         });
         let keeper = (!service.jobs.is_empty()).then(|| tokio::spawn(Arc::clone(&jobs).keep()));
         Ok(Self {
@@ -282,6 +265,28 @@ impl Running {
     }
 }
 
+/// The right panel over an opened store.
+async fn right_panel(
+    service: &Service,
+    config: &Config,
+    store: &Arc<dyn Store>,
+    (groups, progress): (&[Arc<Group>], &Arc<Progress>),
+    desk: &JobDesk,
+) -> Result<Arc<Queries>, Fault> {
+    let queries = Queries::new(QueryParts {
+        store: Arc::clone(store) as _,
+        feed: Arc::clone(store) as _,
+        groups: groups.to_vec(),
+        progress: Arc::clone(progress),
+        authorize: Arc::clone(&service.authorize),
+        policy: Arc::clone(&service.policy),
+        clock: Arc::clone(&service.clock),
+        page_key: store.page_key().await?,
+        limits: config.queries.clone(),
+    });
+    Ok(Arc::new(queries.with_jobs(Arc::clone(&desk.board))))
+}
+
 /// Starts the hinge: it moves read models, or only looks how others move them.
 async fn start(projector: &Arc<Projector>, roles: Roles) -> Result<(), Fault> {
     // Before the first answer: what is parked or suspended was so in another life.
@@ -298,6 +303,14 @@ async fn start(projector: &Arc<Projector>, roles: Roles) -> Result<(), Fault> {
         projector.start_looking();
     }
     Ok(())
+}
+
+/// The groups of a service as its code declares them.
+fn declared(service: &Service) -> Result<Vec<Arc<Group>>, Fault> {
+    let groups = service.groups.iter().map(|draft| draft.group().map(Arc::new));
+    groups.collect::<Result<_, _>>().map_err(|error| {
+        Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
+    })
 }
 
 /// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that

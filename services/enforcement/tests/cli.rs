@@ -127,3 +127,68 @@ async fn a_query_takes_the_words_of_the_interface() {
     assert_eq!((&row[place("decisionId")], &row[place("version")]), (&json!("DEC-2026-00112"), &json!(8)));
     assert_eq!(page["rows"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn verbs_with_a_tenant_show_that_tenant_and_no_other() {
+    let folder = Folder::new("tenants");
+    let store = folder.store();
+    scenario(&store).await;
+    let rows = async |tenant: &str| {
+        let mut rows = Vec::new();
+        for model in ["decision-detail", "decision-work-queue", "case-search"] {
+            let page = run_json(&store, &["query", model, "--tenant", tenant]).await;
+            rows.push(page["rows"].as_array().unwrap().len());
+        }
+        rows
+    };
+    assert_eq!((rows("main").await, rows("other").await), (vec![7, 5, 11], vec![0, 0, 0]));
+    // What is given in another tenant is there and not here.
+    let given = run(&store, &["scenario", "--tenant", "other"]).await;
+    assert_eq!(given.status.code(), Some(0), "{}", said(&given));
+    assert!(said(&given).contains("gave 33 commands"), "{}", said(&given));
+    assert_eq!((rows("main").await, rows("other").await), (vec![7, 5, 11], vec![7, 5, 11]));
+    assert_eq!(rows("third").await, [0, 0, 0]);
+    verified(&store).await;
+    // Operators keep the service running and need not know what it is about, in whatever tenant.
+    for tenant in ["main", "other"] {
+        for words in [["streams", "show", "decision-DEC-2026-00112"], ["audit", "list", "--json"]] {
+            let refused = run(&store, &[&words[..], &["--tenant", tenant]].concat()).await;
+            assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+            assert!(said(&refused).contains("(DP0008)"), "{}", said(&refused));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_verbs_of_policies_end_as_they_find() {
+    let folder = Folder::new("policies");
+    let store = folder.store();
+    let shown = run_json(&store, &["policies", "show"]).await;
+    let ids: Vec<_> = shown["policies"].as_array().unwrap().iter().map(|rule| &rule["id"]).collect();
+    assert!(ids.contains(&&json!("four-eyes")) && ids.contains(&&json!("exports")), "{ids:?}");
+    let schema = run(&store, &["policies", "schema"]).await;
+    assert!(said(&schema).contains("entity DecisionDetailView"), "{}", said(&schema));
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let own = own.to_str().unwrap();
+    let checked = run_json(&store, &["policies", "check", own]).await;
+    assert_eq!((&checked["version"], &checked["problems"]), (&shown["version"], &json!([])));
+    assert!(!store.exists(), "no store is opened to look at policies");
+
+    let wrong = store.with_extension("cedar");
+    std::fs::create_dir_all(wrong.parent().unwrap()).unwrap();
+    std::fs::write(&wrong, "permit (principal, action, resource) when { resource.colour == 1 };").unwrap();
+    let refused = run(&store, &["policies", "check", wrong.to_str().unwrap()]).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+
+    scenario(&store).await;
+    let compared = run_json(&store, &["policies", "compare", own]).await;
+    assert_eq!((&compared["actions"], &compared["sights"]), (&json!([]), &json!([])), "{compared}");
+    let history = run_json(&store, &["policies", "history"]).await;
+    assert_eq!((&history[0]["number"], &history[0]["version"]), (&json!(1), &shown["version"]), "{history}");
+    // Operators look after the rows and do not carry them away: that takes somebody with the role for it.
+    let file = store.with_extension("ndjson");
+    let refused = run(&store, &["models", "export", "decision-detail", "--to", file.to_str().unwrap()]).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("`decision-detail` may not be exported"), "{}", said(&refused));
+    assert!(!file.exists());
+}

@@ -17,7 +17,7 @@ const QUEUE: &str = "/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVA
 /// Two days before the scenario's decision is due.
 const NOW: &str = "2026-07-05T12:00:00Z";
 
-/// Somebody who may do and see everything that is told here; what others may is told in `client.rs`.
+/// Somebody who may do and see everything that is told here; what others may is told in `client/`.
 const EVERYTHING: &str =
     "main/user-117;teams=TEAM-3,TEAM-7;roles=approver,auditor,caseworker,registrar;clearance=2";
 

@@ -210,6 +210,80 @@ fn table_of(connection: &Connection, model: &str) -> String {
 }
 
 #[tokio::test]
+async fn verbs_with_a_tenant_show_that_tenant_and_no_other() {
+    let folder = Folder::new("tenants");
+    let store = three_orders(&folder).await;
+    let told = async |words: &[&str], tenant: &str| {
+        let output = run(&store, &[words, &["--tenant", tenant, "--json"]].concat()).await;
+        (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap(), said(&output))
+    };
+    run_json(&store, &["models", "drain", "order_summary"]).await;
+    for (words, secret) in [
+        (&["streams", "show", "order-2"][..], "CANCELLED"),
+        (&["streams", "events", "order-2"], "changed my mind"),
+        (&["audit", "list"], "Cancel"),
+        (&["query", "order-summary"], "CANCELLED"),
+        (&["models", "history", "order-summary", "2"], "OrderCancelled"),
+    ] {
+        let (code, ours, all) = told(words, "main").await;
+        assert!(code == Some(0) && ours.contains(secret), "{words:?}: {all}");
+        let (_, theirs, all) = told(words, "other").await;
+        assert!(!theirs.contains(secret) && !all.contains("changed my mind"), "{words:?}: {all}");
+    }
+    let (code, _, all) = told(&["streams", "show", "order-2"], "other").await;
+    assert_eq!(code, Some(1), "{all}");
+}
+
+#[tokio::test]
+async fn the_rows_of_one_tenant_are_carried_away_whole_and_say_where_they_come_from() {
+    let folder = Folder::new("rows_export");
+    let store = three_orders(&folder).await;
+    run_json(&store, &["models", "drain", "order_summary"]).await;
+    let file = store.with_extension("ndjson");
+    let words = ["models", "export", "order-summary", "--to", file.to_str().unwrap()];
+    let report = run_json(&store, &words).await;
+    let lineage: Value =
+        serde_json::from_slice(&std::fs::read(report["lineageFile"].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(report["lineage"], lineage);
+    assert_eq!((&lineage["tenant"], &lineage["model"]), (&json!("main"), &json!("order_summary")));
+    assert_eq!((&lineage["rows"], &lineage["position"]), (&json!(3), &json!(7)), "{lineage}");
+    let rows: Vec<Value> = std::fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let found: Vec<_> = rows.iter().map(|row| (row["orderId"].clone(), row["status"].clone())).collect();
+    let expected = [("1", "PLACED"), ("2", "CANCELLED"), ("3", "PAYMENT_AUTHORIZED")];
+    assert_eq!(found, expected.map(|(id, status)| (json!(id), json!(status))));
+
+    // Only some of them, in the other form: the header, and the rows that fit.
+    let file = store.with_extension("csv");
+    let words = ["models", "export", "order-summary", "status=PAYMENT_AUTHORIZED", "--format", "csv", "--to"];
+    let report = run_json(&store, &[&words[..], &[file.to_str().unwrap()]].concat()).await;
+    assert_eq!(
+        (&report["lineage"]["rows"], &report["lineage"]["filter"]),
+        (&json!(1), &json!(["status=PAYMENT_AUTHORIZED"]))
+    );
+    assert_ne!(report["lineage"]["checksum"], lineage["checksum"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap().matches("\r\n").count(), 2);
+
+    // Another tenant has no rows; its empty file says whose it is.
+    let words = ["models", "export", "order-summary", "--tenant", "other", "--to", file.to_str().unwrap()];
+    let report = run_json(&store, &words).await;
+    assert_eq!((&report["lineage"]["tenant"], &report["lineage"]["rows"]), (&json!("other"), &json!(0)));
+    assert_eq!(std::fs::read(store.with_extension("csv")).unwrap(), b"");
+
+    // What cannot be exported leaves no file.
+    let none = store.with_extension("none");
+    for wrong in [["models", "export", "nothing", "--to"], ["models", "export", "order_summary", "--to"]] {
+        let question = if wrong[2] == "nothing" { "status=PAYMENT_AUTHORIZED" } else { "colour=red" };
+        let refused = run(&store, &[&wrong[..], &[none.to_str().unwrap(), question]].concat()).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    }
+    assert!(!none.exists());
+}
+
+#[tokio::test]
 async fn an_address_that_others_can_reach_is_refused() {
     let folder = Folder::new("listen");
     for address in ["0.0.0.0:8080", "[::]:0"] {

@@ -284,7 +284,7 @@ fn a_file_of_other_columns_is_refused() {
 }
 
 #[track_caller]
-fn read_lines(lines: &[&str]) -> Result<DataSet, orders::import::ImportError> {
+fn read_lines(lines: &[&str]) -> Result<DataSet, diptych::core::Fault> {
     let folder = Folder::new("lines");
     read(&write(folder.path(), &format!("{HEADER}\n{}\n", lines.join("\n"))))
 }

@@ -62,7 +62,11 @@ pub(super) fn worker(name: &str) -> WorkerId {
 }
 
 /// A split model over a history holds what the whole one does, digest included.
-async fn same_rows<M: Projection>(harness: &dyn Harness, stores: &Stores, partitions: u8) -> Outcome {
+pub(super) async fn same_rows<M: Projection>(
+    harness: &dyn Harness,
+    stores: &Stores,
+    partitions: u8,
+) -> Outcome {
     let (whole, parted) = (group::<M>(harness), split::<M>(harness, partitions));
     build(stores, &whole, 7).await?;
     stores.models.attach(&parted).await?;

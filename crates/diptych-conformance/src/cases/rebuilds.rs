@@ -2,9 +2,11 @@
 //! coming in between and drivers dying anywhere.
 
 use super::builds::order;
-use crate::drive::{MAIN, all_contents, deposited, history, on, opened, principal};
+use crate::drive::{MAIN, all_contents, deposited, history, on, opened, principal, tell};
 use crate::failure::{ensure, ensure_eq};
-use crate::fixtures::{Balance, Desk, LOUD, LOUD_AS_DECLARED, Renewed, SAME, Usage, group, split, split_as};
+use crate::fixtures::{
+    Balance, Desk, LOUD, LOUD_AS_DECLARED, Namesakes, Renewed, SAME, Usage, group, split, split_as,
+};
 use crate::process::{Patience, Process, SLICES_MAX, build, limits, process, refused, stages};
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_projector::{Gate, ProjectorLimits, RebuildError, RebuildOrder, RebuildStep, Switching, Tended};
@@ -411,6 +413,35 @@ pub(crate) async fn a_split_model_is_rebuilt_part_by_part(harness: &dyn Harness)
     process.verify(split.name()).await
 }
 
+/// One set of rows over the facts of all tenants is filled, compared and switched as any other, also split.
+pub(crate) async fn a_model_of_all_tenants_is_rebuilt_and_compared(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    history(&stores).await?;
+    for names in [group::<Namesakes>(harness), split::<Namesakes>(harness, 3)] {
+        let process = process(&stores, names.name(), &[Arc::clone(&names)], limits()).await?;
+        process.serve(names.name()).await?;
+        process.begin(names.name(), Switching::Automatic).await?;
+        process.settle().await?;
+        let rebuild = process.under_way(names.name()).await?;
+        ensure_eq!(rebuild.step, RebuildStep::Switched, "where it stands: {:?}", rebuild.reason);
+        let report = rebuild.compared.ok_or_else(|| Failure::new("nothing was compared"))?;
+        ensure!(report.is_clean(), "the comparison: {report}");
+        let rows = (report.tables[0].rows_before, report.tables[0].rows_after);
+        ensure_eq!(rows, (3, 3), "rows compared: {report}");
+        ensure!(report.refolded.rows > 0, "nothing was folded afresh: {report}");
+        for tenant in [MAIN, "other", "new"] {
+            tell(&stores, tenant, "b", opened(tenant)).await?;
+        }
+        process.drain(names.name()).await?;
+        process.settle().await?;
+        process.verify(names.name()).await?;
+        let rows = all_contents(&stores, &names).await?;
+        ensure_eq!(all_contents(&stores, &names.at(build(1, 1))).await?, rows, "the old build follows");
+        ensure_eq!(rows[0].len(), 3, "rows of all tenants");
+    }
+    Ok(())
+}
+
 /// A model that moves with its commands does so in the new build from the switch on, and misses none.
 pub(crate) async fn an_inline_model_is_rebuilt_under_commands(harness: &dyn Harness) -> Outcome {
     let desk = group::<Desk>(harness);
@@ -494,6 +525,9 @@ pub(crate) async fn a_build_that_is_further_is_compared_without_what_is_newer(
     Ok(())
 }
 
+/// How many commands come while a rebuild happens by itself.
+const COMMANDS_MEANWHILE_MAX: usize = 100;
+
 /// A running projector fills, serves, rebuilds and switches without being asked to step, while commands come.
 pub(crate) async fn it_all_happens_by_itself(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
@@ -507,8 +541,13 @@ pub(crate) async fn it_all_happens_by_itself(harness: &dyn Harness) -> Outcome {
         patience.pause().await?;
     }
     process.begin("balance", Switching::Automatic).await?;
+    let mut commands = 0;
     while process.under_way("balance").await?.step != RebuildStep::Switched {
-        on(&stores, "a", &[deposited(1)?]).await?;
+        // No more than the slowest store folds in the time that the case has.
+        if commands < COMMANDS_MEANWHILE_MAX {
+            on(&stores, "a", &[deposited(1)?]).await?;
+            commands += 1;
+        }
         patience.pause().await?;
     }
     let token = on(&stores, "b", &[deposited(1)?]).await?.record.token;

@@ -44,6 +44,11 @@ impl Defect {
                 ("boundaries", "other_tenants_never_match"),
                 ("queue", "a_queued_command_belongs_to_its_tenant"),
             ],
+            Self::EverybodyApart => &[
+                ("everybody", "rows_of_all_tenants_stand_in_one_set"),
+                ("everybody", "rows_of_all_tenants_are_no_tenants_own"),
+                ("everybody", "a_set_of_all_tenants_may_be_split"),
+            ],
             Self::PagesSkipTies => &[("pages", "pages_over_ties_miss_nothing")],
             Self::NoValueFirst => {
                 &[("values", "no_value_sorts_last_both_ways"), ("values", "sorting_is_portable")]
@@ -176,6 +181,9 @@ impl Defect {
                 ("queue", "a_stream_is_run_in_the_order_of_acceptance"),
                 ("queue", "the_next_of_a_stream_follows_an_end"),
             ],
+            Self::UnfinishedOfAnyStream | Self::EndedAsUnfinished => {
+                &[("queue", "what_is_unfinished_for_streams_is_told")]
+            }
             Self::RetriesAtOnce => &[
                 ("queue", "a_retry_waits_its_time"),
                 ("queue", "a_stream_is_run_in_the_order_of_acceptance"),

@@ -2,10 +2,10 @@
 //! column that overlook rows.
 
 use super::Defect;
-use diptych_core::{DecodeError, Language, Position, RawFact, Timestamp, Value};
+use diptych_core::{DecodeError, Language, Position, RawFact, Tenant, Timestamp, Value};
 use diptych_query::fold::{Decoded, Earlier, Ran, TableFold, TableUse};
 use diptych_query::{
-    AnyModel, FoldError, Partition, RowRef, Schema, StoredRow, TableChanges, TableNeeds, Touch,
+    AnyModel, FoldError, Partition, RowRef, Schema, StoredRow, TableChanges, TableNeeds, Tenants, Touch,
 };
 use schemars::SchemaGenerator;
 use std::any::Any;
@@ -48,7 +48,13 @@ impl AnyModel for BrokenModel {
         let partition = if forgotten { Partition::WHOLE } else { purpose.partition };
         let inner = self.inner.table(TableUse { read, partition, ..purpose });
         let taken = Arc::clone(&self.taken);
-        Box::new(BrokenTable { inner, defect: self.defect, taken, facts: BTreeMap::new() })
+        Box::new(BrokenTable {
+            inner,
+            defect: self.defect,
+            taken,
+            facts: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+        })
     }
 
     fn touches(&self, raw: &Arc<RawFact>) -> Result<bool, FoldError> {
@@ -75,6 +81,8 @@ struct BrokenTable {
     taken: Taken,
     /// The facts of this fold: their categories by position.
     facts: BTreeMap<Position, String>,
+    /// Whose they are.
+    tenants: BTreeMap<Position, Tenant>,
 }
 
 /// What each row of a model last took of each category, over all folds of the model.
@@ -110,6 +118,7 @@ impl TableFold for BrokenTable {
         earlier: Earlier<'_>,
     ) -> Result<(), FoldError> {
         for fact in facts {
+            self.tenants.insert(fact.position, fact.stream.tenant.clone());
             self.facts.insert(fact.position, fact.stream.stream.category.as_str().to_owned());
         }
         if self.defect == Defect::BatchIndexMissing {
@@ -165,6 +174,14 @@ impl TableFold for BrokenTable {
         let mut changes = self.inner.changes()?;
         if self.defect == Defect::DigestForgotten {
             changes.digest.clear();
+        }
+        if self.defect == Defect::EverybodyApart {
+            for StoredRow { row, guard, .. } in changes.rows.iter_mut().map(|change| &mut change.stored) {
+                let of_all = *Tenants::All.owner(&row.tenant) == row.tenant;
+                if let Some(tenant) = self.tenants.get(guard).filter(|_| of_all) {
+                    row.tenant = tenant.clone();
+                }
+            }
         }
         self.remember(&changes);
         Ok(changes)

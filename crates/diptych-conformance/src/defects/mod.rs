@@ -51,6 +51,8 @@ pub enum Defect {
     PagesSkipTies,
     /// Rows without a value come first.
     NoValueFirst,
+    /// What is of all tenants is kept as whoever's changed it last.
+    EverybodyApart,
     /// Every partition folds the rows of all.
     PartitionsForgotten,
     /// A lease is given to whoever asks, the same to all.
@@ -103,6 +105,10 @@ pub enum Defect {
     QueueOrderIgnored,
     /// A command that is to be tried again later is tried again at once.
     RetriesAtOnce,
+    /// What is unfinished is told of whatever streams, not of those that are asked about.
+    UnfinishedOfAnyStream,
+    /// What has ended is told as unfinished.
+    EndedAsUnfinished,
     /// Moves of builds are made one after the other.
     MovesOneByOne,
     /// A record is written whatever stands there.
@@ -145,7 +151,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 62] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -160,6 +166,7 @@ impl Defect {
         Self::TenantForgotten,
         Self::PagesSkipTies,
         Self::NoValueFirst,
+        Self::EverybodyApart,
         Self::PartitionsForgotten,
         Self::LeasesShared,
         Self::WatermarkIgnored,
@@ -186,6 +193,8 @@ impl Defect {
         Self::FinishUnfenced,
         Self::QueueOrderIgnored,
         Self::RetriesAtOnce,
+        Self::UnfinishedOfAnyStream,
+        Self::EndedAsUnfinished,
         Self::MovesOneByOne,
         Self::RecordsOverwritten,
         Self::BuildsMixed,
@@ -310,6 +319,7 @@ impl<H: Harness> Harness for Defective<H> {
             | Defect::GuardedByFacts
             | Defect::SiblingsAtBatchEnd
             | Defect::PartitionsForgotten
+            | Defect::EverybodyApart
             | Defect::BatchIndexMissing
             | Defect::DigestForgotten
             | Defect::ErrorsSkipped

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// More commands than any case queues.
+const LISTED_MAX: usize = 10_000;
+
 pub(super) struct BrokenQueue {
     inner: Arc<dyn CommandQueue>,
     defect: Defect,
@@ -179,7 +182,22 @@ impl CommandQueue for BrokenQueue {
         keys: &'a [StreamKey],
         rows_max: usize,
     ) -> BoxFuture<'a, Result<Vec<QueueEntry>, Fault>> {
-        self.inner.unfinished(tenant, category, keys, rows_max)
+        Box::pin(async move {
+            let mut found = self.inner.unfinished(tenant, category, keys, rows_max).await?;
+            let wrongly = |entry: &QueueEntry| {
+                let is_meant = keys.contains(&entry.command.stream.stream.key);
+                match (self.defect, &entry.state) {
+                    (Defect::UnfinishedOfAnyStream, QueueState::Ended(_)) => false,
+                    (Defect::UnfinishedOfAnyStream, _) => !is_meant,
+                    (Defect::EndedAsUnfinished, QueueState::Ended(_)) => is_meant,
+                    _ => false,
+                }
+            };
+            let all = self.inner.list(tenant, None, LISTED_MAX).await?;
+            found.extend(all.into_iter().rev().filter(wrongly));
+            found.truncate(rows_max);
+            Ok(found)
+        })
     }
 
     fn list<'a>(

@@ -99,7 +99,7 @@ pub(crate) async fn write_whole(
         }
     };
     std::fs::rename(unfinished, file).map_err(|error| unwritable(file, error))?;
-    // A name is kept by its folder; where folders cannot be synchronised, it is as safe as the system makes it.
+    // A name is kept by its folder. Where folders cannot be synchronised, the system does what it can.
     if let Some(folder) = file.parent().and_then(|folder| File::open(folder).ok()) {
         let _ = folder.sync_all();
     }

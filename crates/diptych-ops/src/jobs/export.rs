@@ -1,5 +1,5 @@
-//! A run of an export: which events are new, written to a file that joins those before. A run that is repeated
-//! writes the same file, or finds it written.
+//! A run of an export: which events are new, written to a file that joins those before. A run that is
+//! repeated writes the same file, or finds it written.
 
 use super::record::{Done, ExportRange};
 use super::{Job, JobDesk};

@@ -1,6 +1,6 @@
-//! Scheduled jobs: what a service does at its time, once across all processes. A record in the store says what
-//! was done; whoever claims it against the version that it has read runs the job. What each kind of job does
-//! is what operators do by hand.
+//! Scheduled jobs: what a service does at its time, once across all processes. A record in the store says
+//! what was done; whoever claims it against the version that it has read runs the job. What each kind of job
+//! does is what operators do by hand.
 
 mod export;
 mod job;
@@ -72,6 +72,21 @@ impl JobDesk {
     #[must_use]
     pub fn job(&self, name: &str) -> Option<&Job> {
         self.jobs.iter().find(|job| job.name() == name)
+    }
+
+    /// Keeps of every job since when it is known: what is due from then on is missed where nobody runs it.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn know(&self, registry: &dyn Registry, now: Timestamp) -> Result<(), Fault> {
+        for job in &self.jobs {
+            let mut held = Held::of(registry, job.name(), now).await?;
+            if held.version == 0 {
+                // Another process may have been first, which is as good.
+                held.write(registry, job.name()).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives back what this process has claimed and runs no more.

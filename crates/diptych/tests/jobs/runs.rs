@@ -5,7 +5,7 @@ use crate::world::{NIGHTLY, World, fill, night_reaches, run_due, shown, state, t
 use diptych::ops::jobs::{Claim, ExportRange};
 use diptych::ops::order_job;
 use diptych::prelude::*;
-use diptych::query::{Order, Sources, WaitOutcome};
+use diptych::query::{Order, WaitOutcome};
 use std::time::Duration;
 
 on_both_stores!(
@@ -85,7 +85,7 @@ async fn nights_that_were_missed_are_lag_and_are_made_up_for_once(world: World) 
     let state = state(&running).await;
     assert_eq!(state.runs_ever, 2, "three nights are made up for by one run: {:?}", state.runs);
     assert_eq!((state.runs[0].missed, state.runs[0].due), (2, time("2026-11-30T02:00:00Z")));
-    assert_eq!(shown(&running).await.1.contains("OVERDUE"), false);
+    assert!(!shown(&running).await.1.contains("OVERDUE"));
     running.stop().await.unwrap();
 }
 

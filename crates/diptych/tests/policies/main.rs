@@ -8,4 +8,5 @@ mod rows;
 #[allow(unreachable_pub, reason = "the file is shared with tests that are crates of their own")]
 #[path = "../support/mod.rs"]
 mod support;
+mod verbs;
 mod world;

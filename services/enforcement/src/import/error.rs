@@ -1,6 +1,6 @@
 //! Why a file of fines cannot be imported, with every line that stands in the way.
 
-use diptych::core::Code;
+use diptych::core::{Code, Fault};
 use std::fmt;
 
 /// How many bad rows a message names; the rest it counts.
@@ -21,40 +21,16 @@ impl fmt::Display for BadRow {
     }
 }
 
-/// A file that cannot be imported, or not as it is.
-#[derive(Debug)]
-pub struct ImportError {
-    what: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+/// The fault of a file that cannot be imported, or not as it is.
+pub(crate) fn failed(what: impl Into<String>) -> Fault {
+    Fault::permanent(Code::ImportFailed, what)
 }
 
-impl fmt::Display for ImportError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.what)?;
-        if let Some(source) = &self.source {
-            write!(out, ": {source}")?;
-        }
-        write!(out, " ({})", Code::ImportFailed)
-    }
-}
-
-impl std::error::Error for ImportError {}
-
-impl ImportError {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None }
-    }
-
-    pub(crate) fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
-    }
-
-    /// Names rows in the order of the file, as many as a person will read.
-    pub(crate) fn of_rows(mut rows: Vec<BadRow>) -> Self {
-        rows.sort_by_key(|row| row.line);
-        let named: Vec<_> = rows.iter().take(ROWS_NAMED_MAX).map(BadRow::to_string).collect();
-        let more = rows.len() - named.len();
-        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
-        Self::new(format!("{}{rest}", named.join("; ")))
-    }
+/// Names rows in the order of the file, as many as a person will read.
+pub(crate) fn of_rows(mut rows: Vec<BadRow>) -> Fault {
+    rows.sort_by_key(|row| row.line);
+    let named: Vec<_> = rows.iter().take(ROWS_NAMED_MAX).map(BadRow::to_string).collect();
+    let more = rows.len() - named.len();
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    failed(format!("{}{rest}", named.join("; ")))
 }

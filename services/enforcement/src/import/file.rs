@@ -1,10 +1,11 @@
 //! Reading the log: rows into cases, each in its order. A file with a row that cannot be read gives nothing.
 
-use super::error::{BadRow, ImportError};
+use super::error::{BadRow, failed, of_rows};
 use super::row::{COLUMNS, Step, parse};
 use super::tally::Tally;
 use crate::facts::FineId;
 use csv::StringRecord;
+use diptych::core::Fault;
 use diptych::prelude::*;
 use flate2::read::MultiGzDecoder;
 use std::collections::HashSet;
@@ -40,10 +41,9 @@ pub struct FineCase {
 ///
 /// # Errors A file that cannot be opened or is too large, other columns than expected, or rows that cannot be
 /// read, with their lines.
-pub fn read(path: &Path) -> Result<FineLog, ImportError> {
-    let cannot = |error: std::io::Error| {
-        ImportError::new(format!("`{}` cannot be read", path.display())).because(error)
-    };
+pub fn read(path: &Path) -> Result<FineLog, Fault> {
+    let cannot =
+        |error: std::io::Error| failed(format!("`{}` cannot be read", path.display())).because(error);
     let mut file = File::open(path).map_err(cannot)?;
     let mut start = Vec::new();
     (&file).take(GZIP.len() as u64).read_to_end(&mut start).map_err(cannot)?;
@@ -53,11 +53,10 @@ pub fn read(path: &Path) -> Result<FineLog, ImportError> {
     read_rows(csv::Reader::from_reader(plain))
 }
 
-fn read_rows(mut reader: csv::Reader<Box<dyn Read>>) -> Result<FineLog, ImportError> {
-    let header =
-        reader.headers().map_err(|error| ImportError::new("the header cannot be read").because(error))?;
+fn read_rows(mut reader: csv::Reader<Box<dyn Read>>) -> Result<FineLog, Fault> {
+    let header = reader.headers().map_err(|error| failed("the header cannot be read").because(error))?;
     if header != &StringRecord::from(COLUMNS.to_vec()) {
-        return Err(ImportError::new(format!("the columns must be {}", COLUMNS.join(","))));
+        return Err(failed(format!("the columns must be {}", COLUMNS.join(","))));
     }
     let mut cases = Cases::default();
     let (mut record, mut bad, mut rows) = (StringRecord::new(), Vec::new(), 0);
@@ -81,12 +80,10 @@ fn read_rows(mut reader: csv::Reader<Box<dyn Read>>) -> Result<FineLog, ImportEr
         }
         rows += 1;
         if rows > ROWS_MAX {
-            return Err(ImportError::new(format!(
-                "the file has more than {ROWS_MAX} rows; cut it into several"
-            )));
+            return Err(failed(format!("the file has more than {ROWS_MAX} rows; cut it into several")));
         }
     }
-    if bad.is_empty() { Ok(cases.into_log()) } else { Err(ImportError::of_rows(bad)) }
+    if bad.is_empty() { Ok(cases.into_log()) } else { Err(of_rows(bad)) }
 }
 
 /// The cases that have been read so far.

@@ -10,7 +10,8 @@ mod held;
 mod row;
 mod tally;
 
-pub use error::{BadRow, ImportError};
+pub use error::BadRow;
+pub(crate) use error::{failed, of_rows};
 pub use file::{FineCase, FineLog, read};
 pub use row::{Step, activity};
 pub use tally::{Count, Tally};
@@ -94,7 +95,7 @@ pub async fn import(service: &Running, file: &Path, bar: &ProgressBar) -> Result
     let held = look_at(service, &work.cases).await?.tally;
     if held != tally {
         let what = format!("the log holds other figures than the file\nthe file:\n{tally}\nthe log:\n{held}");
-        return Err(ImportError::new(what).into());
+        return Err(failed(what).into());
     }
     bar.finish_with_message("fines imported");
     Ok(Imported { given, tally })
@@ -103,7 +104,7 @@ pub async fn import(service: &Running, file: &Path, bar: &ProgressBar) -> Result
 /// What the log holds of some fines, none of it in another row's place.
 async fn look_at(service: &Running, cases: &[FineCase]) -> Result<Held, VerbError> {
     let held = look(service.feed(), &service.principal().tenant, cases).await?;
-    if held.differing.is_empty() { Ok(held) } else { Err(ImportError::of_rows(held.differing).into()) }
+    if held.differing.is_empty() { Ok(held) } else { Err(of_rows(held.differing).into()) }
 }
 
 /// The fines of a file on their way into the log.
@@ -138,7 +139,7 @@ impl Work {
             all.given += sent.given;
             all.refused.extend(sent.refused);
         }
-        if all.refused.is_empty() { Ok(all.given) } else { Err(ImportError::of_rows(all.refused).into()) }
+        if all.refused.is_empty() { Ok(all.given) } else { Err(of_rows(all.refused).into()) }
     }
 
     /// Sends one fine after the other until none is left.

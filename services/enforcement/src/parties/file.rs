@@ -2,11 +2,11 @@
 //! cannot be read gives nothing.
 
 use crate::facts::PartyEvent;
-use crate::import::{BadRow, ImportError};
+use crate::import::{BadRow, failed, of_rows};
 use csv::StringRecord;
 use diptych::command::{Arrival, CommandHeader, EntryPrint, InputHash, RawCommand, SourcePosition};
 use diptych::core::{
-    Actor, CommandId, Event, ExpectedVersion, NewEvent, StreamId, StreamRef, Tenant, Timestamp,
+    Actor, CommandId, Event, ExpectedVersion, Fault, NewEvent, StreamId, StreamRef, Tenant, Timestamp,
 };
 use std::path::Path;
 
@@ -30,12 +30,11 @@ pub(super) struct Teller {
 ///
 /// # Errors A file that cannot be opened or is too large, other columns than expected, or rows that cannot be
 /// read or do not rise, with their lines.
-pub(super) fn read(path: &Path, teller: &Teller) -> Result<Vec<Arrival>, ImportError> {
-    let cannot =
-        |error: csv::Error| ImportError::new(format!("`{}` cannot be read", path.display())).because(error);
+pub(super) fn read(path: &Path, teller: &Teller) -> Result<Vec<Arrival>, Fault> {
+    let cannot = |error: csv::Error| failed(format!("`{}` cannot be read", path.display())).because(error);
     let mut reader = csv::Reader::from_path(path).map_err(cannot)?;
     if reader.headers().map_err(cannot)? != &StringRecord::from(COLUMNS.to_vec()) {
-        return Err(ImportError::new(format!("the columns must be {}", COLUMNS.join(","))));
+        return Err(failed(format!("the columns must be {}", COLUMNS.join(","))));
     }
     let (mut arrivals, mut bad): (Vec<Arrival>, Vec<BadRow>) = (Vec::new(), Vec::new());
     for record in reader.records() {
@@ -47,12 +46,10 @@ pub(super) fn read(path: &Path, teller: &Teller) -> Result<Vec<Arrival>, ImportE
             Err(reason) => bad.push(BadRow { line, reason }),
         }
         if arrivals.len() > ROWS_MAX {
-            return Err(ImportError::new(format!(
-                "the file has more than {ROWS_MAX} rows; cut it into several"
-            )));
+            return Err(failed(format!("the file has more than {ROWS_MAX} rows; cut it into several")));
         }
     }
-    if bad.is_empty() { Ok(arrivals) } else { Err(ImportError::of_rows(bad)) }
+    if bad.is_empty() { Ok(arrivals) } else { Err(of_rows(bad)) }
 }
 
 /// What a row tells. The error says what is wrong with it.

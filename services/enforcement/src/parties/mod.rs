@@ -6,7 +6,7 @@
 
 mod file;
 
-use crate::import::{ImportError, catch_up};
+use crate::import::{catch_up, failed};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych::command::{Arrival, Source, TakenIn, Watermark};
 use diptych::core::{Actor, Code, Fault};
@@ -88,7 +88,7 @@ pub async fn take_in(service: &Running, file: &Path) -> Result<usize, VerbError>
         let TakenIn { taken: now, refused, .. } = service.store().take_in(&source(), some.to_vec()).await?;
         taken += now;
         if let Some((row, fault)) = refused {
-            return Err(ImportError::new(format!("row {row} cannot be taken in")).because(fault).into());
+            return Err(failed(format!("row {row} cannot be taken in")).because(fault).into());
         }
     }
     Ok(taken)

@@ -2,11 +2,10 @@
 
 use crate::facts::{CustomerId, LineItem, ProductId};
 use csv::StringRecord;
-use diptych::core::Code;
+use diptych::core::{Code, Fault};
 use diptych::prelude::*;
 use flate2::read::GzDecoder;
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::File;
 use std::path::Path;
 
@@ -47,59 +46,34 @@ pub struct Row {
     pub item: LineItem,
 }
 
-/// A file that cannot be imported.
-#[derive(Debug)]
-pub struct ImportError {
-    what: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl fmt::Display for ImportError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.what)?;
-        if let Some(source) = &self.source {
-            write!(out, ": {source}")?;
-        }
-        write!(out, " ({})", Code::ImportFailed)
-    }
-}
-
-impl std::error::Error for ImportError {}
-
-impl ImportError {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None }
-    }
-
-    fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
-    }
+/// The fault of a file that cannot be imported.
+pub(crate) fn failed(what: impl Into<String>) -> Fault {
+    Fault::permanent(Code::ImportFailed, what)
 }
 
 /// Reads the whole file.
 ///
 /// # Errors
 /// A file that cannot be opened, other columns than expected, or a row that cannot be read, with its number.
-pub fn read(path: &Path) -> Result<DataSet, ImportError> {
+pub fn read(path: &Path) -> Result<DataSet, Fault> {
     let shown = path.display();
     let bytes = std::fs::read(path).map_err(|error| {
-        ImportError::new(format!("`{shown}` cannot be read; name the data set with `--file`")).because(error)
+        failed(format!("`{shown}` cannot be read; name the data set with `--file`")).because(error)
     })?;
     let checksum = blake3::hash(&bytes).to_hex().to_string();
     drop(bytes);
-    let open = File::open(path)
-        .map_err(|error| ImportError::new(format!("`{shown}` cannot be read")).because(error))?;
+    let open =
+        File::open(path).map_err(|error| failed(format!("`{shown}` cannot be read")).because(error))?;
     let mut reader = csv::Reader::from_reader(GzDecoder::new(open));
-    let header =
-        reader.headers().map_err(|error| ImportError::new("the header cannot be read").because(error))?;
+    let header = reader.headers().map_err(|error| failed("the header cannot be read").because(error))?;
     if header != &StringRecord::from(COLUMNS.to_vec()) {
-        return Err(ImportError::new(format!("the columns must be {}", COLUMNS.join(","))));
+        return Err(failed(format!("the columns must be {}", COLUMNS.join(","))));
     }
     let mut invoices: Vec<Invoice> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     let mut rows = 0;
     for (record, number) in reader.records().zip(2..) {
-        let at_line = || ImportError::new(format!("line {number} cannot be read"));
+        let at_line = || failed(format!("line {number} cannot be read"));
         let record = record.map_err(|error| at_line().because(error))?;
         let (invoice, time, row) = parse(&record).map_err(|reason| at_line().because(reason))?;
         let place = *index.entry(invoice.number.clone()).or_insert_with(|| {

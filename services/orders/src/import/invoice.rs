@@ -1,6 +1,7 @@
 //! What an invoice means: which booking it is, and which commands make it.
 
-use super::{ImportError, Invoice};
+use super::Invoice;
+use super::file::failed;
 use crate::command::{
     CreditNote, CreditNoteCommand, LedgerAdjustment, LedgerAdjustmentCommand, Order, OrderCommand,
     StockAdjustment, StockAdjustmentCommand,
@@ -10,6 +11,7 @@ use crate::facts::{
 };
 use diptych::VerbError;
 use diptych::command::Commands;
+use diptych::core::Fault;
 use diptych::prelude::*;
 
 /// What an invoice is. No invoice of the data set mixes kinds.
@@ -58,7 +60,7 @@ pub fn kind(invoice: &Invoice) -> Kind {
 ///
 /// # Errors
 /// An invoice that fits no kind.
-pub fn steps(invoice: &Invoice) -> Result<Vec<Step>, ImportError> {
+pub fn steps(invoice: &Invoice) -> Result<Vec<Step>, Fault> {
     let lines: Vec<LineItem> = invoice.rows.iter().map(|row| row.item.clone()).collect();
     let country = Country::from(invoice.country.as_str());
     let customer_id = invoice.customer.clone();
@@ -88,7 +90,7 @@ pub fn steps(invoice: &Invoice) -> Result<Vec<Step>, ImportError> {
             vec![step("book", Action::LedgerAdjustment(LedgerAdjustmentCommand::Book { country, lines }))]
         }
         Kind::StockAdjustment if lines.iter().any(|line| line.quantity >= 0) => {
-            return Err(ImportError::new(format!("invoice `{}` mixes sales and stock", invoice.number)));
+            return Err(failed(format!("invoice `{}` mixes sales and stock", invoice.number)));
         }
         Kind::StockAdjustment => {
             vec![step("record", Action::StockAdjustment(StockAdjustmentCommand::Record { country, lines }))]

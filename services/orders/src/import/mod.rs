@@ -6,7 +6,7 @@
 mod file;
 mod invoice;
 
-pub use file::{DataSet, ImportError, Invoice, Row, read};
+pub use file::{DataSet, Invoice, Row, read};
 pub use invoice::{Kind, Step, kind, steps};
 
 use crate::command::{DataImport, DataImportCommand};

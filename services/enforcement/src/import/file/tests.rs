@@ -13,12 +13,12 @@ const NOTIFIED: &str = "A1,3,Insert Fine Notification,2007-01-15T00:00:00+01:00,
 const PENALTY: &str = "A1,4,Add penalty,2007-03-16T00:00:00+01:00,,71.5,,,,,,,,,,";
 const PAID: &str = "A1,5,Payment,2007-03-17T00:00:00+01:00,,,,,,,,,,20.01,20.01,";
 
-fn read_lines(lines: &[&str]) -> Result<FineLog, ImportError> {
+fn read_lines(lines: &[&str]) -> Result<FineLog, Fault> {
     let text = format!("{}\n{}\n", COLUMNS.join(","), lines.join("\n"));
     read_text(text.into_bytes())
 }
 
-fn read_text(bytes: Vec<u8>) -> Result<FineLog, ImportError> {
+fn read_text(bytes: Vec<u8>) -> Result<FineLog, Fault> {
     let plain: Box<dyn Read> = Box::new(Cursor::new(bytes));
     read_rows(csv::Reader::from_reader(plain))
 }

@@ -1,116 +1,14 @@
-//! The story of an approval as clients live through it: callers who prove who they are, over HTTP, on both
-//! stores. What each may see comes from the policies.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+//! The story of an approval as clients live through it, and what others are told of it.
 
-mod support;
-
-use diptych::core::{Clock, Tenant};
+use crate::served::{NOW, Served};
+use crate::{QUEUE, ids};
 use diptych::prelude::*;
-use enforcement::people::person;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::Duration;
-use support::folder::Folder;
-use support::http::{Client, Reply};
-use support::postgres::fresh;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-const QUEUE: &str = "/decision-work-queue?teamId=TEAM-7&status=READY_FOR_APPROVAL&sort=dueAt&pageSize=50";
 const REQUESTS: &str = "/decisions/DEC-2026-00112/approval-requests";
-
-/// Two days before the scenario's decision is due.
-const NOW: &str = "2026-07-05T12:00:00Z";
-
-const SECRET: &str = "a secret of this test that signs tokens and is long enough for it";
-
-struct StoppedClock(Timestamp);
-
-impl Clock for StoppedClock {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-}
-
-/// A service that holds the scenario and knows its callers by tokens. Nothing moves its read models but the
-/// test.
-struct Served {
-    folder: Folder,
-    running: Arc<Running>,
-    jwt: Jwt,
-    client: Client,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
-}
-
-impl Served {
-    async fn start(name: &str, on_postgres: bool) -> Self {
-        let folder = Folder::new(name);
-        let secret = folder.store().with_extension("secret");
-        std::fs::write(&secret, SECRET).unwrap();
-        let jwt = || Jwt::secret(&secret).unwrap();
-        let config =
-            if on_postgres { Config::at(fresh().to_str().unwrap()) } else { Config::at(folder.store()) };
-        let config = Config { roles: Roles::ALL.without(Role::Projector), ..config };
-        let service = enforcement::service().authenticate(jwt()).clock(StoppedClock(NOW.parse().unwrap()));
-        let running = Arc::new(service.open(config).await.unwrap());
-        enforcement::scenario::play(&running).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::to(listener.local_addr().unwrap());
-        let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn({
-            let running = Arc::clone(&running);
-            async move { running.serve_on(listener, async { drop(stopped.await) }).await.unwrap() }
-        });
-        Self { folder, running, jwt: jwt(), client, stop, serving }
-    }
-
-    /// What somebody sends to say who it is.
-    fn token(&self, principal: &Principal) -> String {
-        let token = self.jwt.issue(principal, NOW.parse().unwrap(), Duration::from_secs(3_600));
-        format!("Bearer {}", token.unwrap())
-    }
-
-    /// The same for a person of the scenario.
-    fn token_of(&self, actor: &str) -> String {
-        self.token(&person(&Tenant::new("main").unwrap(), actor).unwrap())
-    }
-
-    async fn get(&mut self, token: &str, path: &str) -> Reply {
-        self.client.get(path, &[("authorization", token)]).await.unwrap()
-    }
-
-    async fn post(&mut self, token: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Reply {
-        let headers = [&[("authorization", token)], headers].concat();
-        self.client.post(path, &headers, &body).await.unwrap()
-    }
-
-    /// Asks what became of a command until it has ended.
-    async fn ended(&mut self, token: &str, path: &str) -> Value {
-        loop {
-            let told = self.get(token, path).await.expect(200);
-            if !matches!(told["status"].as_str(), Some("accepted" | "running")) {
-                return told;
-            }
-        }
-    }
-
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        self.serving.await.unwrap();
-        let Ok(running) = Arc::try_unwrap(self.running) else { panic!("somebody still serves") };
-        running.stop().await.unwrap();
-        drop(self.folder);
-    }
-}
 
 fn approval() -> Value {
     json!({ "reason": "Meets statutory threshold", "policyVersion": "ENF-POLICY-2026.04" })
-}
-
-fn ids(page: &Value) -> Vec<&str> {
-    page["items"].as_array().unwrap().iter().map(|item| item["decisionId"].as_str().unwrap()).collect()
 }
 
 /// The queue as its team opens it, member for member.
@@ -228,25 +126,6 @@ async fn others_are_told_no_more_than_they_may_know(on_postgres: bool) {
     let stale = served.post(&approver, REQUESTS, &[("if-match", "\"7\"")], approval()).await.expect(412);
     assert_eq!((&stale["currentVersion"], &stale["expectedVersion"]), (&json!(8), &json!(7)));
     served.stop().await;
-}
-
-/// Makes each chapter a test on both stores.
-macro_rules! chapters {
-    ($($chapter:ident),+ $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test]
-            async fn $chapter() {
-                super::$chapter(false).await;
-            })+
-        }
-
-        mod on_postgresql {
-            $(#[tokio::test]
-            async fn $chapter() {
-                super::$chapter(true).await;
-            })+
-        }
-    };
 }
 
 chapters! {
