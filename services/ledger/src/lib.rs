@@ -10,6 +10,10 @@ pub mod query;
 pub mod scenario;
 
 use diptych::Service;
+use diptych::prelude::Job;
+
+/// The export that analytics are folded from.
+pub const NIGHTLY: &str = "nightly-events";
 
 /// The service, ready to be opened.
 #[must_use]
@@ -26,6 +30,7 @@ pub fn service() -> Service {
         .group("account_years", |group| {
             group.read_model::<query::AccountTotal>().read_model::<query::AccountYear>()
         })
+        .job(Job::export(NIGHTLY).daily_at("02:00"))
         .own_page(page::StatementPage)
         .link("/statements/ann")
         .link("/trial-balance")

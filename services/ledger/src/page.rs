@@ -175,9 +175,9 @@ fn years_of(page: &mut Html, years: &Answer<Page<AccountYear>>) {
 /// How far behind something is, in words first and exactly beside them.
 fn freshness(page: &mut Html, what: &str, freshness: &Freshness) {
     page.open("p", &[("role", "status")]);
-    page.element("strong", &[], &format!("{what} is {}", freshness.lag().in_words()));
+    page.element("strong", &[], &format!("{what} is {}", freshness.words));
     page.text(&format!(
-        "position {}, {} events and {:.3} seconds behind",
+        ": position {}, {} events and {:.3} seconds behind",
         freshness.projection_position, freshness.lag_events, freshness.lag_seconds
     ));
     if let Some(as_of) = freshness.as_of {

@@ -3,10 +3,13 @@
 
 #![allow(clippy::print_stderr, reason = "the verb tells the person at the terminal what it did")]
 
+use crate::NIGHTLY;
 use crate::command::{BookCommand, Books};
 use crate::facts::{AccountId, AccountKind, Entry, Overdraft, TransactionId};
 use clap::{ArgMatches, Command};
+use diptych::ops::order_job;
 use diptych::prelude::*;
+use diptych::query::Order;
 use diptych::{Verb, VerbError, VerbFuture};
 
 /// `ledger scenario`: also what `ledger` without a verb does before it serves.
@@ -48,10 +51,23 @@ pub async fn play(service: &Running) -> Result<usize, VerbError> {
     for step in steps() {
         given += usize::from(give(service, step).await?);
     }
+    if given > 0 {
+        export(service).await?;
+    }
     for (_, group) in service.queries().models() {
         service.projector().drain(group.name()).await?;
     }
     Ok(given)
+}
+
+/// Has the night's export written out of turn, so that there are analytics to look at from the beginning.
+async fn export(service: &Running) -> Result<(), VerbError> {
+    let (actor, reason) = (service.principal().actor.clone(), "the scenario begins with it".to_owned());
+    let run = order_job(&service.operator().await?, NIGHTLY, Order { actor, reason }).await?;
+    match run.failure {
+        None => Ok(()),
+        Some(failure) => Err(format!("the export failed: {failure}").into()),
+    }
 }
 
 /// Gives one command unless its stream has come that far; whether it was given.

@@ -8,9 +8,11 @@
 
 mod support;
 
+use diptych::ops::order_job;
 use diptych::prelude::*;
-use diptych::query::Find;
+use diptych::query::{Find, Order};
 use indicatif::ProgressBar;
+use ledger::NIGHTLY;
 use ledger::import::{Imported, Source, import};
 use ledger::query::TrialBalance;
 use std::path::{Path, PathBuf};
@@ -49,8 +51,9 @@ fn fines_file() -> Option<Source> {
     file.map(Source::Fines)
 }
 
-async fn check_import(config: Config, source: Option<Source>, counted: Counted) {
+async fn check_import(config: Config, exports: &Folder, source: Option<Source>, counted: Counted) {
     let Some(source) = source else { return };
+    let config = Config { exports: Some(exports.path().join("exports")), ..config };
     let place = config.store.to_string();
     let started = Instant::now();
     let running = ledger::service().open(config).await.unwrap();
@@ -59,6 +62,10 @@ async fn check_import(config: Config, source: Option<Source>, counted: Counted) 
     let Counted { payments, of_nothing, total } = counted;
     assert_eq!(done, Imported { payments: payments - of_nothing, of_nothing, total });
     check_balance(&running, total, done.payments).await;
+    let (actor, reason) = (running.principal().actor.clone(), "a night that does not wait".to_owned());
+    let order = Order { actor, reason };
+    let run = order_job(&running.operator().await.unwrap(), NIGHTLY, order).await.unwrap();
+    assert_eq!(run.done.unwrap().rows, done.payments as u64 + 2, "the export holds every event");
     for (_, group) in running.queries().models() {
         running.projector().drain(group.name()).await.unwrap();
         for report in running.projector().verify(group.name(), 10).await.unwrap() {
@@ -86,21 +93,23 @@ async fn check_balance(running: &Running, total: Money, payments: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_payments_of_the_fines_are_the_counted_sum_on_sqlite() {
     let folder = Folder::new("fines");
-    check_import(Config::at(folder.store()), fines_file(), of_fines()).await;
+    check_import(Config::at(folder.store()), &folder, fines_file(), of_fines()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_payments_of_the_fines_are_the_counted_sum_on_postgresql() {
-    check_import(Config::at(fresh().to_str().unwrap()), fines_file(), of_fines()).await;
+    let folder = Folder::new("exports");
+    check_import(Config::at(fresh().to_str().unwrap()), &folder, fines_file(), of_fines()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_payments_of_the_orders_are_the_counted_sum_on_sqlite() {
     let folder = Folder::new("orders");
-    check_import(Config::at(folder.store()), Some(orders_file()), of_orders()).await;
+    check_import(Config::at(folder.store()), &folder, Some(orders_file()), of_orders()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_payments_of_the_orders_are_the_counted_sum_on_postgresql() {
-    check_import(Config::at(fresh().to_str().unwrap()), Some(orders_file()), of_orders()).await;
+    let folder = Folder::new("exports");
+    check_import(Config::at(fresh().to_str().unwrap()), &folder, Some(orders_file()), of_orders()).await;
 }

@@ -10,6 +10,8 @@ use diptych::prelude::*;
     name = "account_total",
     revision = 1,
     owner = "analytics",
+    document,
+    source = "nightly-events",
     contract = "eventual",
     purpose = "let a year of an account begin with what the years before it left, in any order",
     journey = "an import brings entries of 2003 after those of 2007",

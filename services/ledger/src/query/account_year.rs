@@ -1,5 +1,7 @@
 //! A year of an account as one document: what it began with, what came and went, month by month, and what it
-//! ended with. An entry of an earlier year, which an import may bring at any time, moves the years after it.
+//! ended with. Folded from the nightly export and not from the log, as analytics mostly are: it is as old as
+//! the last night, and says so. An entry of an earlier year, which an import may bring at any time, moves
+//! the years after it.
 
 use super::{AccountTotal, sides, sum};
 use crate::facts::{AccountId, BookEvent, Month, PostedEntry, Year, month_of, year_of};
@@ -11,6 +13,8 @@ use diptych::prelude::*;
     name = "account_year",
     revision = 1,
     owner = "analytics",
+    document,
+    source = "nightly-events",
     reads(AccountTotal),
     contract = "eventual",
     purpose = "compare the years of an account, and the months of a year, without adding up any entry",

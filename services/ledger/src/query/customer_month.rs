@@ -10,6 +10,7 @@ use diptych::prelude::*;
     name = "customer_month",
     revision = 1,
     owner = "analytics",
+    document,
     contract = "bounded 60s",
     purpose = "say what was done for a customer in a month, by kind of account",
     journey = "an analyst compares customers and months; a minute of lag does no harm",
