@@ -1,5 +1,6 @@
 //! What tests find around them: a private PostgreSQL, a pooler before it, this program to make more servers
-//! with, and data that is not the project's. Tells it by variables; knows no single test.
+//! with, the program of a server of documents, and data that is not the project's. Tells it by variables;
+//! knows no single test.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::Command;
 
 use crate::pooler;
 use crate::postgres::{Server, Tls};
+use crate::pouchdb;
 use crate::process::succeeds;
 
 /// Where a server is on which tests may make databases. Whoever sets it keeps their own server.
@@ -14,6 +16,9 @@ pub(crate) const URL: &str = "DIPTYCH_POSTGRES_URL";
 
 /// Where a pooler in transaction mode is that leads to the same server.
 const POOLER_URL: &str = "DIPTYCH_PGBOUNCER_URL";
+
+/// The program of a server that speaks the CouchDB protocol: tests of documents start it themselves.
+const POUCHDB_SERVER: &str = "DIPTYCH_POUCHDB_SERVER";
 
 /// This program, for tests that need a server they may stop: see `server`.
 const XTASK: &str = "DIPTYCH_XTASK";
@@ -39,6 +44,12 @@ impl Environment {
         match std::env::current_exe() {
             Ok(program) => made.variables.push((XTASK, program.into())),
             Err(error) => made.missing.push(format!("the tests that stop a server could not run: {error}")),
+        }
+        if !is_set(POUCHDB_SERVER) {
+            match pouchdb::program(root) {
+                Ok(program) => made.variables.push((POUCHDB_SERVER, program.into())),
+                Err(why) => made.missing.push(format!("the tests of documents could not run: {why}")),
+            }
         }
         made.variables.extend(fines(root).map(|fines| (FINES, fines.into())));
         if is_set(URL) {

@@ -15,6 +15,7 @@ mod environment;
 mod launch;
 mod pooler;
 mod postgres;
+mod pouchdb;
 mod process;
 mod server;
 mod testing;

@@ -401,6 +401,10 @@ suites! {
         code_that_parks_no_more_waits_for_parked_keys,
         what_cannot_park_is_refused,
     }
+    money {
+        money_inside_of_a_column_is_money,
+        refused_money_has_a_code_of_its_own,
+    }
     drift {
         what_was_changed_by_hand_is_found_and_repaired,
         what_was_changed_in_a_partition_is_found_and_repaired,

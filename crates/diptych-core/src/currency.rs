@@ -33,6 +33,11 @@ impl Currency {
     /// The United States dollar.
     pub const USD: Self = Self(*b"USD");
 
+    /// Every currency, by code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        KNOWN.into_iter().map(Self)
+    }
+
     /// The three letters.
     #[must_use]
     pub fn as_str(&self) -> &str {

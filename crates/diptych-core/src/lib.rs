@@ -17,6 +17,7 @@ mod identity;
 mod limits;
 mod metadata;
 mod money;
+mod money_cases;
 mod portable;
 mod position;
 mod query;
@@ -44,6 +45,7 @@ pub use limits::{INDEXED_TEXT_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_PER_
 pub use limits::{QUERY_ITEMS_MAX, TAGS_PER_ITEM_MAX, TYPES_PER_ITEM_MAX};
 pub use metadata::Metadata;
 pub use money::{Money, MoneyError};
+pub use money_cases::{MONEY_CASES, MoneyCase, MoneyFlaw};
 pub use portable::Portable;
 pub use position::{Epoch, Fingerprint, Position, Token, TokenError};
 pub use query::{QueryItem, TagError, TagQuery};

@@ -24,9 +24,6 @@ pub struct Money {
     currency: Currency,
 }
 
-/// The largest amount: the integers that every JSON reader keeps exactly (RFC 8259, section 6).
-const THOUSANDTHS_MAX: i64 = (1 << 53) - 1;
-
 /// Why an amount is refused. The same validator and the same cases guard every way in.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MoneyError {
@@ -62,12 +59,16 @@ pub enum MoneyError {
 }
 
 impl Money {
+    /// The largest amount, in thousandths: the integers that every JSON reader keeps exactly (RFC 8259,
+    /// section 6).
+    pub const THOUSANDTHS_MAX: i64 = (1 << 53) - 1;
+
     /// From thousandths of the currency's unit.
     ///
     /// # Errors
     /// Refuses an amount outside the range.
     pub fn from_thousandths(thousandths: i64, currency: Currency) -> Result<Self, MoneyError> {
-        let fits = thousandths.checked_abs().is_some_and(|size| size <= THOUSANDTHS_MAX);
+        let fits = thousandths.checked_abs().is_some_and(|size| size <= Self::THOUSANDTHS_MAX);
         if fits { Ok(Self { thousandths, currency }) } else { Err(MoneyError::Range) }
     }
 
@@ -178,10 +179,25 @@ impl Serialize for Money {
 
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = Wire::deserialize(deserializer)?;
+        deserializer.deserialize_map(Validator)
+    }
+}
+
+/// Takes an object and nothing else: an array of two texts has no names.
+struct Validator;
+
+impl<'de> serde::de::Visitor<'de> for Validator {
+    type Value = Money;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("money such as `{\"amount\": \"39.98\", \"currency\": \"GBP\"}`")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, members: A) -> Result<Money, A::Error> {
+        let wire = Wire::deserialize(serde::de::value::MapAccessDeserializer::new(members))?;
         let unknown = || MoneyError::UnknownCurrency { code: wire.currency.clone() };
         let currency = wire.currency.parse().map_err(|()| serde::de::Error::custom(unknown()))?;
-        Self::parse(&wire.amount, currency).map_err(serde::de::Error::custom)
+        Money::parse(&wire.amount, currency).map_err(serde::de::Error::custom)
     }
 }
 
@@ -207,30 +223,35 @@ impl schemars::JsonSchema for Money {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{MONEY_CASES, MoneyFlaw};
 
-    #[track_caller]
-    fn check(json: &str, expected: Result<&str, &str>) {
-        let got = serde_json::from_str::<Money>(json);
-        match (got, expected) {
-            (Ok(money), Ok(form)) => assert_eq!(money.to_string(), form),
-            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
-            (got, expected) => panic!("{json}: {got:?}, expected {expected:?}"),
+    /// What the validator says about a flaw.
+    fn said(flaw: MoneyFlaw) -> &'static [&'static str] {
+        match flaw {
+            MoneyFlaw::Form => &["invalid type", "missing field", "unknown field", "trailing characters"],
+            MoneyFlaw::Amount => &["is not an amount"],
+            MoneyFlaw::Scale => &["more than three decimals"],
+            MoneyFlaw::Range => &["outside the range"],
+            MoneyFlaw::Currency => &["ISO 4217"],
         }
     }
 
     #[test]
     fn only_the_validated_form_is_money() {
-        check(r#"{"amount":"39.98","currency":"GBP"}"#, Ok("39.98 GBP"));
-        check(r#"{"amount":"0.001","currency":"GBP"}"#, Ok("0.001 GBP"));
-        check(r#"{"amount":"-5","currency":"EUR"}"#, Ok("-5.00 EUR"));
-        check(r#"{"amount":"5.100","currency":"JPY"}"#, Ok("5.1 JPY"));
-        check(r#"{"amount":"1.0001","currency":"GBP"}"#, Err("three decimals"));
-        check(r#"{"amount":"1e3","currency":"GBP"}"#, Err("not an amount"));
-        check(r#"{"amount":"1","currency":"GBX"}"#, Err("ISO 4217"));
-        check(r#"{"amount":1,"currency":"GBP"}"#, Err("invalid type"));
-        check(r#"39.98"#, Err("invalid type"));
-        check(r#"{"amount":"99999999999999999999","currency":"GBP"}"#, Err("range"));
-        check(r#"{"amount":"1","currency":"GBP","scale":2}"#, Err("unknown field"));
+        for (json, expected) in MONEY_CASES {
+            match (serde_json::from_str::<Money>(json), expected) {
+                (Ok(money), Ok(form)) => {
+                    assert_eq!(money.to_string(), *form);
+                    let again = serde_json::to_string(&money).unwrap();
+                    assert_eq!(serde_json::from_str::<Money>(&again).unwrap(), money);
+                }
+                (Err(error), Err(flaw)) => {
+                    let error = error.to_string();
+                    assert!(said(*flaw).iter().any(|part| error.contains(part)), "{json}: {error}");
+                }
+                (got, expected) => panic!("{json}: {got:?}, expected {expected:?}"),
+            }
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ mod tests {
             caught_up_to_requested_position: caught_up,
             token: token(7),
             stale: false,
+            words: String::new(),
         }
     }
 

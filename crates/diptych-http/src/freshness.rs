@@ -4,6 +4,7 @@
 use crate::app::{App, Framed, framed, private};
 use crate::error;
 use crate::headers::{self, preferences};
+use crate::jobs;
 use crate::json::{Node, Object};
 use crate::model::pairs;
 use crate::problem::Problem;
@@ -40,7 +41,7 @@ pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Resul
         return follow(&app, &framed, principal, asked).await;
     }
     let all = all(&app, &principal, &asked, wait.unwrap_or_default()).await?;
-    let mut response = document(&framed.prefix, &all).response(StatusCode::OK);
+    let mut response = document(&app, &framed.prefix, &all).response(StatusCode::OK);
     let headers = response.headers_mut();
     private(headers);
     if let Some(applied) = wait.and_then(headers::wait_applied) {
@@ -80,7 +81,7 @@ async fn tell(
         // The least of them: whoever has seen it has seen no more.
         let least = told.iter().map(|awaited| awaited.freshness.token).min_by_key(|token| token.position);
         let id = least.map(|token| token.to_string());
-        outlet.send(id.as_deref(), "freshness", &document(&prefix, &told).to_text()).await?;
+        outlet.send(id.as_deref(), "freshness", &document(&app, &prefix, &told).to_text()).await?;
         let woken = async {
             let head = async {
                 if head.changed().await.is_err() {
@@ -162,12 +163,13 @@ pub(crate) async fn all(
 }
 
 /// How models stand, as it is told.
-pub(crate) fn document(prefix: &str, all: &[Awaited]) -> Object {
+pub(crate) fn document(app: &App, prefix: &str, all: &[Awaited]) -> Object {
     let reached = all.iter().all(|awaited| awaited.outcome == Some(WaitOutcome::Reached));
     let asked = all.iter().any(|awaited| awaited.outcome.is_some());
     Object::new()
         .with("caughtUpToRequestedPosition", asked.then_some(reached))
         .with("models", all.iter().map(|awaited| model(prefix, awaited)).collect::<Vec<_>>())
+        .with_some("jobs", jobs::told(app))
 }
 
 fn model(prefix: &str, awaited: &Awaited) -> Object {

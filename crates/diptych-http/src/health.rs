@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::home::standings;
+use crate::jobs;
 use crate::json::{Node, Object, typed};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,7 +20,8 @@ pub(crate) async fn live() -> Response {
     uncached(Object::new().with("status", "live").response(StatusCode::OK))
 }
 
-/// The service can do its work. A stopped read model is told, and does not take the others out of service.
+/// The service can do its work. A stopped read model or an overdue job is told, and takes nothing else out of
+/// service.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let readiness = (app.wire.ready)();
     let models: Vec<_> = standings(&app)
@@ -40,6 +42,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
     };
     let body = Object::new().with("status", word).with("reasons", readiness.reasons).with("models", models);
+    let body = body.with_some("jobs", jobs::told(&app));
     uncached(body.response(status))
 }
 

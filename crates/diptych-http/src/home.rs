@@ -30,7 +30,7 @@ impl Standing {
     /// The lag in words.
     fn lag(&self) -> String {
         let now = self.now.as_ref();
-        now.map_or_else(|| "not known".to_owned(), |(freshness, _)| freshness.lag().in_words())
+        now.map_or_else(|| "not known".to_owned(), |(freshness, _)| freshness.words.clone())
     }
 
     /// The health in one word.

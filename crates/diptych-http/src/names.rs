@@ -34,7 +34,8 @@ impl Names {
     pub(crate) fn check(wire: &Wire) -> Result<Self, Fault> {
         let deciders: Vec<_> = wire.commands.deciders().map(|decider| decider.as_ref()).collect();
         let schemas: Vec<_> = wire.queries.models().map(|(model, _)| model.schema()).collect();
-        let (names, problems) = check(&deciders, &schemas, &wire.collections);
+        let pages: Vec<_> = wire.own_pages.iter().map(|page| page.segment()).collect();
+        let (names, problems) = check(&deciders, &schemas, &pages, &wire.collections);
         if problems.is_empty() {
             Ok(names)
         } else {
@@ -51,6 +52,7 @@ impl Names {
 fn check(
     deciders: &[&dyn AnyDecider],
     schemas: &[&'static Schema],
+    pages: &[&'static str],
     declared: &BTreeMap<String, String>,
 ) -> (Names, Vec<String>) {
     let mut names = Names::default();
@@ -81,6 +83,9 @@ fn check(
         if schema.segment() != schema.name {
             take(schema.name.to_owned(), owner);
         }
+    }
+    for page in pages {
+        take((*page).to_owned(), "a page of the service's own".to_owned());
     }
     for category in declared.keys() {
         if !names.collections.contains_key(category) {
@@ -128,7 +133,7 @@ mod tests {
         let decider = erase::<Note>();
         let schemas: Vec<_> = models.iter().map(|name| schema(name)).collect();
         let declared = declared.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let (_, problems) = check(&[decider.as_ref()], &schemas, &declared);
+        let (_, problems) = check(&[decider.as_ref()], &schemas, &[], &declared);
         assert_eq!(problems, expected);
     }
 
@@ -142,13 +147,27 @@ mod tests {
     fn a_declared_address_is_what_clashes() {
         let decider = erase::<Note>();
         let check_schemas =
-            |schemas: &[&'static Schema]| check(&[decider.as_ref()], schemas, &BTreeMap::new()).1;
+            |schemas: &[&'static Schema]| check(&[decider.as_ref()], schemas, &[], &BTreeMap::new()).1;
         assert!(check_schemas(&[schema_at("note_board", "board"), schema("note_list")]).is_empty());
         assert_eq!(
             check_schemas(&[schema_at("board_2", "notes"), schema_at("list_2", "board_2")]),
             [
                 "read model `board_2` has the address `notes`, which belongs to category `note`",
                 "read model `list_2` has the address `board_2`, which belongs to read model `board_2`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_page_of_the_service_s_own_has_an_address_of_its_own() {
+        let decider = erase::<Note>();
+        let check_pages = |pages: &[&'static str]| check(&[decider.as_ref()], &[], pages, &BTreeMap::new()).1;
+        assert!(check_pages(&["statements"]).is_empty());
+        assert_eq!(
+            check_pages(&["notes", "docs"]),
+            [
+                "a page of the service's own has the address `notes`, which belongs to category `note`",
+                "a page of the service's own has the address `docs`, which belongs to the toolkit itself",
             ]
         );
     }

@@ -4,11 +4,12 @@ use crate::app::App;
 use crate::command::Endpoint;
 use crate::frame::FrameLayer;
 use crate::names::Names;
+use crate::own_pages::OwnPage;
 use crate::problem::Problem;
 use crate::wire::{Panels, Wire};
 use crate::{
     aggregate, announced, audit, command, commands, envelope, exports, following, freshness, health, home,
-    json, model, openapi, pages,
+    json, model, openapi, own_pages, pages,
 };
 use axum::Router;
 use axum::extract::rejection::PathRejection;
@@ -38,6 +39,9 @@ pub fn router(wire: Wire) -> Result<Router, Fault> {
     }
     for (model, group) in app.wire.queries.models() {
         router = add_model(router, &app, model.schema(), group.name());
+    }
+    for page in &app.wire.own_pages {
+        router = add_own_page(router, &app, page);
     }
     let described = Arc::clone(&app);
     let [envelopes, status, events, tree, audited] = command_routes(&app, panels);
@@ -122,6 +126,20 @@ fn add_model(mut router: Routes, app: &Arc<App>, schema: &'static Schema, group:
         router = router.route(&format!("/{segment}{key}"), row_route(app, schema, group));
     }
     router
+}
+
+/// A page of the service's own, which asks the right panel.
+fn add_own_page(router: Routes, app: &Arc<App>, page: &Arc<dyn OwnPage>) -> Routes {
+    let address = format!("/{}/{{key}}", page.segment());
+    if !app.wire.panels.answers_questions() {
+        return router.route(&address, elsewhere());
+    }
+    let latency = Arc::new(app.wire.queries.metrics().latency(format!("{}/{{key}}", page.segment())));
+    let (held, page) = (Arc::clone(app), Arc::clone(page));
+    let read = get(move |path: Result<Path<String>, PathRejection>, request: Request| {
+        own_pages::read(Arc::clone(&held), Arc::clone(&page), Arc::clone(&latency), path, request)
+    });
+    router.route(&address, read)
 }
 
 fn page_route(app: &Arc<App>, schema: &'static Schema, group: &'static str) -> MethodRouter<Arc<App>> {

@@ -417,6 +417,7 @@ pub(crate) fn wire() -> (Wire, Arc<Store>) {
         ready: Arc::new(Readiness::default),
         limits: HttpLimits { body_bytes_max: 100, ..HttpLimits::default() },
         collections: std::collections::BTreeMap::new(),
+        own_pages: Vec::new(),
         entries: vec!["/note-list?sort=-text".to_owned(), "https://example.org/".to_owned()],
         hosts: Hosts::Loopback,
         metrics_access: MetricsAccess::Proven,

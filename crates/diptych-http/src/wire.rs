@@ -1,5 +1,6 @@
 //! What a service hands over to be put on the wire. Holds no handler.
 
+use crate::OwnPage;
 use diptych_command::Commands;
 use diptych_core::Authenticate;
 use diptych_query::{Queries, Registry};
@@ -33,6 +34,8 @@ pub struct Wire {
     pub collections: BTreeMap<String, String>,
     /// Addresses worth trying first, shown on the front page.
     pub entries: Vec<String>,
+    /// Pages of the service's own, HTML for people.
+    pub own_pages: Vec<Arc<dyn OwnPage>>,
     /// Under which host names the service answers.
     pub hosts: Hosts,
     /// Which of its panels this process serves.

@@ -1,11 +1,11 @@
-//! The tables of a group with their checkpoint, and the one definition of how rows are filtered and ordered.
+//! The tables of a group with their checkpoint.
 
 use crate::log::Log;
 use diptych_core::{Code, Fault, Position, Timestamp, Value};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
 use diptych_query::{
-    BuildId, Checkpoint, ColumnSpec, Condition, Direction, Fence, Fold, FoldError, Group, Mark, Operator,
-    Parked, Partition, RawFind, RowRef, RowsStamp, Schema, StoredRow, TableChanges, TableNeeds, WorkerId,
+    BuildId, Checkpoint, Fence, Fold, FoldError, Group, Mark, Parked, Partition, RawFind, RowRef, RowsStamp,
+    Schema, StoredRow, TableChanges, TableNeeds, WorkerId,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -258,22 +258,10 @@ impl GroupRows {
         let rows = self.tables[table].rows.values();
         let own = rows.filter(|held| held.row.tenant == find.tenant);
         let values = own.filter_map(|held| held.values.as_ref());
-        let mut fit: Vec<_> = values
-            .filter(|row| find.conditions.iter().all(|condition| fits(schema, condition, row)))
-            .filter(|row| find.rule.admits(schema, row) && find.words.fit(schema, row))
-            .collect();
-        let place = |row: &[Value]| {
-            let sorted = find.sort.map(|(column, _)| row[column].clone());
-            let key: Vec<_> = schema.key.iter().map(|column| row[*column].clone()).collect();
-            (sorted, key)
-        };
-        fit.sort_by(|a, b| in_order(schema, find.sort, &place(a), &place(b)));
-        let after = find.after.as_ref().map(|cursor| (cursor.sorted.clone(), cursor.key.clone()));
-        let beyond = |row: &&Vec<Value>| match &after {
-            Some(after) => in_order(schema, find.sort, &place(row), after) == Ordering::Greater,
-            None => true,
-        };
-        fit.into_iter().filter(beyond).take(find.rows_max).cloned().collect()
+        let mut fit: Vec<_> =
+            values.filter(|row| find.fits(schema, row) && find.is_beyond(schema, row)).collect();
+        fit.sort_by(|a, b| find.compare(schema, a, b));
+        fit.into_iter().take(find.rows_max).cloned().collect()
     }
 
     pub(crate) fn scan(&self, table: usize, after: Option<&RowRef>, most: usize) -> Vec<StoredRow> {
@@ -287,57 +275,6 @@ impl GroupRows {
     pub(crate) fn digest(&self, table: usize) -> Vec<(u8, i64, u128)> {
         let buckets = self.tables[table].digest.iter();
         buckets.map(|(bucket, (rows, sum))| (*bucket, *rows, *sum)).collect()
-    }
-}
-
-/// Whether a row fits a condition. No value never fits.
-fn fits(schema: &Schema, condition: &Condition, row: &[Value]) -> bool {
-    let held = &row[condition.column];
-    let column = &schema.columns[condition.column];
-    let admits = |order: Ordering| match condition.operator {
-        Operator::Equal => order.is_eq(),
-        Operator::Less => order.is_lt(),
-        Operator::AtMost => order.is_le(),
-        Operator::Greater => order.is_gt(),
-        Operator::AtLeast => order.is_ge(),
-    };
-    let comparable = |value: &&Value| **value != Value::Null && *held != Value::Null;
-    let mut values = condition.values.iter().filter(comparable);
-    values.any(|value| admits(compare(column, held, value)))
-}
-
-type SortedKey = (Option<Value>, Vec<Value>);
-
-/// The order of two rows: by the sorted column, no value last both ways, then by key.
-fn in_order(
-    schema: &Schema,
-    sort: Option<(usize, Direction)>,
-    (a, a_key): &SortedKey,
-    (b, b_key): &SortedKey,
-) -> Ordering {
-    let sorted = match (sort, a, b) {
-        (Some((column, direction)), Some(a), Some(b)) => {
-            let order = compare(&schema.columns[column], a, b);
-            let reversed = direction == Direction::Descending && *a != Value::Null && *b != Value::Null;
-            if reversed { order.reverse() } else { order }
-        }
-        _ => Ordering::Equal,
-    };
-    let columns = schema.key.iter().map(|column| &schema.columns[*column]);
-    let mut keys = columns.zip(a_key.iter().zip(b_key));
-    let by_key = keys.find_map(|(column, (a, b))| Some(compare(column, a, b)).filter(|order| order.is_ne()));
-    sorted.then(by_key.unwrap_or(Ordering::Equal))
-}
-
-/// The order of two values of a column: by rank where it is ranked, otherwise the portable one.
-fn compare(column: &ColumnSpec, a: &Value, b: &Value) -> Ordering {
-    let rank = |value: &Value| match value {
-        Value::Text(name) if column.ranked => column.choices.iter().position(|choice| choice == name),
-        _ => None,
-    };
-    match (rank(a), rank(b)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => a.portable_cmp(b),
     }
 }
 

@@ -9,8 +9,10 @@ mod builds_report;
 pub mod catalog;
 pub mod export;
 mod history;
+pub mod jobs;
 mod line;
 mod line_history;
+mod line_jobs;
 mod line_models;
 mod operation;
 mod outbox;
@@ -32,6 +34,7 @@ pub use builds_report::{BuildReport, BuildsReport, MoveReport, list_moves};
 pub use history::{
     AuditReport, EventReport, StreamReport, audit_tree, list_audit, show_stream, stream_events,
 };
+pub use jobs::{Job, JobDesk, JobKind, JobLimits, JobRun, Schedule, order_job, run_due_jobs};
 pub use line::{run, run_catalog, verbs};
 pub use line_history::{import_verb, run_import};
 pub use operation::{OPERATION, OPERATIONS_MAX, Operation, list_operations};

@@ -6,7 +6,7 @@ use crate::outbox::{drain_outbox, show_outbox};
 use crate::policies::{self, policies_verb};
 use crate::queue::{list_commands, retry_command, show_command};
 use crate::states::{drop_states, list_states, verify_states, write_states};
-use crate::{ActionError, Operator, RebuildWatcher, Report, line_history, line_models};
+use crate::{ActionError, Operator, RebuildWatcher, Report, line_history, line_jobs, line_models};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::QueueStatus;
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ pub fn verbs() -> Vec<Command> {
     let [models, parked, drift, operations] = line_models::verbs();
     vec![
         commands(),
+        line_jobs::verb(),
         Command::new("status").about("What the log holds and how every read model is doing"),
         models,
         parked,
@@ -149,6 +150,7 @@ pub async fn run(
 ) -> Result<Report, ActionError> {
     match (verb, arguments.subcommand()) {
         ("status", _) => status(operator).await,
+        ("jobs", _) => line_jobs::run(operator, arguments).await,
         ("models" | "parked" | "drift" | "operations", _) => {
             line_models::run(operator, verb, arguments, watcher).await
         }

@@ -102,6 +102,8 @@ fn building() -> Vec<Command> {
     vec![
         order("rebuild", "Build it anew beside the build that answers, compare, and switch").args([
             option("intended", "COLUMNS", "What may differ: `status,+rows`"),
+            option("from", "FILE or FOLDER", "Fill it from an export, or from a folder of exports that join")
+                .value_parser(value_parser!(std::path::PathBuf)),
             flag("hold", "Do not switch by itself; wait for `models switch`"),
             flag("wait", "Wait until it rests, also where another process does it"),
         ]),
@@ -240,8 +242,12 @@ async fn rebuild(
     let group = group_of(operator, text(own, "model"))?.name();
     let intended = parsed(own, "intended")?.unwrap_or_default();
     let switching = if own.get_flag("hold") { Switching::Ordered } else { Switching::Automatic };
-    let ordered =
-        act(operator, &Action::Rebuild { group: group.to_owned(), intended, switching }, own).await?;
+    // Another process may do it, from another folder.
+    let absolute = |path: &std::path::PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let filled_from = own.get_one::<std::path::PathBuf>("from");
+    let filled_from = filled_from.map(|path| absolute(path).display().to_string());
+    let action = Action::Rebuild { group: group.to_owned(), intended, switching, filled_from };
+    let ordered = act(operator, &action, own).await?;
     if own.get_flag("plan") || (!own.get_flag("wait") && is_taken_up(operator, group).await?) {
         return Ok(ordered);
     }

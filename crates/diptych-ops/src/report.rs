@@ -5,6 +5,7 @@ use crate::builds_report::{BuildsReport, MoveReport, builds_text, moves_table};
 use crate::catalog::CatalogReport;
 use crate::export::ExportReport;
 use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
+use crate::jobs::{JobReport, JobRun, job_text, jobs_table, run_text};
 use crate::operation::{Operation, operations_table};
 use crate::outbox::OutboxReport;
 use crate::policies::{
@@ -18,7 +19,7 @@ use crate::rows_report::{
 };
 use crate::states_report::{StatesReport, VerifiedStates, states_table, verified_states_text};
 use crate::watch::rebuild_text;
-use crate::words::{bytes_in_words, lag_in_words};
+use crate::words::{bytes_in_words, freshness_in_words};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use diptych_core::{Position, Timestamp, Token};
@@ -137,6 +138,12 @@ pub enum Report {
     PoliciesCompared(Box<ComparedPolicies>),
     /// Which policies were in force.
     PolicyHistory(Vec<PolicyChange>),
+    /// How every job stands.
+    Jobs(Vec<JobReport>),
+    /// One job with its runs.
+    Job(Box<JobReport>),
+    /// A run that was ordered.
+    JobRun(Box<JobRun>),
     /// A failed command waits again.
     #[serde(rename_all = "camelCase")]
     Revived {
@@ -183,6 +190,9 @@ pub struct ModelStatus {
     pub build: Option<String>,
     /// When its facts are folded.
     pub mode: &'static str,
+    /// Where its rows are kept, unless they are columns of the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// What its answers promise.
     pub contract: String,
     /// Who answers for it.
@@ -316,6 +326,7 @@ impl Report {
             Self::Parked(parked) => parked.parked.is_empty(),
             Self::PoliciesChecked(checked) => checked.problems.is_empty(),
             Self::Drift(drift) => drift.is_clean(),
+            Self::Jobs(jobs) => jobs.iter().all(JobReport::is_clean),
             Self::Rebuild(rebuild) => !matches!(rebuild.step, RebuildStep::Blocked | RebuildStep::Failed),
             _ => true,
         }
@@ -324,6 +335,9 @@ impl Report {
     fn to_text(&self) -> String {
         match self {
             Self::Status(status) => status_text(status),
+            Self::Jobs(jobs) => jobs_table(jobs),
+            Self::Job(job) => job_text(job),
+            Self::JobRun(run) => run_text(run),
             Self::Models(models) => models_table(models),
             Self::Model(model) => model_text(model),
             Self::Verified(reports) => reports.iter().map(verified_text).collect::<Vec<_>>().join("\n"),
@@ -375,7 +389,7 @@ pub(crate) fn table(header: &[&str]) -> Table {
 
 fn status_text(status: &StatusReport) -> String {
     let last = status.last_recorded_at.map_or("never".to_owned(), |time| time.to_string());
-    format!(
+    let mut text = format!(
         "{} on {}\n{} events in {} streams, {} commands, {} (last recorded {last})\n{}",
         status.service,
         status.store,
@@ -384,7 +398,13 @@ fn status_text(status: &StatusReport) -> String {
         status.commands,
         bytes_in_words(status.log_bytes),
         models_table(&status.models)
-    )
+    );
+    for model in &status.models {
+        if let Some(kept) = &model.kept {
+            let _ = write!(text, "\n{} is kept as {kept}", model.model);
+        }
+    }
+    text
 }
 
 fn models_table(models: &[ModelStatus]) -> String {
@@ -400,7 +420,7 @@ fn models_table(models: &[ModelStatus]) -> String {
             model.contract.clone(),
             model.rows.to_string(),
             projection_position.to_string(),
-            lag_in_words(model.freshness.lag()),
+            freshness_in_words(&model.freshness),
             health_text(&model.health),
         ]);
     }
@@ -451,6 +471,7 @@ fn model_text(model: &ModelReport) -> String {
             "moves with group",
             if model.group == model.status.model { String::new() } else { model.group.to_owned() },
         ),
+        ("kept as", model.status.kept.clone().unwrap_or_default()),
         ("shape", model.shape.clone()),
         ("ignores unknown types of", model.ignores.join(", ")),
         ("facts that met no row", model.no_ops.to_string()),
@@ -512,7 +533,7 @@ fn rows_text(rows: &RowsReport) -> String {
         table.add_row(row.iter().map(cell_text));
     }
     let projection_position = rows.freshness.projection_position;
-    let lag = lag_in_words(rows.freshness.lag());
+    let lag = freshness_in_words(&rows.freshness);
     let mut text = format!("{table}\n{} rows, {lag} at position {projection_position}", rows.rows.len());
     if let Some(token) = &rows.next_page_token {
         let _ = write!(text, "; more with pageToken={token}");

@@ -78,6 +78,9 @@ async fn ended(operator: &Operator<'_>, group: &str) -> Result<Report, ActionErr
 pub(crate) fn rebuild_text(rebuild: &Rebuild) -> String {
     let Rebuild { measured, compared, .. } = rebuild;
     let mut text = rebuild_line(rebuild);
+    if let Some(path) = &rebuild.filled_from {
+        let _ = write!(text, "\nfilled from {path}");
+    }
     if measured.positions > 0 {
         let size = bytes_in_words(measured.bytes);
         let (facts, rows, rate) = (measured.facts, measured.rows, measured.events_per_second);

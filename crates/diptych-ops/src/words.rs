@@ -1,18 +1,26 @@
 //! Lag and sizes as operators read them.
 
-use diptych_query::Lag;
+use diptych_query::{Freshness, Lag};
 
-/// Lag in words: `up to date`, `3 events, 2 s behind`.
+/// Lag in words: `up to date`, `3 events, 2 seconds behind`.
 ///
 /// ```
 /// use diptych_query::Lag;
 /// assert_eq!(diptych_ops::lag_in_words(Lag::default()), "up to date");
-/// assert_eq!(diptych_ops::lag_in_words(Lag { events: 3, seconds: 130.0 }), "3 events, 2 min behind");
+/// assert_eq!(diptych_ops::lag_in_words(Lag { events: 3, seconds: 130.0 }), "3 events, 2 minutes behind");
 /// ```
 #[must_use]
 pub fn lag_in_words(lag: Lag) -> String {
-    let words = lag.in_words();
-    match lag.events {
+    with_events(lag.events, lag.in_words())
+}
+
+/// What an answer says of how far it is behind, with how many events.
+pub(crate) fn freshness_in_words(freshness: &Freshness) -> String {
+    with_events(freshness.lag_events, freshness.words.clone())
+}
+
+fn with_events(events: u64, words: String) -> String {
+    match events {
         0 => words,
         1 => format!("1 event, {words}"),
         more => format!("{more} events, {words}"),

@@ -3,12 +3,13 @@
 
 use crate::ProjectionMetrics;
 use crate::ahead::{self, Planned};
+use crate::feeds::Feeds;
 use crate::parking::Aside;
 use crate::skips::Exceptions;
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, AnyModel, Block, Checkpoint, Feed, Fold, FoldError, FoldErrorKind, Group, Health,
-    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Registry, RowRef, Stopped,
+    Lease, Mark, ModelStore, Partition, Progress, ProgressEntry, Registry, RowRef, Sources, Stopped,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,12 +128,22 @@ pub struct Follower {
 /// What a follower needs.
 #[derive(Clone)]
 pub(crate) struct FollowerParts {
+    /// The log.
     pub(crate) feed: Arc<dyn Feed>,
+    /// What groups are folded from that are not folded from the log.
+    pub(crate) sources: Arc<dyn Sources>,
     pub(crate) store: Arc<dyn ModelStore>,
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: ProjectionMetrics,
     pub(crate) limits: ProjectorLimits,
+}
+
+impl FollowerParts {
+    /// The log and the exports.
+    pub(crate) fn feeds(&self) -> Feeds {
+        Feeds { log: Arc::clone(&self.feed), sources: Arc::clone(&self.sources) }
+    }
 }
 
 impl Follower {
@@ -142,7 +153,8 @@ impl Follower {
         progress: &Progress,
         parts: FollowerParts,
     ) -> Self {
-        let FollowerParts { feed, store, registry, clock, metrics, limits } = parts;
+        let feed = parts.feeds().of(&group);
+        let FollowerParts { store, registry, clock, metrics, limits, .. } = parts;
         let entry = progress.entry(&group.label());
         let started_at = clock.now();
         Self {
@@ -190,6 +202,12 @@ impl Follower {
         self.until = until;
     }
 
+    /// Reads from another feed from now on.
+    pub(crate) fn set_feed(&mut self, feed: Arc<dyn Feed>) {
+        self.feed = feed;
+        self.planned = None;
+    }
+
     /// How many positions a batch after one may have.
     fn room(&self, after: Position) -> usize {
         let left = self.until.map_or(u64::MAX, |until| after.lag_to(until));
@@ -229,6 +247,12 @@ impl Follower {
                 Step::Lost
             }
             Err(AdvanceError::Fold(error)) => self.judge(error).await,
+            Err(AdvanceError::Fault(fault)) if fault.code() == Code::ExportDamaged => {
+                // No time mends a file: somebody has to bring it back.
+                self.stop_at(self.position().next(), Code::ExportDamaged, fault.to_string()).await;
+                self.forget();
+                Step::Stopped
+            }
             Err(AdvanceError::Fault(fault)) => self.pause(&fault),
             Err(error) => self.pause(&Fault::transient(Code::Storage, format!("{error:?}"))),
         }
@@ -432,12 +456,16 @@ impl Follower {
     async fn stop(&mut self, error: &FoldError, reason: String) {
         let position =
             if error.position == Position::START { self.position().next() } else { error.position };
+        self.stop_at(position, error.code(), reason).await;
+    }
+
+    async fn stop_at(&mut self, position: Position, code: Code, reason: String) {
         tracing::error!(model = self.group.name(), %position, %reason, "the read model stopped");
         let stopped = Stopped { position, reason: reason.clone() };
         if let Err(fault) = self.store.set_stopped(&self.group, self.partition, Some(stopped)).await {
             tracing::error!(%fault, "the reason could not be written down");
         }
-        self.set_health(match error.code() {
+        self.set_health(match code {
             Code::OlderCode => Health::OlderCode { position, reason },
             _ => Health::Stopped { position, reason },
         });

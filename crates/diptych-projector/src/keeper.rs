@@ -1,12 +1,13 @@
 //! Keeps a process's share of the work: gives signs of life, claims partitions and gives them back, and has a
 //! worker for each that it holds. What should change hands is decided in `shares`.
 
+use crate::feeds::Feeds;
 use crate::follower::ProjectorLimits;
 use crate::shares::{Moves, Own, Share, moves};
 use crate::worker::{Ended, Part, work_under};
 use diptych_core::Position;
 use diptych_query::{
-    Feed, Group, Health, Lease, ModelStore, Partition, PartitionState, Readiness, Shares, WorkerId,
+    Group, Health, Lease, ModelStore, Partition, PartitionState, Readiness, Shares, WorkerId,
 };
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +49,7 @@ impl GivenUp {
 /// What a keeper needs.
 pub(crate) struct KeeperParts {
     pub(crate) worker: WorkerId,
-    pub(crate) feed: Arc<dyn Feed>,
+    pub(crate) feeds: Feeds,
     pub(crate) store: Arc<dyn ModelStore>,
     pub(crate) limits: ProjectorLimits,
     pub(crate) kept: Vec<Kept>,
@@ -253,7 +254,7 @@ impl Keeper {
     }
 
     async fn claim(&mut self, share: Share) {
-        let KeeperParts { worker, store, feed, limits, nudge, .. } = &self.parts;
+        let KeeperParts { worker, store, feeds, limits, nudge, .. } = &self.parts;
         let group = self.group(share);
         let lease = match store.claim(group, share.1, worker, limits.lease_duration).await {
             Ok(Some(lease)) => lease,
@@ -268,7 +269,7 @@ impl Keeper {
         // From now on, not from when the worker comes to it: who waits listens to this process.
         self.part(share).entry.set_followed_in(share.1, true);
         let (stop, told) = watch::channel(false);
-        let working = work_under(self.part(share).clone(), lease, feed.watch(), told);
+        let working = work_under(self.part(share).clone(), lease, feeds.of(group).watch(), told);
         let (nudge, over) = (Arc::clone(nudge), Arc::new(AtomicBool::new(false)));
         let done = Arc::clone(&over);
         let worker = tokio::spawn(async move {

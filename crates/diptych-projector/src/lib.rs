@@ -6,6 +6,7 @@
 mod ahead;
 mod alone;
 mod compare;
+mod feeds;
 mod follower;
 mod incident;
 mod keeper;

@@ -344,7 +344,7 @@ pub(crate) fn new_rebuild(
     order: RebuildOrder,
     now: Timestamp,
 ) -> Rebuild {
-    let RebuildOrder { order, intended, switching } = order;
+    let RebuildOrder { order, intended, switching, filled_from } = order;
     Rebuild {
         group: group.name().to_owned(),
         from,
@@ -355,6 +355,7 @@ pub(crate) fn new_rebuild(
         order,
         intended,
         switching,
+        filled_from,
         switch_ordered: None,
         asked: None,
         driver: None,

@@ -8,8 +8,8 @@ use crate::worker::{Part, work_inline};
 use crate::{ProjectionMetrics, Steward, VerifyError, VerifyReport, verify};
 use diptych_core::{Clock, Fault, Position};
 use diptych_query::{
-    Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, Partition, PartitionState, Progress,
-    ProgressEntry, Readiness, Registry, Schema, Stopped, WorkerId,
+    Checkpoint, Feed, Group, Health, Lag, Mode, ModelStore, NoSources, Partition, PartitionState, Progress,
+    ProgressEntry, Readiness, Registry, Schema, Sources, Stopped, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -110,9 +110,15 @@ impl Projector {
     /// Prepares a projector; nothing moves before [`Projector::start`] or [`Projector::drain`].
     #[must_use]
     pub fn new(parts: ProjectorParts) -> Self {
+        Self::with_sources(parts, Arc::new(NoSources))
+    }
+
+    /// Like [`Projector::new`], with the exports that groups may be folded from.
+    #[must_use]
+    pub fn with_sources(parts: ProjectorParts, sources: Arc<dyn Sources>) -> Self {
         let ProjectorParts { worker, feed, store, registry, clock, progress, groups, limits } = parts;
         let metrics = ProjectionMetrics::default();
-        let parts = FollowerParts { feed, store, registry, clock, metrics, limits };
+        let parts = FollowerParts { feed, sources, store, registry, clock, metrics, limits };
         let nudge: Arc<Notify> = Arc::default();
         let steward = Steward::new(StewardParts {
             worker: WorkerId::new(format!("{worker}:steward")),
@@ -180,7 +186,7 @@ impl Projector {
         }
         let keeper = Keeper::new(KeeperParts {
             worker: self.worker.clone(),
-            feed: Arc::clone(&self.parts.feed),
+            feeds: self.parts.feeds(),
             store: Arc::clone(&self.parts.store),
             limits: self.parts.limits.clone(),
             kept,
@@ -223,14 +229,14 @@ impl Projector {
         }
     }
 
-    /// Sees to it that everything that the log holds by now is in a group: folds it here, or waits for the
-    /// process that holds the lease.
+    /// Sees to it that everything that the log holds by now, or the export that a group is folded from, is in
+    /// the group: folds it here, or waits for the process that holds the lease.
     ///
     /// # Errors
     /// An unknown name, a fact that stops the group, or a fault.
     pub async fn drain(&self, name: &str) -> Result<Drained, DrainError> {
         let followed = self.followed(name)?;
-        let head = self.parts.feed.head().await?.position();
+        let head = self.parts.feeds().of(&followed.group).head().await?.position();
         self.given_up.forget(&followed.group);
         for part in &followed.parts {
             self.parts.store.set_stopped(&followed.group, part.partition, None).await?;

@@ -5,7 +5,7 @@ use crate::alone::Alone;
 use crate::follower::{Follower, FollowerParts, Step};
 use diptych_core::{Fault, Position};
 use diptych_query::{
-    BuildId, Group, Lease, Mode, ModelStore, Partition, Progress, ProgressEntry, Readiness, WorkerId,
+    BuildId, Feed, Group, Lease, Mode, ModelStore, Partition, Progress, ProgressEntry, Readiness, WorkerId,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,11 @@ impl Shadow {
     /// The group at the build.
     pub(crate) fn group(&self) -> &Arc<Group> {
         &self.group
+    }
+
+    /// Reads from another feed from now on.
+    pub(crate) fn set_feed(&mut self, feed: &Arc<dyn Feed>) {
+        self.parts.iter_mut().for_each(|part| part.follower.get().set_feed(Arc::clone(feed)));
     }
 
     /// Takes the leases that it has not, and prolongs those it has. Answers whether it has them all.

@@ -315,7 +315,7 @@ impl Steward {
 
     /// Whether a first build has reached the head, where it stands now or stood at the last look.
     async fn filled(&self, group: &Group, seen: &mut Position) -> Result<bool, Fault> {
-        let FollowerParts { feed, store, .. } = &self.parts.follower;
+        let (feed, store) = (self.parts.follower.feeds().of(group), &self.parts.follower.store);
         if group.mode() == Mode::OnDemand {
             // It stands where it was last drained to, and answers from there.
             return Ok(true);

@@ -41,6 +41,9 @@ pub struct Freshness {
     pub token: Token,
     /// Whether the answer is older than the model's contract allows.
     pub stale: bool,
+    /// How far behind it is, in words, after the name of what is asked: `30 minutes behind, last export
+    /// 02:00` of a model that is folded from an export, `3 seconds behind` of others. In UTC.
+    pub words: String,
 }
 
 impl Freshness {

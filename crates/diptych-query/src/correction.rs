@@ -181,16 +181,8 @@ pub(crate) fn value_from_json(column: &ColumnSpec, json: &Json) -> Result<Value,
         }
         ValueType::Bytes => {
             let what = "bytes as hexadecimal digits";
-            bytes(text(what)?).map(Value::Bytes).ok_or_else(|| must(what))
+            crate::document::bytes(text(what)?).map(Value::Bytes).ok_or_else(|| must(what))
         }
         ValueType::Json => Ok(Value::Json(json.to_string())),
     }
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    if !hex.len().is_multiple_of(2) || !hex.is_ascii() {
-        return None;
-    }
-    let pairs = (0..hex.len()).step_by(2);
-    pairs.map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
 }

@@ -337,8 +337,8 @@ impl fmt::Display for GroupError {
             ),
             Self::PlacesDiffer { group, model } => write!(
                 out,
-                "read model `{model}` is not kept in the form (`document`) or not folded from the `source` of \
-                 the first in group `{group}`, which moves as one"
+                "read model `{model}` is not kept in the form (`document`), or not folded from the `source`, \
+                 of the first in group `{group}`, which moves as one"
             ),
             Self::InlineFromExport { model } => {
                 write!(out, "read model `{model}` cannot be inline and folded from an export: leave out one")

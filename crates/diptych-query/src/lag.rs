@@ -1,7 +1,7 @@
 //! Lag: how far something is behind the head of the log. Measured and put into words here and nowhere else.
 
-use crate::Feed;
-use diptych_core::{Clock, Fault, Position};
+use crate::{Feed, JobStanding};
+use diptych_core::{Clock, Fault, Position, Timestamp};
 
 /// How far a position is behind the head of the log.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -27,23 +27,37 @@ impl Lag {
         Ok(Self { events, seconds })
     }
 
-    /// As people say it: `up to date`, `2 s behind`.
+    /// As people say it: `up to date`, `2 seconds behind`.
     ///
     /// ```
     /// use diptych_query::Lag;
-    /// assert_eq!(Lag { events: 3, seconds: 130.0 }.in_words(), "2 min behind");
+    /// assert_eq!(Lag { events: 3, seconds: 130.0 }.in_words(), "2 minutes behind");
     /// ```
     #[must_use]
     pub fn in_words(self) -> String {
+        let some = |count: f64, unit: &str| {
+            let plural = if count.round() > 1.0 { "s" } else { "" };
+            format!("{count:.0} {unit}{plural}")
+        };
         let amount = match self.seconds {
             _ if self.events == 0 => return "up to date".to_owned(),
-            s if s < 1.0 => "less than 1 s".to_owned(),
-            s if s < 120.0 => format!("{s:.0} s"),
-            s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
-            s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
-            s => format!("{:.0} days", s / 86_400.0),
+            s if s < 1.0 => "less than a second".to_owned(),
+            s if s < 120.0 => some(s, "second"),
+            s if s < 7_200.0 => some(s / 60.0, "minute"),
+            s if s < 172_800.0 => some(s / 3_600.0, "hour"),
+            s => some(s / 86_400.0, "day"),
         };
         format!("{amount} behind")
+    }
+
+    /// What an answer says of itself: the lag, and for a model that is folded from an export, of which one:
+    /// `30 minutes behind, last export 02:00`. Reads after the name of what lags: "analytics is …".
+    #[must_use]
+    pub fn told(self, export: Option<&JobStanding>, now: Timestamp) -> String {
+        match export {
+            Some(export) => format!("{}, {}", self.in_words(), export.export_in_words(now)),
+            None => self.in_words(),
+        }
     }
 }
 
@@ -55,10 +69,13 @@ mod tests {
     fn lag_is_said_in_words() {
         let check = |events, seconds, words: &str| assert_eq!(Lag { events, seconds }.in_words(), words);
         check(0, 0.0, "up to date");
-        check(3, 0.4, "less than 1 s behind");
-        check(3, 2.2, "2 s behind");
-        check(3, 300.0, "5 min behind");
-        check(3, 10_800.0, "3 h behind");
+        check(3, 0.4, "less than a second behind");
+        check(3, 1.2, "1 second behind");
+        check(3, 2.2, "2 seconds behind");
+        check(3, 119.0, "119 seconds behind");
+        check(3, 120.0, "2 minutes behind");
+        check(3, 300.0, "5 minutes behind");
+        check(3, 10_800.0, "3 hours behind");
         check(3, 259_200.0, "3 days behind");
     }
 }

@@ -146,8 +146,8 @@ impl Mode {
     }
 }
 
-/// In which form a store keeps the rows of a read model. Questions, rebuilds, comparing, digests and drift are
-/// the same in all.
+/// In which form a store keeps the rows of a read model. Questions, rebuilds, comparing, digests and drift
+/// are the same in all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Storage {
     /// A column of a table for each column.

@@ -12,6 +12,7 @@ mod columns;
 mod command_line;
 pub mod compose;
 mod correction;
+mod jobs;
 mod metrics;
 mod place;
 mod policing;
@@ -28,6 +29,7 @@ mod verb;
 pub use clock::SystemClock;
 pub use diptych_command as command;
 pub use diptych_core as core;
+pub use diptych_couch as couch;
 pub use diptych_http as http;
 pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
 pub use diptych_ops as ops;
@@ -40,7 +42,7 @@ pub use place::{Database, Place};
 pub use roles::{Role, Roles};
 pub use running::Running;
 pub use service::{Config, GroupTables, Service};
-pub use store::Store;
+pub use store::{Models, Store};
 pub use verb::{Verb, VerbError, VerbFuture};
 
 /// Everything that a service's code names, in one import.
@@ -55,6 +57,7 @@ pub mod prelude {
         Tenant, Timestamp, Token, Version,
     };
     pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
+    pub use diptych_ops::{Job, RowsFormat};
     pub use diptych_policy::{Jwt, Policies};
     pub use diptych_query::{
         Answer, Dialect, JoinedProjection, Page, Projection, ReadModel, Route, Siblings, SqlProjection,
@@ -97,3 +100,8 @@ mod invariants {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/reference-data.md")]
 mod reference_data {}
+
+/// The page on documents.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/documents.md")]
+mod documents {}

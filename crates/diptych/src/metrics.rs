@@ -1,5 +1,6 @@
 //! All panels' metrics under one exposition. No global recorder: two services in one process stay apart.
 
+use crate::jobs::JobMetrics;
 use diptych_command::{Commands, OutboxWorker, QueueWorkers};
 use diptych_projector::Projector;
 use diptych_query::Queries;
@@ -22,17 +23,18 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new(
-        commands: &Commands,
-        queries: &Queries,
+        (commands, queries): (&Commands, &Queries),
         projector: &Arc<Projector>,
         outbox: Option<Arc<OutboxWorker>>,
         workers: &Arc<QueueWorkers>,
+        jobs: &JobMetrics,
     ) -> Self {
         let mut registry = Registry::default();
         commands.metrics().register(&mut registry);
         workers.metrics().register(&mut registry);
         queries.metrics().register(&mut registry);
         projector.metrics().register(&mut registry);
+        jobs.register(&mut registry);
         if let Some(outbox) = &outbox {
             outbox.register(&mut registry);
         }

@@ -65,6 +65,8 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
             problems.extend(written.flat_map(|written| misread(schema.name, read, &written)));
         }
     }
+    let schemas: Vec<_> = service.models().map(|model| model.schema()).collect();
+    problems.extend(diptych_ops::jobs::job_problems(&service.jobs, &schemas));
     problems
 }
 

@@ -1,16 +1,17 @@
 //! A service that is open: both panels, the hinge and the store, wired together.
 
+use crate::jobs::{self, JobMetrics, Jobs};
 use crate::metrics::Metrics;
-use crate::store::{self, Store};
+use crate::store::{self, Models, Store};
 use crate::{Config, Place, Role, Roles, Service, policing};
 use diptych_command::{
     CommandQueue, Commands, Holder, OutboxWorker, Persistence, QueuePanel, QueueWorkers, QueueWorkersParts,
 };
 use diptych_core::{Authenticate, Clock, Code, Everybody, Fault, Principal};
 use diptych_http::{Hosts, Readiness, ServiceInfo, Wire};
-use diptych_ops::{LogStatus, Operator};
+use diptych_ops::{JobDesk, JobRun, Operator};
 use diptych_projector::{Projector, ProjectorParts};
-use diptych_query::{Feed, Group, Progress, Queries, QueryParts, Statistics, WorkerId};
+use diptych_query::{Feed, Group, Progress, Queries, QueryParts, Sources, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,6 +32,8 @@ pub struct Running {
     service: Service,
     pub(crate) config: Config,
     store: Arc<dyn Store>,
+    /// Where read models live: the store, or beside it.
+    models: Arc<dyn Models>,
     commands: Arc<Commands>,
     queries: Arc<Queries>,
     projector: Arc<Projector>,
@@ -41,42 +44,34 @@ pub struct Running {
     pub(crate) stopping: watch::Sender<bool>,
     sweeper: JoinHandle<()>,
     measurer: JoinHandle<()>,
+    jobs: Arc<Jobs>,
+    keeper: Option<JoinHandle<()>>,
 }
 
 impl Running {
     pub(crate) async fn open(service: Service, config: Config) -> Result<Self, Fault> {
         let progress = Arc::new(Progress::default());
-        let groups = service.groups.iter().map(|draft| draft.group().map(Arc::new));
-        let groups: Vec<_> = groups.collect::<Result<_, _>>().map_err(|error| {
-            Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
-        })?;
+        let groups = declared(&service)?;
         let store = store::open(&config, &service.clock, &groups, &progress).await?;
-        let groups = attach(&store, groups, &progress).await?;
+        let models = store::models(&config, &service.clock, &groups, &store)?;
+        let groups = attach(&*models, groups, &progress).await?;
         let commands = left_panel(&service, &config, &store).await?;
-        let queries = Arc::new(Queries::new(QueryParts {
-            store: Arc::clone(&store) as _,
-            feed: Arc::clone(&store) as _,
-            groups: groups.clone(),
-            progress: Arc::clone(&progress),
-            authorize: Arc::clone(&service.authorize),
-            policy: Arc::clone(&service.policy),
-            clock: Arc::clone(&service.clock),
-            page_key: store.page_key().await?,
-            limits: config.queries.clone(),
-        }));
-        let followed = groups.clone();
         let worker = worker_id();
+        let desk = jobs::desk(&service, &config, &store, worker.as_str()).await?;
+        let queries = right_panel(&service, &config, (&store, &models), (&groups, &progress), &desk).await?;
+        let followed = groups.clone();
         let workers = queue_workers(&commands, &store, &worker, &config);
-        let projector = Arc::new(Projector::new(ProjectorParts {
+        let parts = ProjectorParts {
             worker,
             feed: Arc::clone(&store) as _,
-            store: Arc::clone(&store) as _,
-            registry: Arc::clone(&store) as _,
+            store: Arc::clone(&models) as _,
+            registry: Arc::clone(&models) as _,
             clock: Arc::clone(&service.clock),
             progress,
             groups,
             limits: config.projector.clone(),
-        }));
+        };
+        let projector = Arc::new(Projector::with_sources(parts, Arc::clone(&desk.sources) as _));
         start(&projector, config.roles).await?;
         // Operators look with other roles: what they look by is not what is served by.
         if config.roles.contains(Role::Command) || config.roles.contains(Role::Projector) {
@@ -89,14 +84,30 @@ impl Running {
             workers.start();
             taker = outbox.as_ref().map(|outbox| tokio::spawn(Arc::clone(outbox).keep_taking()));
         }
-        let metrics = Arc::new(Metrics::new(&commands, &queries, &projector, outbox.clone(), &workers));
+        let measured = JobMetrics::default();
+        let panels = (&*commands, &*queries);
+        let metrics = Arc::new(Metrics::new(panels, &projector, outbox.clone(), &workers, &measured));
         let sweeper = tokio::spawn(sweep(Arc::clone(&store), Arc::clone(&service.clock), config.clone()));
         let measurer = tokio::spawn(Arc::clone(&metrics).keep_measuring());
         let stopping = watch::Sender::new(false);
+        let jobs = Arc::new(Jobs {
+            service: service.clone(),
+            config: config.clone(),
+            store: Arc::clone(&store),
+            models: Arc::clone(&models),
+            commands: Arc::clone(&commands),
+            queries: Arc::clone(&queries),
+            projector: Arc::clone(&projector),
+            outbox: outbox.clone(),
+            desk,
+            metrics: measured,
+        });
+        let keeper = (!service.jobs.is_empty()).then(|| tokio::spawn(Arc::clone(&jobs).keep()));
         Ok(Self {
             service,
             config,
             store,
+            models,
             commands,
             queries,
             projector,
@@ -107,6 +118,8 @@ impl Running {
             stopping,
             sweeper,
             measurer,
+            jobs,
+            keeper,
         })
     }
 
@@ -140,6 +153,21 @@ impl Running {
         &self.workers
     }
 
+    /// Runs every scheduled job that is due and that no other process runs, as a process that moves read
+    /// models does by itself, and answers how each ended.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn run_due_jobs(&self) -> Result<Vec<(String, JobRun)>, Fault> {
+        self.jobs.step().await
+    }
+
+    /// The exports that read models may be folded from.
+    #[must_use]
+    pub fn sources(&self) -> &dyn Sources {
+        &*self.jobs.desk.sources
+    }
+
     /// The log as readers see it.
     #[must_use]
     pub fn feed(&self) -> &dyn Feed {
@@ -150,6 +178,13 @@ impl Running {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Where read models live, with what is known beside their rows: the store, or the store and a server of
+    /// documents.
+    #[must_use]
+    pub fn models(&self) -> &Arc<dyn Models> {
+        &self.models
     }
 
     /// On whose behalf the operator and this machine's requests come.
@@ -163,27 +198,7 @@ impl Running {
     /// # Errors
     /// A fault of the store.
     pub async fn operator(&self) -> Result<Operator<'_>, Fault> {
-        let Statistics { streams, commands, log_bytes, .. } = self.store.statistics().await?;
-        Ok(Operator {
-            service: self.name(),
-            principal: self.principal(),
-            queue: &*self.store,
-            commands: &self.commands,
-            queries: &self.queries,
-            projector: &self.projector,
-            outbox: self.outbox.as_deref(),
-            feed: &*self.store,
-            models: &*self.store,
-            registry: &*self.store,
-            policies: self.service.in_force(),
-            log: LogStatus {
-                location: self.config.store.to_string(),
-                head: self.store.head().await?,
-                streams,
-                commands,
-                bytes: log_bytes,
-            },
-        })
+        self.jobs.operator().await
     }
 
     /// Where the store is.
@@ -222,13 +237,14 @@ impl Running {
             },
             commands: Arc::clone(&self.commands),
             queries: Arc::clone(&self.queries),
-            registry: Arc::clone(&self.store) as _,
+            registry: Arc::clone(&self.models) as _,
             authenticate: self.authenticate(),
             metrics: Arc::new(move || metrics.exposition()),
             ready: Arc::new(move || Readiness { reasons: watched.failure().into_iter().collect() }),
             limits: self.config.http.clone(),
             collections: self.service.collections.clone(),
             entries: self.service.links.clone(),
+            own_pages: self.service.own_pages.clone(),
             metrics_access: self.config.metrics_access,
             hosts: if self.authenticate().is_proof() { Hosts::Any } else { Hosts::Loopback },
             panels: self.config.roles.panels(),
@@ -247,12 +263,40 @@ impl Running {
             taker.abort();
         }
         self.measurer.abort();
+        if let Some(keeper) = self.keeper {
+            // A run that is cut off is begun again by whoever comes next.
+            keeper.abort();
+            let _ = keeper.await;
+            self.jobs.let_go().await;
+        }
         self.stopping.send_replace(true);
         self.workers.stop().await;
         self.projector.stop().await;
         self.store.close().await;
         Ok(())
     }
+}
+
+/// The right panel over an opened store.
+async fn right_panel(
+    service: &Service,
+    config: &Config,
+    (store, models): (&Arc<dyn Store>, &Arc<dyn Models>),
+    (groups, progress): (&[Arc<Group>], &Arc<Progress>),
+    desk: &JobDesk,
+) -> Result<Arc<Queries>, Fault> {
+    let queries = Queries::new(QueryParts {
+        store: Arc::clone(models) as _,
+        feed: Arc::clone(store) as _,
+        groups: groups.to_vec(),
+        progress: Arc::clone(progress),
+        authorize: Arc::clone(&service.authorize),
+        policy: Arc::clone(&service.policy),
+        clock: Arc::clone(&service.clock),
+        page_key: store.page_key().await?,
+        limits: config.queries.clone(),
+    });
+    Ok(Arc::new(queries.with_jobs(Arc::clone(&desk.board))))
 }
 
 /// Starts the hinge: it moves read models, or only looks how others move them.
@@ -273,19 +317,27 @@ async fn start(projector: &Arc<Projector>, roles: Roles) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The groups of a service as its code declares them.
+fn declared(service: &Service) -> Result<Vec<Arc<Group>>, Fault> {
+    let groups = service.groups.iter().map(|draft| draft.group().map(Arc::new));
+    groups.collect::<Result<_, _>>().map_err(|error| {
+        Fault::permanent(Code::ServiceInvalid, "the read models cannot be grouped").because(error)
+    })
+}
+
 /// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that
 /// it is gone, and everything else goes on.
 async fn attach(
-    store: &Arc<dyn Store>,
+    models: &dyn Models,
     groups: Vec<Arc<Group>>,
     progress: &Progress,
 ) -> Result<Vec<Arc<Group>>, Fault> {
     let mut attached = Vec::with_capacity(groups.len());
     for group in groups {
-        match store.attach(&group).await {
+        match models.attach(&group).await {
             Ok(checkpoint) => {
                 progress.entry(group.name()).advance(checkpoint.mark.position());
-                group.know(&store.builds(group.name()).await?);
+                group.know(&models.builds(group.name()).await?);
                 attached.push(group);
             }
             Err(fault) if fault.code() == Code::ModelRetired => {

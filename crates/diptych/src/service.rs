@@ -8,8 +8,10 @@ use diptych_command::{
     Persistence, QueueLimits, Reference, References, StoredState,
 };
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
-use diptych_http::{HttpLimits, MetricsAccess};
+use diptych_couch::{Address, CouchLimits};
+use diptych_http::{HttpLimits, MetricsAccess, OwnPage};
 use diptych_ops::catalog::Catalog;
+use diptych_ops::{Job, JobLimits};
 use diptych_policy::{Declarations, Policies, PolicyError, PolicyGuard};
 use diptych_postgres::PostgresLimits;
 use diptych_projector::ProjectorLimits;
@@ -62,6 +64,8 @@ pub struct Service {
     /// By name, how a file with other editions is read.
     pub(crate) reference_readers: BTreeMap<&'static str, ReadReference>,
     pub(crate) links: Vec<String>,
+    /// Pages of its own.
+    pub(crate) own_pages: Vec<Arc<dyn OwnPage>>,
     pub(crate) verbs: Vec<Arc<dyn Verb>>,
     pub(crate) before_serving: Option<Arc<dyn Verb>>,
     pub(crate) authorize: Arc<dyn Authorize>,
@@ -75,6 +79,7 @@ pub struct Service {
     pub(crate) authenticate: Option<Arc<dyn Authenticate>>,
     pub(crate) development: Option<Principal>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) jobs: Vec<Job>,
 }
 
 /// Reads editions of one kind from a text, and puts them among the others.
@@ -117,6 +122,8 @@ impl GroupDraft {
 pub struct Config {
     /// Where the store is.
     pub store: Place,
+    /// The server that keeps read models declared `document`, by the CouchDB protocol; none is the store.
+    pub documents: Option<Address>,
     /// On whose behalf requests come while there is no authentication: only this machine can reach the
     /// service.
     pub principal: Principal,
@@ -151,8 +158,15 @@ pub struct Config {
     pub sqlite: SqliteLimits,
     /// Limits of the production store.
     pub postgres: PostgresLimits,
+    /// Limits of the server of documents.
+    pub couch: CouchLimits,
     /// Limits of the wire.
     pub http: HttpLimits,
+    /// The folder under which jobs write their files; none is `exports` in the folder of the embedded store,
+    /// or in the working folder. All processes that run jobs, or models that are folded from exports, see it.
+    pub exports: Option<PathBuf>,
+    /// Limits of scheduled jobs.
+    pub jobs: JobLimits,
 }
 
 impl Config {
@@ -164,6 +178,7 @@ impl Config {
     pub fn at(store: impl Into<Place>) -> Self {
         Self {
             store: store.into(),
+            documents: None,
             principal: Principal::new("main", "local").expect("both are valid names"),
             durability: Durability::Full,
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
@@ -179,7 +194,10 @@ impl Config {
             projector: ProjectorLimits::default(),
             sqlite: SqliteLimits::default(),
             postgres: PostgresLimits::default(),
+            couch: CouchLimits::default(),
             http: HttpLimits::default(),
+            exports: None,
+            jobs: JobLimits::default(),
         }
     }
 }
@@ -199,6 +217,7 @@ impl Service {
             references: References::default(),
             reference_readers: BTreeMap::new(),
             links: Vec::new(),
+            own_pages: Vec::new(),
             verbs: Vec::new(),
             before_serving: None,
             authorize: Arc::new(Unrestricted),
@@ -210,6 +229,7 @@ impl Service {
             authenticate: None,
             development: None,
             clock: Arc::new(SystemClock),
+            jobs: Vec::new(),
         }
     }
 
@@ -387,10 +407,32 @@ impl Service {
         self
     }
 
+    /// Adds a scheduled job, which is run once across all processes that move read models.
+    ///
+    /// ```
+    /// use diptych::prelude::*;
+    /// let service = Service::new("orders").job(Job::export("nightly-events").daily_at("02:00"));
+    /// assert!(service.problems().is_empty());
+    /// let wrong = Service::new("orders").job(Job::export("nightly-events").daily_at("2 am"));
+    /// assert!(wrong.problems()[0].contains("not a time of the day"));
+    /// ```
+    #[must_use]
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
+        self
+    }
+
     /// Adds a link to try to the first page, such as `/order-summary?pageSize=5`.
     #[must_use]
     pub fn link(mut self, path: impl Into<String>) -> Self {
         self.links.push(path.into());
+        self
+    }
+
+    /// Adds a page of the service's own, HTML for people at `/{segment}/{key}`.
+    #[must_use]
+    pub fn own_page(mut self, page: impl OwnPage) -> Self {
+        self.own_pages.push(Arc::new(page));
         self
     }
 

@@ -279,8 +279,8 @@ async fn a_frozen_process_loses_the_head_and_writes_nothing_twice() {
     let mut scene = Scene::on_the_shared_server().await;
     let servers = scene.start().await;
     let load = scene.load(&servers).await;
-    // In the rows of the inline model: an append that has none to write sends its commit along, and one that is
-    // held up there goes on without its process.
+    // In the rows of the inline model: an append that has none to write sends its commit along, and would
+    // go on without its process.
     let table = scene.table_of("fulfilment_queue").await;
     let HeldUp { backend, server: frozen, holding } = scene.hold_up(&table).await;
     let other = 1 - frozen;

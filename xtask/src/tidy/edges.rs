@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("diptych-memory", PORTS),
     ("diptych-sqlite", PORTS),
     ("diptych-postgres", PORTS),
+    ("diptych-couch", &["diptych-core", "diptych-query"]),
     ("diptych-http", &["diptych-core", "diptych-command", "diptych-query", "diptych-policy"]),
     (
         "diptych-ops",
@@ -37,6 +38,7 @@ const DEV_EDGES: &[(&str, &[&str])] = &[
     ("diptych-memory", &[CONFORMANCE]),
     ("diptych-sqlite", &[CONFORMANCE]),
     ("diptych-postgres", &[CONFORMANCE]),
+    ("diptych-couch", &[CONFORMANCE, "diptych-memory"]),
 ];
 
 const CONFORMANCE: &str = "diptych-conformance";

@@ -19,6 +19,7 @@ pub(crate) mod judging;
 pub(crate) mod leases;
 pub(crate) mod ledger;
 pub(crate) mod log;
+pub(crate) mod money;
 pub(crate) mod pages;
 pub(crate) mod parked;
 pub(crate) mod partitions;

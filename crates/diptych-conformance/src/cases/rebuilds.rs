@@ -525,6 +525,9 @@ pub(crate) async fn a_build_that_is_further_is_compared_without_what_is_newer(
     Ok(())
 }
 
+/// How many commands come while a rebuild happens by itself.
+const COMMANDS_MEANWHILE_MAX: usize = 100;
+
 /// A running projector fills, serves, rebuilds and switches without being asked to step, while commands come.
 pub(crate) async fn it_all_happens_by_itself(harness: &dyn Harness) -> Outcome {
     let stores = harness.open(Vec::new()).await?;
@@ -538,8 +541,13 @@ pub(crate) async fn it_all_happens_by_itself(harness: &dyn Harness) -> Outcome {
         patience.pause().await?;
     }
     process.begin("balance", Switching::Automatic).await?;
+    let mut commands = 0;
     while process.under_way("balance").await?.step != RebuildStep::Switched {
-        on(&stores, "a", &[deposited(1)?]).await?;
+        // No more than the slowest store folds in the time that the case has.
+        if commands < COMMANDS_MEANWHILE_MAX {
+            on(&stores, "a", &[deposited(1)?]).await?;
+            commands += 1;
+        }
         patience.pause().await?;
     }
     let token = on(&stores, "b", &[deposited(1)?]).await?.record.token;

@@ -47,7 +47,7 @@ pub(crate) async fn every_type_reads_back(harness: &dyn Harness) -> Outcome {
         samples.push(Sample { maybe_blob: Some(blob.clone()), blob, ..Sample::default() });
     }
     for text in ["null", "{}", "{ \"b\":1, \"a\" : [ 1e400, \"\\u00e4ä\" ] }", "\"\""] {
-        samples.push(Sample { document: JsonText(text.to_owned()), ..Sample::default() });
+        samples.push(Sample { structure: JsonText(text.to_owned()), ..Sample::default() });
     }
     for (kind, level) in [(Kind::Plain, Level::Low), (Kind::Fancy, Level::Medium), (Kind::Fancy, Level::High)]
     {

@@ -19,7 +19,7 @@ async fn told(stores: &Stores, name: &str, title: &str, body: Option<&str>) -> O
     let sample = Box::new(Sample {
         word: title.to_owned(),
         maybe_word: body.map(str::to_owned),
-        document: JsonText("\"hidden\"".to_owned()),
+        structure: JsonText("\"hidden\"".to_owned()),
         number: title.len() as i64,
         ..Sample::default()
     });

@@ -217,10 +217,14 @@ fn freshness() -> Value {
             "caughtUpToRequestedPosition": { "type": ["boolean", "null"] },
             "token": reference("diptych.Token"),
             "stale": { "type": "boolean", "description": "Whether it is older than its contract allows" },
+            "words": {
+                "type": "string",
+                "description": "How far behind it is, such as `30 minutes behind, last export 02:00`; UTC",
+            },
         },
         "required": [
             "projectionPosition", "lagSeconds", "lagEvents", "asOf",
-            "caughtUpToRequestedPosition", "token", "stale",
+            "caughtUpToRequestedPosition", "token", "stale", "words",
         ],
     })
 }
@@ -268,8 +272,28 @@ fn standings() -> Value {
         "properties": {
             "caughtUpToRequestedPosition": { "type": ["boolean", "null"] },
             "models": { "type": "array", "items": model },
+            "jobs": { "type": "array", "items": job() },
         },
         "required": ["caughtUpToRequestedPosition", "models"],
+    })
+}
+
+/// A scheduled job; there are none in the document of a service without any.
+fn job() -> Value {
+    let time = json!({ "type": ["string", "null"], "format": "date-time" });
+    json!({
+        "type": "object",
+        "properties": {
+            "job": { "type": "string" },
+            "kind": { "type": "string" },
+            "schedule": { "type": "string", "description": "When it is due, in UTC" },
+            "state": { "enum": ["waiting", "overdue", "running"] },
+            "lagSeconds": { "type": "number", "description": "How long a run is due that did not happen" },
+            "lastSuccessAt": time,
+            "exportedThrough": { "type": "integer", "description": "Up to where the last export reaches" },
+            "nextDue": time,
+        },
+        "required": ["job", "kind", "schedule", "state", "lagSeconds", "lastSuccessAt", "nextDue"],
     })
 }
 

@@ -349,13 +349,13 @@ async fn the_front_page_speaks_to_people_and_to_programs() {
     let told = told.json();
     assert_eq!(told["service"], "notes <&>");
     assert_eq!(told["commands"][1]["address"], "/notes/{id}/close");
-    assert_eq!(told["readModels"][0]["lag"], "less than 1 s behind");
+    assert_eq!(told["readModels"][0]["lag"], "less than a second behind");
     assert_eq!(told["try"], json!(["/note-list?sort=-text"]));
     let page = client.get("/", &[("accept", "text/html")]).await;
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
     for part in
-        ["<h1>notes &lt;&amp;&gt;</h1>", "Every open note &lt;b&gt;", "less than 1 s behind", "<main>"]
+        ["<h1>notes &lt;&amp;&gt;</h1>", "Every open note &lt;b&gt;", "less than a second behind", "<main>"]
     {
         assert!(page.text.contains(part), "{part} is missing of {}", page.text);
     }

@@ -97,8 +97,8 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
     let mut mode = "Asynchronous";
     let (mut contract, mut tenants, mut default_sort) = (Contract::Eventual, "Own", None);
     let mut governance: Vec<(Ident, String)> = Vec::new();
-    let (mut reads, mut partitions, mut about, mut pending) = (Vec::new(), None, None, None);
-    let (mut document, mut source) = (false, None);
+    let (mut reads, mut partitions, mut about, mut source) = (Vec::new(), None, None, None);
+    let (mut pending, mut document) = (None, false);
     let (mut upkeep, mut intended, mut parks) = (Vec::new(), None, None);
     attributes::read_entries(&input.attrs, "read_model", KNOWN, |entry_name, entry| {
         match entry_name {
@@ -138,19 +138,15 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         }
         Ok(true)
     })?;
-    let missing = |what: &str| {
-        let form = "#[read_model(name = \"...\", revision = 1, owner = \"...\")]";
-        Error::new(input.ident.span(), format!("`ReadModel` needs `{form}`: {what} is missing"))
-    };
     if !governance.iter().any(|(field, _)| field == "owner") {
-        return Err(missing("owner"));
+        return Err(missing(input, "owner"));
     }
     refuse_alone(mode, &reads, partitions.as_ref(), parks)?;
     refuse_of_nobody(pending, about.as_deref())?;
     Ok(Declaration {
-        name: name.ok_or_else(|| missing("name"))?,
+        name: name.ok_or_else(|| missing(input, "name"))?,
         path,
-        revision: revision.ok_or_else(|| missing("revision"))?,
+        revision: revision.ok_or_else(|| missing(input, "revision"))?,
         mode,
         contract,
         reads,
@@ -165,6 +161,11 @@ pub(super) fn read(input: &DeriveInput) -> Result<Declaration> {
         intended,
         governance,
     })
+}
+
+fn missing(input: &DeriveInput, what: &str) -> Error {
+    let form = "#[read_model(name = \"...\", revision = 1, owner = \"...\")]";
+    Error::new(input.ident.span(), format!("`ReadModel` needs `{form}`: {what} is missing"))
 }
 
 /// Refuses to name what is under way where nobody knows for whom.

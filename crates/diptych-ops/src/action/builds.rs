@@ -57,8 +57,10 @@ fn legal(step: RebuildStep) -> Vec<&'static str> {
 pub(super) async fn plan(action: &Action, operator: &Operator<'_>) -> Result<ActionPlan, ActionError> {
     let plan = ActionPlan::of(action);
     Ok(match action {
-        Action::Rebuild { group, intended, switching } => {
-            plan_rebuild(plan, operator, &known(operator, group).await?, intended, *switching).await?
+        Action::Rebuild { group, intended, switching, filled_from } => {
+            let source = filled_from.as_deref();
+            plan_rebuild(plan, operator, &known(operator, group).await?, (intended, source), *switching)
+                .await?
         }
         Action::Deprecate { group, announced } => {
             let known = known(operator, group).await?;
@@ -115,7 +117,7 @@ async fn plan_rebuild(
     plan: ActionPlan,
     operator: &Operator<'_>,
     known: &Known<'_>,
-    intended: &Differing,
+    (intended, filled_from): (&Differing, Option<&str>),
     switching: Switching,
 ) -> Result<ActionPlan, ActionError> {
     let group = known.group;
@@ -136,9 +138,13 @@ async fn plan_rebuild(
         Switching::Ordered => "wait for `switch`, if nothing differs that was not declared",
     };
     let old = own.id;
+    let filled = match filled_from {
+        None => format!("fold {head} events of the log into it"),
+        Some(path) => format!("fold the events of `{path}` into it, once every byte of that was looked at"),
+    };
     let mut plan = plan
         .step(format!("begin a build beside {old}, which answers meanwhile"))
-        .step(format!("fold {head} events of the log into it"))
+        .step(filled)
         .step(format!("follow the log, and compare it with {old}; it may differ in: {differ}"))
         .step(last)
         .step(format!("keep {old} following until the rollback window is over, then retire it"));
@@ -250,8 +256,9 @@ pub(super) async fn apply(
 ) -> Result<Came, ActionError> {
     let projector = operator.projector;
     Ok(match action {
-        Action::Rebuild { group, intended, switching } => {
-            let order = RebuildOrder { order, intended: intended.clone(), switching: *switching };
+        Action::Rebuild { group, intended, switching, filled_from } => {
+            let (intended, filled_from) = (intended.clone(), filled_from.clone());
+            let order = RebuildOrder { order, intended, switching: *switching, filled_from };
             let rebuild = projector.rebuild(group_of(operator, group)?.name(), order).await?;
             Came::to(format!("build {} is begun", rebuild.to)).with(&rebuild)
         }

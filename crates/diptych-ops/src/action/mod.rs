@@ -20,7 +20,12 @@ use std::fmt::Write;
 /// use diptych_ops::Action;
 /// use diptych_projector::Differing;
 /// let intended: Differing = "status".parse()?;
-/// let action = Action::Rebuild { group: "orders".to_owned(), intended, switching: Default::default() };
+/// let action = Action::Rebuild {
+///     group: "orders".to_owned(),
+///     intended,
+///     switching: Default::default(),
+///     filled_from: None,
+/// };
 /// assert_eq!((action.name(), action.subject()), ("rebuild", "orders".to_owned()));
 /// # Ok::<(), std::convert::Infallible>(())
 /// ```
@@ -35,6 +40,8 @@ pub enum Action {
         intended: Differing,
         /// What happens once nothing stands against the switch.
         switching: Switching,
+        /// The export file, or folder of files that join, that it is filled from instead of its usual source.
+        filled_from: Option<String>,
     },
     /// Let a rebuild stand still.
     Pause {

@@ -68,16 +68,16 @@ impl ExportFilter {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct EventLine {
-    position: Position,
-    tenant: Tenant,
-    stream: String,
-    version: Version,
-    r#type: String,
-    schema_version: u32,
-    recorded_at: Timestamp,
-    occurred_at: Timestamp,
-    metadata: String,
-    payload: String,
+    pub(super) position: Position,
+    pub(super) tenant: Tenant,
+    pub(super) stream: String,
+    pub(super) version: Version,
+    pub(super) r#type: String,
+    pub(super) schema_version: u32,
+    pub(super) recorded_at: Timestamp,
+    pub(super) occurred_at: Timestamp,
+    pub(super) metadata: String,
+    pub(super) payload: String,
 }
 
 /// The last line.

@@ -2,11 +2,15 @@
 //! from them. What a log says of every event is carried byte for byte; ledger and audit are not, but for the
 //! actor and the command that stand beside each event.
 
+mod feed;
+pub(crate) mod files;
 mod format;
 mod read;
+mod sources;
 
 pub use format::{EXPORT_FORMAT, End, ExportFilter, Lineage};
 pub use read::ExportReader;
+pub use sources::ExportSources;
 
 use crate::{ActionError, Operator, Report};
 use diptych_command::{Languages, LogRestore, RestoreSource, RestoredEvent};
@@ -69,27 +73,43 @@ pub async fn export(
         filter,
         exported_at: now,
     };
+    let end = write_whole(operator.feed, &lineage, file, "partial").await?;
+    let file = file.display().to_string();
+    Ok(Report::Exported(Box::new(ExportReport { file, done: "exported", lineage, end })))
+}
+
+/// Writes what a lineage says to a file, under another name until it is whole: the file's with a suffix that
+/// nobody else uses who writes the same file.
+pub(crate) async fn write_whole(
+    feed: &dyn Feed,
+    lineage: &Lineage,
+    file: &Path,
+    suffix: &str,
+) -> Result<End, Fault> {
     let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(".partial");
+    unfinished.push(".");
+    unfinished.push(suffix);
     let unfinished = Path::new(&unfinished);
-    let written = write(operator.feed, &lineage, unfinished).await;
-    let end = match written {
+    let end = match write(feed, lineage, unfinished).await {
         Ok(end) => end,
         Err(error) => {
             // What is not whole is of no use; that it cannot be removed is not the failure to tell.
             let _ = std::fs::remove_file(unfinished);
-            return Err(error.into());
+            return Err(error);
         }
     };
     std::fs::rename(unfinished, file).map_err(|error| unwritable(file, error))?;
-    let file = file.display().to_string();
-    Ok(Report::Exported(Box::new(ExportReport { file, done: "exported", lineage, end })))
+    // A name is kept by its folder. Where folders cannot be synchronised, the system does what it can.
+    if let Some(folder) = file.parent().and_then(|folder| File::open(folder).ok()) {
+        let _ = folder.sync_all();
+    }
+    Ok(end)
 }
 
 async fn write(feed: &dyn Feed, lineage: &Lineage, file: &Path) -> Result<End, Fault> {
     let out = File::create(file).map_err(|error| unwritable(file, error))?;
     let mut out = BufWriter::with_capacity(1 << 18, out);
-    let (through, mut reached) = (lineage.through.position, Position::START);
+    let (through, mut reached) = (lineage.through.position, lineage.from);
     let mut checksum = Checksum::default();
     line(&mut out, file, lineage)?;
     while reached < through {
@@ -115,7 +135,7 @@ fn line(out: &mut impl Write, file: &Path, value: &impl Serialize) -> Result<(),
     written.and_then(|()| out.write_all(b"\n")).map_err(|error| unwritable(file, error))
 }
 
-fn unwritable(file: &Path, error: std::io::Error) -> Fault {
+pub(crate) fn unwritable(file: &Path, error: std::io::Error) -> Fault {
     Fault::permanent(Code::Storage, format!("`{}` cannot be written", file.display())).because(error)
 }
 

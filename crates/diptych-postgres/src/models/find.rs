@@ -109,6 +109,8 @@ fn first(cells: &Cells<'_>) -> Parameter {
         Cells::Texts(cells) => Parameter::Text(cells[0].as_deref().map(str::to_owned)),
         Cells::Times(cells) => Parameter::Time(cells[0]),
         Cells::Bytes(cells) => Parameter::Bytes(cells[0].map(<[u8]>::to_vec)),
+        // No column of a declaration is a document.
+        Cells::Documents(_) => Parameter::Text(None),
     }
 }
 

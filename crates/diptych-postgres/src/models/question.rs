@@ -214,6 +214,8 @@ pub(crate) fn term_values(column: &ColumnSpec, value: &Value) -> Vec<Parameter> 
         (Kind::Time, _) => Parameter::Time(None),
         (Kind::Bytes, Value::Bytes(bytes)) => Parameter::Bytes(Some(bytes.clone())),
         (Kind::Bytes, _) => Parameter::Bytes(None),
+        // No column of a declaration is a document.
+        (Kind::Document, _) => Parameter::Text(None),
     };
     term_kinds(column).into_iter().map(one).collect()
 }

@@ -1,10 +1,11 @@
 //! Values in and out of parameters and columns, each as the type that its column has. One statement takes
 //! many rows: a parameter is an array with a cell for each row.
 
+use super::document::Document;
 use crate::fault::{OrFault, damaged};
 use crate::time::Stamp;
 use diptych_core::{Currency, Fault, Money, Position, Tenant, Timestamp, Value, ValueType};
-use diptych_query::{ColumnSpec, RowRef, Schema, StoredRow};
+use diptych_query::{ColumnSpec, RowRef, Schema, StoredRow, write_document};
 use std::borrow::Cow;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -22,6 +23,7 @@ pub(crate) enum Kind {
     Text,
     Time,
     Bytes,
+    Document,
 }
 
 /// One value for one physical column; no value where there is none.
@@ -48,6 +50,7 @@ pub(crate) enum Cells<'v> {
     Texts(Vec<Option<Cow<'v, str>>>),
     Times(Vec<Option<Stamp>>),
     Bytes(Vec<Option<&'v [u8]>>),
+    Documents(Vec<Option<Document>>),
 }
 
 impl Kind {
@@ -60,6 +63,7 @@ impl Kind {
             Self::Text => Type::TEXT,
             Self::Time => Type::TIMESTAMPTZ,
             Self::Bytes => Type::BYTEA,
+            Self::Document => Type::JSONB,
         }
     }
 }
@@ -90,6 +94,7 @@ impl<'v> Cells<'v> {
             Kind::Text => Self::Texts(Vec::with_capacity(rows)),
             Kind::Time => Self::Times(Vec::with_capacity(rows)),
             Kind::Bytes => Self::Bytes(Vec::with_capacity(rows)),
+            Kind::Document => Self::Documents(Vec::with_capacity(rows)),
         }
     }
 
@@ -102,6 +107,7 @@ impl<'v> Cells<'v> {
             Self::Texts(cells) => (cells, Type::TEXT_ARRAY),
             Self::Times(cells) => (cells, Type::TIMESTAMPTZ_ARRAY),
             Self::Bytes(cells) => (cells, Type::BYTEA_ARRAY),
+            Self::Documents(cells) => (cells, Type::JSONB_ARRAY),
         }
     }
 
@@ -114,6 +120,7 @@ impl<'v> Cells<'v> {
             Self::Texts(cells) => &cells[row],
             Self::Times(cells) => &cells[row],
             Self::Bytes(cells) => &cells[row],
+            Self::Documents(cells) => &cells[row],
         }
     }
 
@@ -140,6 +147,7 @@ impl<'v> Cells<'v> {
             (Self::Texts(cells), _) => cells.push(None),
             (Self::Times(cells), _) => cells.push(None),
             (Self::Bytes(cells), _) => cells.push(None),
+            (Self::Documents(cells), _) => cells.push(None),
         }
     }
 }
@@ -173,6 +181,11 @@ pub(crate) fn column_cells<'v>(
         }
     }
     all
+}
+
+/// The cells of documents of some rows.
+pub(crate) fn documents<'v>(schema: &Schema, rows: impl Iterator<Item = &'v [Value]>) -> Cells<'v> {
+    Cells::Documents(rows.map(|values| Some(Document(write_document(schema, values)))).collect())
 }
 
 /// The cells of tenants and keys in the order of the key's physical columns; money by currency, then amount.
@@ -316,6 +329,7 @@ mod tests {
             (Kind::Text, Type::TEXT_ARRAY),
             (Kind::Time, Type::TIMESTAMPTZ_ARRAY),
             (Kind::Bytes, Type::BYTEA_ARRAY),
+            (Kind::Document, Type::JSONB_ARRAY),
         ] {
             let cells = Cells::new(kind, 0);
             assert_eq!(cells.typed().1, array);

@@ -5,12 +5,14 @@
 //! no plain index serves, a query on such a column has two parts: the rows with a value, then the rows
 //! without.
 
+use super::document::{self, is_computed};
+use super::money;
 use super::rows::{Kind, kinds_of};
 use super::words;
 use crate::shared::{self, quoted};
 use diptych_core::ValueType;
 use diptych_query::fold::ROWS_PER_FACT_MAX;
-use diptych_query::{ColumnSpec, Direction, Schema};
+use diptych_query::{ColumnSpec, Direction, MoneyStep, Schema, Storage, Written};
 use std::fmt::Write;
 
 /// The columns that every table has beside those of its declaration.
@@ -121,6 +123,9 @@ pub(crate) fn term_kinds(column: &ColumnSpec) -> Vec<Kind> {
 /// A name that the declaration uses and the table needs for itself, or that PostgreSQL would cut off.
 pub(crate) fn clashing_column(schema: &Schema) -> Option<String> {
     let mut seen: Vec<String> = OWN_COLUMNS.iter().map(|name| quoted(name)).collect();
+    if schema.storage == Storage::Document {
+        seen.push(quoted(document::COLUMN));
+    }
     for column in all_columns(schema) {
         if seen.contains(&column) || column.len() > NAME_BYTES_MAX + 2 {
             return Some(column);
@@ -141,14 +146,26 @@ pub(crate) fn create_table(
 ) -> String {
     let default = if kept_by_sql { " DEFAULT 0" } else { "" };
     let mut lines = vec![tenant_definition()];
-    for column in schema.columns {
-        lines.extend(column_definitions(column));
+    for (index, column) in schema.columns.iter().enumerate() {
+        lines.extend(match is_computed(schema, index) {
+            true => computed_definitions(column),
+            false => column_definitions(column),
+        });
+    }
+    if schema.storage == Storage::Document {
+        lines.push(format!("{} jsonb NOT NULL", quoted(document::COLUMN)));
     }
     lines.push(format!("\"projection_position\" bigint NOT NULL{default}"));
     lines.push(format!("\"row_hash\" bigint NOT NULL{default}"));
     lines.extend(words);
     for column in schema.columns {
         lines.extend(check_of(schema, column));
+        if column.value_type == ValueType::Money {
+            lines.push(money_check(schema, column, "", &money::columns_check(column)));
+        }
+    }
+    if schema.storage == Storage::Document {
+        lines.extend(document_checks(schema));
     }
     lines.push(format!("PRIMARY KEY ({})", key_columns(schema).join(", ")));
     format!("CREATE TABLE {} (\n  {}\n) WITH (fillfactor = {FILLFACTOR})", table.sql(), lines.join(",\n  "))
@@ -224,10 +241,54 @@ fn column_definitions(column: &ColumnSpec) -> Vec<String> {
             Kind::Text => "text COLLATE \"C\"",
             Kind::Time => "timestamptz",
             Kind::Bytes => "bytea",
+            Kind::Document => "jsonb",
         };
         format!("{name} {kind}{null}")
     };
     columns_of(column).into_iter().zip(kinds_of(column)).map(definition).collect()
+}
+
+fn computed_definitions(column: &ColumnSpec) -> Vec<String> {
+    let all = column_definitions(column).into_iter().zip(document::computed(column));
+    all.map(|(definition, computed)| format!("{definition} GENERATED ALWAYS AS ({computed}) STORED"))
+        .collect()
+}
+
+/// A constraint that guards money. What it says ends with a number where it is not the first.
+fn money_check(schema: &Schema, column: &ColumnSpec, number: &str, check: &str) -> String {
+    let name = quoted(&fitted(&format!("{}{number}", money::constraint(schema, column))));
+    format!("CONSTRAINT {name} CHECK ({check})")
+}
+
+/// The statement that has a table guard the money inside of a `#[json]` column.
+pub(crate) fn guard_inside(
+    table: &Named,
+    schema: &Schema,
+    (number, column, path): (usize, usize, &[MoneyStep]),
+) -> String {
+    let column = &schema.columns[column];
+    let check = money_check(schema, column, &format!("_{number}"), &money::inside_check(column, path));
+    format!("ALTER TABLE {} ADD {check}", table.sql())
+}
+
+/// The names of the constraints that guard a column's money.
+pub(crate) fn guards_of(schema: &Schema, column: &ColumnSpec, inside: usize) -> Vec<String> {
+    let name = money::constraint(schema, column);
+    let numbered = (0..inside).map(|number| fitted(&format!("{name}_{number}")));
+    [fitted(&name), fitted(&format!("{name}_document"))].into_iter().chain(numbered).collect()
+}
+
+fn document_checks(schema: &Schema) -> Vec<String> {
+    let named = |name: String, check| format!("CONSTRAINT {} CHECK ({check})", quoted(&fitted(&name)));
+    let members = named(format!("{}_document_check", schema.name), document::members_check(schema));
+    let columns = schema.columns.iter().enumerate().map(|(index, column)| {
+        let check = document::check(column, schema.stands_beside(index));
+        if column.value_type == ValueType::Money {
+            return money_check(schema, column, "_document", &check);
+        }
+        named(format!("{}_{}_document_check", schema.name, column.name), check)
+    });
+    std::iter::once(members).chain(columns).collect()
 }
 
 fn check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
@@ -239,9 +300,9 @@ fn check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
     Some(format!("CONSTRAINT {name} CHECK ({} IN ({}))", quoted(column.name), allowed.join(", ")))
 }
 
-/// Inserts rows: arrays of tenants, of each physical column, of guards and of hashes.
+/// Inserts rows: arrays of tenants, of what is written of them, of guards and of hashes.
 pub(crate) fn insert(table: &Named, schema: &Schema) -> String {
-    let columns = row_columns(schema);
+    let columns = written_columns(schema);
     format!(
         "INSERT INTO {} ({}) SELECT * FROM unnest({})",
         table.sql(),
@@ -252,31 +313,45 @@ pub(crate) fn insert(table: &Named, schema: &Schema) -> String {
 
 /// Takes rows as a binary stream, with the columns of [`insert`].
 pub(crate) fn copy(table: &Named, schema: &Schema) -> String {
-    format!("COPY {} ({}) FROM STDIN (FORMAT binary)", table.sql(), row_columns(schema).join(", "))
+    format!("COPY {} ({}) FROM STDIN (FORMAT binary)", table.sql(), written_columns(schema).join(", "))
+}
+
+/// The physical columns that whoever writes a row names: tenant, what is written of it, guard, hash.
+fn written_columns(schema: &Schema) -> Vec<String> {
+    let written = schema.written();
+    with_own(written.into_iter().flat_map(|written| document::physical(schema, written)))
 }
 
 /// All physical columns of a table: tenant, declaration, guard, hash.
 fn row_columns(schema: &Schema) -> Vec<String> {
+    with_own(all_columns(schema).into_iter())
+}
+
+fn with_own(columns: impl Iterator<Item = String>) -> Vec<String> {
     let [tenant, guard, hash] = OWN_COLUMNS.map(quoted);
-    let declared = all_columns(schema);
-    std::iter::once(tenant).chain(declared).chain([guard, hash]).collect()
+    std::iter::once(tenant).chain(columns).chain([guard, hash]).collect()
 }
 
 /// The types of [`insert`]'s columns.
 pub(crate) fn row_kinds(schema: &Schema) -> Vec<Kind> {
-    let declared = schema.columns.iter().flat_map(kinds_of);
-    std::iter::once(Kind::Text).chain(declared).chain([Kind::Integer, Kind::Integer]).collect()
+    let written = schema.written().into_iter().flat_map(|written| match written {
+        Written::Column(column) => kinds_of(&schema.columns[column]),
+        Written::Document => vec![Kind::Document],
+    });
+    std::iter::once(Kind::Text).chain(written).chain([Kind::Integer, Kind::Integer]).collect()
 }
 
-/// The columns that an update sets: those that the key does not hold.
-pub(crate) fn settable(schema: &Schema) -> Vec<usize> {
-    (0..schema.columns.len()).filter(|column| !schema.key.contains(column)).collect()
+/// What an update sets: what is written and the key does not hold.
+pub(crate) fn settable(schema: &Schema) -> Vec<Written> {
+    let mut written = schema.written();
+    written.retain(|written| !matches!(written, Written::Column(column) if schema.key.contains(column)));
+    written
 }
 
-/// Updates rows: arrays of each physical column that the key does not hold, of guards and hashes, then of
-/// tenants and keys. PostgreSQL itself leaves an index alone whose columns are as before.
+/// Updates rows: arrays of each physical column that is set, of guards and hashes, then of tenants and keys.
+/// PostgreSQL itself leaves an index alone whose columns are as before.
 pub(crate) fn update(table: &Named, schema: &Schema) -> String {
-    let columns = settable(schema).into_iter().flat_map(|column| columns_of(&schema.columns[column]));
+    let columns = settable(schema).into_iter().flat_map(|written| document::physical(schema, written));
     let own = [quoted("projection_position"), quoted("row_hash")];
     let set: Vec<_> = columns.chain(own).enumerate().collect();
     let count = set.len();

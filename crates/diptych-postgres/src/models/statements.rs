@@ -97,7 +97,10 @@ fn judged(table: &Table, number: usize, error: Error) -> AdvanceError {
     }
     let text = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
     let model = table.schema.name;
-    let kind = FoldErrorKind::StatementFailed { model, number, text };
+    let kind = match error.as_db_error().and_then(|said| table.guarded_by(said)) {
+        Some(field) => FoldErrorKind::MoneyRefused { model, field: field.to_owned(), reason: text },
+        None => FoldErrorKind::StatementFailed { model, number, text },
+    };
     FoldError::of_no_fact(kind).into()
 }
 

@@ -5,11 +5,14 @@ use super::rows::Kind;
 use super::sql::{self, Named};
 use super::words;
 use crate::fault::OrFault;
-use crate::shared;
-use diptych_core::{Code, Fault};
-use diptych_query::{AnyModel, Dialect, Schema, statement_texts};
+use crate::shared::{self, quoted};
+use diptych_core::{Code, Fault, ValueType};
+use diptych_query::{
+    AnyModel, ColumnSpec, Dialect, MoneyPath, Schema, Written, money_in_columns, statement_texts,
+};
 use std::collections::BTreeMap;
 use tokio_postgres::Client;
+use tokio_postgres::error::{DbError, SqlState};
 
 /// The statements that find rows by an indexed column.
 pub(crate) struct Finders {
@@ -23,9 +26,11 @@ pub(crate) struct Finders {
 pub(crate) struct Table {
     pub(crate) schema: &'static Schema,
     pub(crate) name: Named,
-    /// The columns that the key does not hold.
-    pub(crate) settable: Vec<usize>,
-    /// The types of all physical columns.
+    /// What is written of a row.
+    pub(crate) written: Vec<Written>,
+    /// What an update sets of it.
+    pub(crate) settable: Vec<Written>,
+    /// The types of all physical columns that are written.
     pub(crate) kinds: Vec<Kind>,
     pub(crate) insert: String,
     pub(crate) copy: String,
@@ -42,6 +47,8 @@ pub(crate) struct Table {
     pub(crate) scan: String,
     pub(crate) scan_after: String,
     indexes: Vec<String>,
+    /// Where money stands inside of columns.
+    money: Vec<(usize, MoneyPath)>,
     /// The author's own SQL, where that keeps the rows.
     pub(crate) statements: Option<Vec<String>>,
 }
@@ -63,6 +70,7 @@ impl Table {
         let matching = (0..schema.columns.len()).filter(|column| schema.is_indexed(*column));
         Ok(Self {
             schema,
+            written: schema.written(),
             settable: sql::settable(schema),
             kinds: sql::row_kinds(schema),
             insert: sql::insert(&name, schema),
@@ -79,6 +87,7 @@ impl Table {
             scan: sql::scan(&name, schema, false),
             scan_after: sql::scan(&name, schema, true),
             indexes: sql::create_indexes(&name, schema),
+            money: Vec::new(),
             statements: None,
             name,
         })
@@ -90,7 +99,8 @@ impl Table {
         let sql = name.sql();
         let texts = |statements| statement_texts(schema, statements, Dialect::Postgres, &sql);
         let kept = model.statements().map(texts);
-        Ok(Self { statements: kept.transpose()?, ..Self::new(schema, name)? })
+        let money = money_in_columns(model);
+        Ok(Self { statements: kept.transpose()?, money, ..Self::new(schema, name)? })
     }
 
     /// Makes the table and its tombstones. Its indexes come with its first rows.
@@ -101,7 +111,28 @@ impl Table {
         };
         let table = sql::create_table(&self.name, self.schema, self.statements.is_some(), words);
         let tombstones = sql::create_tombstones(&self.name, self.schema);
-        client.batch_execute(&format!("{table}; {tombstones}")).await.or_fault()
+        let inside = self.money.iter().enumerate().map(|(number, (column, path))| {
+            sql::guard_inside(&self.name, self.schema, (number, *column, path))
+        });
+        let all: Vec<_> = [table, tombstones].into_iter().chain(inside).collect();
+        client.batch_execute(&all.join("; ")).await.or_fault()
+    }
+
+    /// The column whose guard of money refused a row, as PostgreSQL tells it: by a constraint, or by a column
+    /// that is computed from a document and has no value where the document has no money.
+    pub(crate) fn guarded_by(&self, said: &DbError) -> Option<&'static str> {
+        let computed = said.code() == &SqlState::NOT_NULL_VIOLATION;
+        let guards = |column: &&ColumnSpec| match (said.constraint(), said.column()) {
+            (Some(constraint), _) => {
+                let names = sql::guards_of(self.schema, column, self.money.len());
+                names.iter().any(|name| name == constraint)
+            }
+            (None, Some(met)) if computed && column.value_type == ValueType::Money => {
+                sql::columns_of(column).contains(&quoted(met))
+            }
+            _ => false,
+        };
+        self.schema.columns.iter().find(guards).map(|column| column.public)
     }
 
     /// Makes the secondary indexes, once there are rows: many at once are faster written without.

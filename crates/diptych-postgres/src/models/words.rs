@@ -5,10 +5,11 @@
 //! database has it, by the C library's Unicode tables where it has those, and by the database's own locale
 //! otherwise: under one that knows ASCII only, other letters part words.
 
+use super::document;
 use crate::fault::OrFault;
 use crate::shared::quoted;
 use diptych_core::Fault;
-use diptych_query::{ColumnSpec, Schema, Words};
+use diptych_query::{Schema, Words};
 use tokio_postgres::Client;
 
 /// The column of words.
@@ -27,14 +28,9 @@ const SELECT_COLLATION: &str = "SELECT collname FROM pg_catalog.pg_collation \
     AND collencoding IN (-1, pg_catalog.pg_char_to_encoding(pg_catalog.getdatabaseencoding())) \
     ORDER BY array_position(ARRAY['und-x-icu', 'C.utf8', 'C.UTF-8'], collname::text) LIMIT 1";
 
-/// The columns that are searched.
-fn searched(schema: &Schema) -> Vec<&ColumnSpec> {
-    schema.columns.iter().filter(|column| column.facets.full_text).collect()
-}
-
 /// Whether any column is searched.
 pub(crate) fn are_searched(schema: &Schema) -> bool {
-    !searched(schema).is_empty()
+    schema.columns.iter().any(|column| column.facets.full_text)
 }
 
 /// The collation by which letters are told, as SQL writes it.
@@ -46,8 +42,9 @@ pub(crate) async fn collation(client: &Client) -> Result<String, Fault> {
 
 /// The definition of the column of words.
 pub(crate) fn definition(schema: &Schema, collation: &str) -> String {
+    let searched = schema.columns.iter().enumerate().filter(|(_, column)| column.facets.full_text);
     let columns: Vec<_> =
-        searched(schema).iter().map(|column| format!("coalesce({}, '')", quoted(column.name))).collect();
+        searched.map(|(column, _)| format!("coalesce({}, '')", document::text_of(schema, column))).collect();
     let text = columns.join(" || ' ' || ");
     format!(
         "{} tsvector GENERATED ALWAYS AS (strip(to_tsvector('pg_catalog.simple', regexp_replace(\

@@ -2,12 +2,12 @@
 
 use super::load::{ROWS_PER_STATEMENT_MAX, Tombstones};
 use super::pipeline::{Statement, execute_all};
-use super::rows::{Cells, Kind, column_cells, integers, key_cells};
+use super::rows::{Cells, Kind, column_cells, documents, integers, key_cells};
 use super::table::Table;
 use crate::fault::{damaged, is_about_the_row, storage};
 use crate::shared::Schema;
 use diptych_core::{Fault, Value};
-use diptych_query::{BucketDigest, RowChange, RowRef, TableChanges};
+use diptych_query::{BucketDigest, RowChange, RowRef, TableChanges, Written};
 use std::pin::pin;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
@@ -172,16 +172,23 @@ async fn fill(client: &Client, table: &Table, rows: &[Created<'_>]) -> Result<()
 fn row_cells<'c>(table: &Table, rows: &[Created<'c>]) -> Vec<Cells<'c>> {
     let mut tenants = Cells::new(Kind::Text, rows.len());
     rows.iter().for_each(|(change, _)| tenants.text(change.stored.row.tenant.as_str()));
-    let all: Vec<_> = (0..table.schema.columns.len()).collect();
-    std::iter::once(tenants).chain(cells_of(table, &all, rows)).collect()
+    std::iter::once(tenants).chain(cells_of(table, &table.written, rows)).collect()
 }
 
-/// The cells of some columns, of the guard and of the hash.
-fn cells_of<'c>(table: &Table, columns: &[usize], rows: &[Created<'c>]) -> Vec<Cells<'c>> {
-    let mut cells = Vec::with_capacity(columns.len() + 2);
-    for column in columns {
-        let values = rows.iter().map(|(_, values)| &values[*column]);
-        cells.append(&mut column_cells(&table.schema.columns[*column], values));
+/// The cells of what is written of some rows, of the guard and of the hash.
+fn cells_of<'c>(table: &Table, written: &[Written], rows: &[Created<'c>]) -> Vec<Cells<'c>> {
+    let mut cells = Vec::with_capacity(written.len() + 2);
+    for written in written {
+        match *written {
+            Written::Column(column) => {
+                let values = rows.iter().map(|(_, values)| &values[column]);
+                cells.append(&mut column_cells(&table.schema.columns[column], values));
+            }
+            Written::Document => {
+                let values = rows.iter().map(|(_, values)| values.as_slice());
+                cells.push(documents(table.schema, values));
+            }
+        }
     }
     cells.push(integers(rows.iter().map(|(change, _)| change.stored.guard.0.cast_signed())));
     cells.push(integers(rows.iter().map(|(change, _)| change.stored.hash.cast_signed())));

@@ -9,7 +9,7 @@ use crate::shadow::{Followed, Shadow};
 use crate::steward::{StewardParts, Tended};
 use diptych_core::{Fault, Position};
 use diptych_query::{
-    AdvanceError, Build, BuildId, BuildMove, Group, Mode, Order, ProgressEntry, Stage, TransitError,
+    AdvanceError, Build, BuildId, BuildMove, Feed, Group, Mode, Order, ProgressEntry, Stage, TransitError,
     as_declared,
 };
 use std::collections::VecDeque;
@@ -38,6 +38,8 @@ pub(crate) struct Drive {
     /// The old build after a switch, as long as a rollback is possible.
     pub(super) former: Option<Shadow>,
     pub(super) filling: Option<Filling>,
+    /// What the new build is filled from.
+    pub(super) filled_by: Arc<dyn Feed>,
     /// Whether the new build goes on in batches.
     pub(super) batches: bool,
     pub(super) fill_target: Position,
@@ -65,6 +67,7 @@ impl Drive {
             old,
             former: None,
             filling: None,
+            filled_by: follower.feeds().of(group),
             batches: false,
             fill_target: Position::START,
             row_bytes: 1_024,
@@ -307,7 +310,7 @@ impl Driving<'_> {
         let store = &self.parts.follower.store;
         let own = store.partitions_of(drive.shadow.group()).len();
         let Ok(old) = &drive.old else {
-            return Ok(vec![self.parts.follower.feed.head().await?.position(); own]);
+            return Ok(vec![self.head().await?; own]);
         };
         let mut targets = Vec::new();
         for partition in store.partitions_of(old) {
@@ -315,7 +318,7 @@ impl Driving<'_> {
                 Ok(checkpoint) => targets.push(checkpoint.mark.position()),
                 Err(fault) if fault.is_transient() => return Err(fault),
                 // What cannot be read cannot be compared either, which is said then.
-                Err(_) => return Ok(vec![self.parts.follower.feed.head().await?.position(); own]),
+                Err(_) => return Ok(vec![self.head().await?; own]),
             }
         }
         if targets.len() != own {
@@ -323,6 +326,11 @@ impl Driving<'_> {
             targets = vec![lowest; own];
         }
         Ok(targets)
+    }
+
+    /// Where the feed ends that the group is folded from.
+    async fn head(&self) -> Result<Position, Fault> {
+        Ok(self.parts.follower.feeds().of(self.group).head().await?.position())
     }
 
     /// Lets the new build take the place of the one that answers.

@@ -4,7 +4,7 @@ use super::RebuildStep;
 use super::drive::{Drive, Driving};
 use super::filling::Filling;
 use crate::steward::Tended;
-use diptych_core::{Fault, Position};
+use diptych_core::{Code, Fault, Position};
 use diptych_query::{AdvanceError, BuildMove, Mark, Order, Stage};
 use std::time::Instant;
 
@@ -22,8 +22,16 @@ impl Driving<'_> {
             return self.fill_in_memory(drive).await;
         }
         if !drive.batches {
+            let head = match self.open_source(drive).await {
+                Ok(head) => head,
+                Err(fault) if fault.code() == Code::ExportDamaged => {
+                    return self.fail(fault.to_string()).await;
+                }
+                Err(fault) => return Err(fault),
+            };
             drive.batches = true;
-            let targets = self.targets(drive).await?;
+            let mut targets = self.targets(drive).await?;
+            targets.iter_mut().for_each(|target| *target = (*target).min(head));
             let lowest = targets.iter().min().copied().unwrap_or(Position::START);
             let start = self.start(drive).await?.filter(|_| !self.group.has_statements());
             if let Some(start) = start.filter(|_| lowest > Position::START) {
@@ -58,7 +66,18 @@ impl Driving<'_> {
         for model in self.group.models() {
             self.parts.follower.metrics.built(model.schema().name, drive.worked);
         }
+        // What follows comes from where the group is folded from in any case.
+        drive.shadow.set_feed(&self.parts.follower.feeds().of(self.group));
         self.go_to(RebuildStep::CatchingUp).await
+    }
+
+    /// Opens what the new build is filled from, and answers where it ends.
+    async fn open_source(&self, drive: &mut Drive) -> Result<Position, Fault> {
+        if let Some(path) = &self.held.rebuild.filled_from {
+            drive.filled_by = self.parts.follower.sources.opened(path).await?;
+            drive.shadow.set_feed(&drive.filled_by);
+        }
+        Ok(drive.filled_by.head().await?.position())
     }
 
     /// Says of the build that answers that a successor is under way.
@@ -105,8 +124,12 @@ impl Driving<'_> {
     async fn fill_in_memory(&mut self, drive: &mut Drive) -> Result<Tended, Fault> {
         let Some(mut filling) = drive.filling.take() else { return Ok(Tended::Moved) };
         let (began, before) = (Instant::now(), filling.position());
-        let reached = match filling.slice(&self.parts.follower.feed, drive.fill_target).await {
+        let reached = match filling.slice(&drive.filled_by, drive.fill_target).await {
             Ok(reached) => reached,
+            Err(AdvanceError::Fault(fault)) if fault.code() == Code::ExportDamaged => {
+                drive.shadow.forget();
+                return self.fail(fault.to_string()).await;
+            }
             Err(AdvanceError::Fault(fault)) => {
                 drive.filling = Some(filling).filter(Filling::is_whole);
                 return Err(fault);

@@ -105,13 +105,15 @@ pub struct RebuildOrder {
     pub intended: Differing,
     /// What happens once nothing stands against the switch.
     pub switching: Switching,
+    /// An export file, or a folder of files that join, that the new build is filled from instead of the log.
+    pub filled_from: Option<String>,
 }
 
 impl RebuildOrder {
     /// A rebuild that may differ in nothing and switches once it was compared.
     #[must_use]
     pub fn by(order: Order) -> Self {
-        Self { order, intended: Differing::default(), switching: Switching::Automatic }
+        Self { order, intended: Differing::default(), switching: Switching::Automatic, filled_from: None }
     }
 }
 
@@ -234,6 +236,9 @@ pub struct Rebuild {
     pub intended: Differing,
     /// What happens once nothing stands against the switch.
     pub switching: Switching,
+    /// The export file or folder that it is filled from; none where that is its usual source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled_from: Option<String>,
     /// Who ordered the switch and why, where that was ordered apart.
     #[serde(default)]
     pub switch_ordered: Option<Order>,

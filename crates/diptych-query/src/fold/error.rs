@@ -85,6 +85,15 @@ pub enum FoldErrorKind {
         /// The row's key.
         key: String,
     },
+    /// A money field would not hold validated money.
+    MoneyRefused {
+        /// The read model.
+        model: &'static str,
+        /// The field, such as `lines[].unitPrice`.
+        field: String,
+        /// What the validator or the database said.
+        reason: String,
+    },
     /// A stored row cannot be read as the model's type.
     RowUnreadable {
         /// The row's key.
@@ -119,7 +128,8 @@ impl FoldError {
         match self.kind {
             FoldErrorKind::Panicked { .. }
             | FoldErrorKind::KeyChanged { .. }
-            | FoldErrorKind::RowUnstorable { .. } => self.row.as_deref(),
+            | FoldErrorKind::RowUnstorable { .. }
+            | FoldErrorKind::MoneyRefused { .. } => self.row.as_deref(),
             _ => None,
         }
     }
@@ -156,6 +166,7 @@ impl FoldError {
             FoldErrorKind::Undecodable(error) => error.code(),
             FoldErrorKind::TooManyRows { .. } | FoldErrorKind::EndlessLookUps => Code::ProjectionLimit,
             FoldErrorKind::RowEdited { .. } => Code::RowDiffers,
+            FoldErrorKind::MoneyRefused { .. } => Code::MoneyRefused,
             _ => Code::FoldFailed,
         }
     }
@@ -209,6 +220,9 @@ impl fmt::Display for FoldError {
             }
             FoldErrorKind::RowUnstorable { key } => {
                 write!(out, "row {key} holds a text with the character NUL, which no store keeps")?;
+            }
+            FoldErrorKind::MoneyRefused { model, field, reason } => {
+                write!(out, "`{field}` of read model `{model}` is not money: {reason}")?;
             }
             FoldErrorKind::RowUnreadable { key, error } => write!(out, "row {key} cannot be read: {error}")?,
         }

@@ -3,10 +3,12 @@
 use super::earlier::Looked;
 use super::excepted::{Excepted, Exception};
 use super::index::KeyIndex;
+use crate::money_guard::MoneyGuard;
 use crate::{Partition, ReadModel, RowRef, sort_in_table_order};
 use diptych_core::{Position, Tenant, Timestamp, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -126,6 +128,8 @@ pub(super) struct Slots<M: ReadModel> {
     changed: Vec<usize>,
     /// Those of them that were not yet taken, in the order of the table.
     ordered: std::vec::IntoIter<(RowRef, usize)>,
+    /// What money fields inside of columns may hold.
+    pub(super) money: Arc<MoneyGuard>,
 }
 
 /// The row before each change, with the position of the change, oldest first.
@@ -186,6 +190,7 @@ impl<M: ReadModel> Slots<M> {
             wanted: Vec::new(),
             changed: Vec::new(),
             ordered: Vec::new().into_iter(),
+            money: MoneyGuard::of::<M>(),
         }
     }
 

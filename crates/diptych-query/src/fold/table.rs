@@ -8,6 +8,7 @@ use super::excepted::Exception;
 use super::guarded::guarded;
 use super::slots::{Slots, TableUse};
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX, Ran, TableFold};
+use crate::money_guard::NotMoney;
 use crate::{
     JoinedProjection, Matching, OnFailure, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow,
 };
@@ -375,6 +376,12 @@ impl<M: ReadModel> Slots<M> {
             // The last fact that it took has made it so, or one before it that is found when less is
             // folded.
             let error = row_error::<M>(&row, |key| FoldErrorKind::RowUnstorable { key });
+            return Err(FoldError { position: guard, ..error });
+        }
+        if let Some(Err(NotMoney { field, reason })) = values.as_ref().map(|values| self.money.check(values))
+        {
+            let model = M::SCHEMA.name;
+            let error = row_error::<M>(&row, |_| FoldErrorKind::MoneyRefused { model, field, reason });
             return Err(FoldError { position: guard, ..error });
         }
         let new = values.as_ref().map(|values| row_digest(tenant, values));

@@ -6,7 +6,8 @@ use super::seeing::shown;
 use super::waiting::is_strong;
 use super::{Ask, Queries, RawRow, Reading, Served};
 use crate::{
-    Breach, Checkpoint, Consistency, Contract, Degraded, Freshness, Health, Lag, QueryError, Schema, Stage,
+    Breach, Checkpoint, Consistency, Contract, Degraded, Freshness, Health, JobStanding, Lag, QueryError,
+    Schema, Stage,
 };
 use diptych_core::{Position, Value};
 use std::time::Duration;
@@ -30,7 +31,7 @@ impl Queries {
         checkpoint: &Checkpoint,
         (target, ask): (Option<Position>, &Ask),
     ) -> Result<(Freshness, Health), QueryError> {
-        let mut freshness = self.measure(checkpoint, target).await?;
+        let mut freshness = self.measure(served, checkpoint, target).await?;
         let health = health(served, reading, checkpoint);
         if freshness.caught_up_to_requested_position == Some(false) && health.is_stalled() {
             return Err(QueryError::Stalled { health });
@@ -80,6 +81,7 @@ impl Queries {
     /// Lag against the head as it is now, which is after the rows were read.
     pub(super) async fn measure(
         &self,
+        served: &Served,
         checkpoint: &Checkpoint,
         target: Option<Position>,
     ) -> Result<Freshness, QueryError> {
@@ -94,7 +96,14 @@ impl Queries {
             caught_up_to_requested_position: target.map(|target| position >= target),
             token: mark.token,
             stale: false,
+            words: lag.told(self.export_of(served).as_ref(), self.clock.now()),
         })
+    }
+
+    /// How the export stands that a model is folded from; none where it is folded from the log.
+    pub(super) fn export_of(&self, served: &Served) -> Option<JobStanding> {
+        let source = served.group.source();
+        if source.is_empty() { None } else { self.jobs.of(source) }
     }
 }
 

@@ -27,6 +27,11 @@ pub enum WaitOutcome {
     Reached,
     /// It is not, and the time is up.
     TimedOut,
+    /// It is not, the time is up, and the model moves no further before the next export.
+    AwaitsExport {
+        /// For which one it waits, in a sentence.
+        reason: String,
+    },
     /// It is not, and the model will not move on by itself.
     Stalled {
         /// Why, in a sentence.
@@ -47,7 +52,7 @@ impl WaitOutcome {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Reached => "reached",
-            Self::TimedOut => "timed_out",
+            Self::TimedOut | Self::AwaitsExport { .. } => "timed_out",
             Self::Stalled { .. } => "stalled",
             Self::Suspended { .. } => "suspended",
             Self::EpochChanged => "epoch_changed",
@@ -58,7 +63,9 @@ impl WaitOutcome {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Stalled { reason } | Self::Suspended { reason } => Some(reason),
+            Self::Stalled { reason } | Self::Suspended { reason } | Self::AwaitsExport { reason } => {
+                Some(reason)
+            }
             Self::Reached | Self::TimedOut | Self::EpochChanged => None,
         }
     }
@@ -131,12 +138,17 @@ impl Queries {
         let checkpoint = self.store.checkpoint(&reading.group).await?;
         let health = health(served, &reading, &checkpoint);
         let target = at_least.map(|token| token.position);
-        let freshness = self.measure(&checkpoint, target).await?;
+        let freshness = self.measure(served, &checkpoint, target).await?;
         let reached = freshness.caught_up_to_requested_position;
         // Whoever took it out of service outdoes what else is wrong with it.
         let outcome = reached.map(|reached| match served.entry.troubles().suspended {
             Some(reason) => WaitOutcome::Suspended { reason },
-            None => waited(reached, &health),
+            None => match (waited(reached, &health), self.export_of(served)) {
+                (WaitOutcome::TimedOut, Some(export)) => {
+                    WaitOutcome::AwaitsExport { reason: export.awaited_in_words(self.clock.now()) }
+                }
+                (outcome, _) => outcome,
+            },
         });
         Ok(Awaited { schema: served.model.schema(), freshness, health, outcome })
     }

@@ -20,8 +20,8 @@ pub use tagging::{AnswerTag, Unless};
 use crate::held_back::held_back;
 use crate::{
     Answer, AnyModel, BuildId, Condition, Consistency, Direction, Feed, Find, Freshness, Group, Health,
-    ModelStore, Page, PageKey, Parked, Progress, ProgressEntry, QueryError, QueryMetrics, ReadModel,
-    ReadPolicy, Schema, Tenants, Touched, Words,
+    JobBoard, ModelStore, Page, PageKey, Parked, Progress, ProgressEntry, QueryError, QueryMetrics,
+    ReadModel, ReadPolicy, Schema, Tenants, Touched, Words,
 };
 use answering::{health, refuse_troubled};
 use diptych_core::{
@@ -171,6 +171,7 @@ pub struct Queries {
     limits: QueryLimits,
     metrics: QueryMetrics,
     exports: Arc<Semaphore>,
+    jobs: Arc<JobBoard>,
 }
 
 /// What [`Queries`] is made of.
@@ -212,7 +213,27 @@ impl Queries {
         let models = served.collect();
         let metrics = QueryMetrics::default();
         let exports = Arc::new(Semaphore::new(limits.exports_max));
-        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics, exports }
+        let jobs = Arc::default();
+        Self { store, feed, models, authorize, policy, clock, page_key, limits, metrics, exports, jobs }
+    }
+
+    /// The same, told how the scheduled jobs stand whose exports models are folded from.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: Arc<JobBoard>) -> Self {
+        self.jobs = jobs;
+        self
+    }
+
+    /// How the scheduled jobs stand.
+    #[must_use]
+    pub fn jobs(&self) -> &JobBoard {
+        &self.jobs
+    }
+
+    /// The present time, as answers are measured by it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The read models, by name.
@@ -275,7 +296,7 @@ impl Queries {
         let reading = served.reading(None);
         let checkpoint = self.store.checkpoint(&reading.group).await?;
         let health = health(served, &reading, &checkpoint);
-        Ok((self.measure(&checkpoint, None).await?, health))
+        Ok((self.measure(served, &checkpoint, None).await?, health))
     }
 
     /// The read models that a fact touches, each with the rows that its route names. Asks no store.

@@ -1,7 +1,7 @@
 //! Values in and out of rows and parameters, column by column, without building any text.
 
 use diptych_core::{Currency, Money, Position, Tenant, Timestamp, Value, ValueType};
-use diptych_query::{ColumnSpec, RowRef, Schema, StoredRow};
+use diptych_query::{ColumnSpec, RowRef, Schema, StoredRow, Written, write_document};
 use rusqlite::types::{FromSqlError, ToSqlOutput, ValueRef};
 use rusqlite::{Row, Statement};
 
@@ -22,6 +22,19 @@ impl<'s, 'c> Binder<'s, 'c> {
 
     pub(crate) fn text(&mut self, text: &str) -> rusqlite::Result<()> {
         self.bind(ToSqlOutput::from(text))
+    }
+
+    /// The parameters of what is written of a row.
+    pub(crate) fn written(
+        &mut self,
+        schema: &Schema,
+        written: Written,
+        values: &[Value],
+    ) -> rusqlite::Result<()> {
+        match written {
+            Written::Column(column) => self.value(&schema.columns[column], &values[column]),
+            Written::Document => self.bind(ToSqlOutput::from(write_document(schema, values))),
+        }
     }
 
     /// The parameters of a column: two for money, amount first.

@@ -7,8 +7,9 @@
 
 use super::rules::Rules;
 use super::words;
+use super::{document, money};
 use diptych_core::{Fault, Value, ValueType};
-use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema};
+use diptych_query::{ColumnSpec, Condition, Cursor, Direction, Operator, RawFind, Schema, Storage, Written};
 use rusqlite::types::Value as Parameter;
 use std::fmt::Write;
 
@@ -95,6 +96,9 @@ fn term_values(column: &ColumnSpec, value: &Value) -> Vec<Parameter> {
 /// A name that the declaration uses and the table needs for itself.
 pub(crate) fn clashing_column(schema: &Schema) -> Option<String> {
     let mut seen: Vec<String> = OWN_COLUMNS.iter().map(|name| quoted(name)).collect();
+    if schema.storage == Storage::Document {
+        seen.push(quoted(document::COLUMN));
+    }
     for column in all_columns(schema) {
         if seen.contains(&column) {
             return Some(column);
@@ -109,13 +113,28 @@ pub(crate) fn clashing_column(schema: &Schema) -> Option<String> {
 pub(crate) fn create_table(table: &str, schema: &Schema, kept_by_sql: bool) -> String {
     let default = if kept_by_sql { " DEFAULT 0" } else { "" };
     let mut lines = vec!["\"tenant_id\" TEXT NOT NULL".to_owned()];
-    for column in schema.columns {
-        lines.extend(column_definitions(column));
+    for (index, column) in schema.columns.iter().enumerate() {
+        lines.extend(match is_computed(schema, index) {
+            true => computed_definitions(column),
+            false => column_definitions(column),
+        });
+    }
+    if schema.storage == Storage::Document {
+        lines.push(document::definition(schema));
     }
     lines.push(format!("\"projection_position\" INTEGER NOT NULL{default}"));
     lines.push(format!("\"row_hash\" INTEGER NOT NULL{default}"));
-    for column in schema.columns {
+    for (index, column) in schema.columns.iter().enumerate() {
         lines.extend(check_of(schema, column));
+        lines.extend(money_check_of(schema, column));
+        if schema.storage == Storage::Document {
+            let name = match column.value_type {
+                ValueType::Money => money::constraint(schema, column),
+                _ => format!("{}_{}_{}_check", schema.name, column.name, document::COLUMN),
+            };
+            let check = document::check(column, schema.stands_beside(index));
+            lines.push(format!("CONSTRAINT {} CHECK ({check})", quoted(&name)));
+        }
     }
     lines.push(format!("PRIMARY KEY ({})", key_columns(schema).join(", ")));
     format!("CREATE TABLE {} (\n  {}\n) STRICT, WITHOUT ROWID", quoted(table), lines.join(",\n  "))
@@ -198,6 +217,23 @@ pub(crate) fn column_definitions(column: &ColumnSpec) -> Vec<String> {
     names.map(|(name, kind)| format!("{name} {kind}{null}")).collect()
 }
 
+/// Whether a column is computed from the document.
+fn is_computed(schema: &Schema, column: usize) -> bool {
+    schema.storage == Storage::Document && !schema.stands_beside(column)
+}
+
+fn computed_definitions(column: &ColumnSpec) -> Vec<String> {
+    let all = column_definitions(column).into_iter().zip(document::computed(column));
+    all.map(|(definition, computed)| format!("{definition} GENERATED ALWAYS AS ({computed}) VIRTUAL"))
+        .collect()
+}
+
+fn money_check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
+    let is_money = column.value_type == ValueType::Money;
+    let name = || quoted(&money::constraint(schema, column));
+    is_money.then(|| format!("CONSTRAINT {} CHECK ({})", name(), money::columns_check(column)))
+}
+
 fn check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
     let allowed = match column.value_type {
         ValueType::Bool => "0, 1".to_owned(),
@@ -208,20 +244,21 @@ fn check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
     Some(format!("CONSTRAINT {name} CHECK ({} IN ({allowed}))", quoted(column.name)))
 }
 
-/// Inserts a row: tenant, columns, guard, hash.
+/// Inserts a row: tenant, what is written of it, guard, hash.
 pub(crate) fn insert(table: &str, schema: &Schema) -> String {
-    let count = all_columns(schema).len() + OWN_COLUMNS.len();
-    let columns = all_columns(schema).join(", ");
-    let table = quoted(table);
+    let written = schema.written();
+    let columns: Vec<_> = written.iter().flat_map(|written| document::physical(schema, *written)).collect();
     format!(
-        "INSERT INTO {table} (\"tenant_id\", {columns}, \"projection_position\", \"row_hash\") VALUES ({})",
-        marks(count)
+        "INSERT INTO {} (\"tenant_id\", {}, \"projection_position\", \"row_hash\") VALUES ({})",
+        quoted(table),
+        columns.join(", "),
+        marks(columns.len() + OWN_COLUMNS.len())
     )
 }
 
-/// Updates some columns of a row: those columns, guard, hash, then tenant and key.
-pub(crate) fn update(table: &str, schema: &Schema, changed: &[usize]) -> String {
-    let columns = changed.iter().flat_map(|column| columns_of(&schema.columns[*column]));
+/// Updates what is written of a row: that, guard, hash, then tenant and key.
+pub(crate) fn update(table: &str, schema: &Schema, written: &[Written]) -> String {
+    let columns = written.iter().flat_map(|written| document::physical(schema, *written));
     let own = ["\"projection_position\"".to_owned(), "\"row_hash\"".to_owned()];
     let set: Vec<_> = columns.chain(own).map(|column| format!("{column} = ?")).collect();
     format!("UPDATE {} SET {} WHERE {}", quoted(table), set.join(", "), key_equals(schema))

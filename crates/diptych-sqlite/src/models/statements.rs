@@ -1,10 +1,10 @@
 //! Tables whose rows the author's own SQL keeps: a batch of facts becomes a table, and the statements run
 //! over it. The caller owns the transaction.
 
-use super::Table;
+use super::{Table, money};
 use crate::fault::{OrFault, storage};
-use diptych_core::{Code, Fault, RawFact};
-use diptych_query::{AdvanceError, FoldError, FoldErrorKind};
+use diptych_core::{Code, Fault, RawFact, ValueType};
+use diptych_query::{AdvanceError, ColumnSpec, FoldError, FoldErrorKind};
 use rusqlite::Connection;
 use std::sync::Arc;
 
@@ -85,6 +85,21 @@ fn judged(table: &Table, number: usize, error: rusqlite::Error) -> AdvanceError 
         return fault.into();
     }
     let model = table.schema.name;
-    let kind = FoldErrorKind::StatementFailed { model, number, text };
+    let kind = match guarded(table, &text) {
+        Some(field) => FoldErrorKind::MoneyRefused { model, field: field.to_owned(), reason: text },
+        None => FoldErrorKind::StatementFailed { model, number, text },
+    };
     FoldError::of_no_fact(kind).into()
+}
+
+/// The column whose guard of money a statement met, or that is computed from a document and has no value
+/// where the document has no money. SQLite tells both in its text only, by names that the table has given.
+fn guarded(table: &Table, text: &str) -> Option<&'static str> {
+    let (_, met) = text.rsplit_once(": ")?;
+    let is_met = |column: &&ColumnSpec| {
+        let missing = || format!("{}.{}", table.name, column.name);
+        met == money::constraint(table.schema, column)
+            || column.value_type == ValueType::Money && (met == missing() || met == missing() + "_currency")
+    };
+    table.schema.columns.iter().find(is_met).map(|column| column.public)
 }

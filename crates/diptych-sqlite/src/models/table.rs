@@ -1,10 +1,10 @@
 //! One table of a declaration with its statements, written once and prepared by every connection that uses
 //! them.
 
-use super::{sql, words};
+use super::{money, sql, words};
 use crate::models::checkpoint;
 use diptych_core::{Code, Fault, Value};
-use diptych_query::{AnyModel, Dialect, Schema, statement_texts};
+use diptych_query::{AnyModel, Dialect, Schema, Storage, Written, money_in_columns, statement_texts};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +18,8 @@ pub(crate) type Changed = u128;
 /// An update of some columns: an index whose columns are left out of the text is left alone by SQLite.
 pub(crate) struct Update {
     pub(crate) sql: String,
-    /// The columns it sets, in the order of its parameters.
-    pub(crate) columns: Vec<usize>,
+    /// What it sets, in the order of its parameters.
+    pub(crate) written: Vec<Written>,
 }
 
 /// The table of one declaration.
@@ -27,10 +27,12 @@ pub(crate) struct Table {
     pub(crate) schema: &'static Schema,
     /// Its name in its file.
     pub(crate) name: String,
-    /// The columns that secondary indexes hold.
+    /// What is written of a row, in the order of the parameters of `insert`.
+    pub(crate) written: Vec<Written>,
+    /// The columns that secondary indexes hold; none where rows are documents, which an update writes whole.
     pub(crate) indexed: Vec<usize>,
-    /// The columns that neither the key nor an index holds.
-    plain: Vec<usize>,
+    /// What is written that neither the key nor an index holds.
+    plain: Vec<Written>,
     /// Updates by which indexed columns they change, written when first needed.
     updates: Mutex<HashMap<Changed, Arc<Update>>>,
     pub(crate) insert: String,
@@ -45,6 +47,8 @@ pub(crate) struct Table {
     pub(crate) delete_tombstone: String,
     pub(crate) sweep_tombstones: String,
     indexes: Vec<(String, String)>,
+    /// The triggers that guard money inside of columns.
+    guards: Vec<(String, String)>,
     /// The author's own SQL, where that keeps the rows.
     pub(crate) statements: Option<Vec<String>>,
 }
@@ -61,11 +65,14 @@ impl Table {
         }
         let mut indexed: Vec<usize> =
             schema.indexes.iter().flat_map(|index| index.columns).map(|(column, _)| *column).collect();
-        indexed.retain(|column| !schema.key.contains(column));
+        indexed.retain(|column| schema.storage == Storage::Columns && !schema.key.contains(column));
         indexed.sort_unstable();
         indexed.dedup();
-        let plain = (0..schema.columns.len())
-            .filter(|column| !schema.key.contains(column) && !indexed.contains(column));
+        let written = schema.written();
+        let plain = written.iter().copied().filter(|written| match written {
+            Written::Column(column) => !schema.key.contains(column) && !indexed.contains(column),
+            Written::Document => true,
+        });
         let matching = (0..schema.columns.len()).filter(|column| schema.is_indexed(*column));
         let matching = matching.map(|column| (column, sql::select_matching(&name, schema, column)));
         let tombstones = sql::tombstones_of(&name);
@@ -83,7 +90,9 @@ impl Table {
             delete_tombstone: sql::delete(&tombstones, schema),
             sweep_tombstones: format!("DELETE FROM {quoted} WHERE \"projection_position\" <= ?1"),
             indexes: sql::create_indexes(&name, schema),
+            guards: Vec::new(),
             plain: plain.collect(),
+            written,
             updates: Mutex::default(),
             indexed,
             name,
@@ -97,7 +106,11 @@ impl Table {
         let quoted = sql::quoted(&name);
         let texts = |statements| statement_texts(schema, statements, Dialect::Sqlite, &quoted);
         let kept = model.statements().map(texts);
-        Ok(Self { statements: kept.transpose()?, ..Self::new(schema, name)? })
+        let guards = money_in_columns(model).into_iter().enumerate().flat_map(|(number, (column, path))| {
+            money::triggers(&name, schema, &schema.columns[column], &path, number)
+        });
+        let guards = guards.collect();
+        Ok(Self { statements: kept.transpose()?, guards, ..Self::new(schema, name)? })
     }
 
     /// The update for a change of some indexed columns; every other column is set as well.
@@ -105,10 +118,10 @@ impl Table {
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         let update = updates.entry(changed).or_insert_with(|| {
             let moved = self.indexed.iter().enumerate().filter(|(bit, _)| is_changed(changed, *bit));
-            let mut columns: Vec<usize> = moved.map(|(_, column)| *column).collect();
-            columns.extend(&self.plain);
-            let sql = sql::update(&self.name, self.schema, &columns);
-            Arc::new(Update { sql, columns })
+            let mut written: Vec<_> = moved.map(|(_, column)| Written::Column(*column)).collect();
+            written.extend(&self.plain);
+            let sql = sql::update(&self.name, self.schema, &written);
+            Arc::new(Update { sql, written })
         });
         Arc::clone(update)
     }
@@ -130,9 +143,10 @@ impl Table {
         self.create_indexes(connection)
     }
 
-    /// Makes the secondary indexes and that of words, and tells the planner what they are good for.
+    /// Makes the secondary indexes, that of words and the guards, and tells the planner what they are good for.
     pub(crate) fn create_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
-        self.indexes.iter().try_for_each(|(_, create)| connection.execute_batch(create))?;
+        let made = self.indexes.iter().chain(&self.guards);
+        made.map(|(_, create)| create).try_for_each(|create| connection.execute_batch(create))?;
         if let Some(words) = words::create(&self.name, self.schema) {
             connection.execute_batch(&words)?;
         }
@@ -147,12 +161,14 @@ impl Table {
         connection.execute_batch("ANALYZE sqlite_schema")
     }
 
-    /// Drops the secondary indexes, before many rows come at once.
+    /// Drops the secondary indexes and the guards, before many rows come at once. A fold has looked at them.
     pub(crate) fn drop_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
         if let Some(words) = words::drop(&self.name, self.schema) {
             connection.execute_batch(&words)?;
         }
-        self.indexes.iter().try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
+        let drop = |kind: &str, name: &str| connection.execute_batch(&format!("DROP {kind} {name}"));
+        self.guards.iter().try_for_each(|(name, _)| drop("TRIGGER IF EXISTS", name))?;
+        self.indexes.iter().try_for_each(|(name, _)| drop("INDEX", name))
     }
 
     /// Drops the table with its tombstones and what the planner was told of it.

@@ -6,8 +6,9 @@
 //! (<https://sqlite.org/fts5.html#unicode61_tokenizer>): letters that came later part words, and an accent
 //! that stands as a letter of its own belongs to the word before.
 
+use super::document;
 use super::sql::{column_definitions, key_columns, quoted};
-use diptych_query::{ColumnSpec, Schema, Words};
+use diptych_query::{ColumnSpec, Schema, Storage, Words};
 
 /// The columns that are searched.
 fn searched(schema: &Schema) -> Vec<&ColumnSpec> {
@@ -61,6 +62,11 @@ pub(crate) fn create(table: &str, schema: &Schema) -> Option<String> {
     definitions.extend(schema.key.iter().flat_map(|column| column_definitions(&schema.columns[*column])));
     definitions.push(format!("UNIQUE ({})", keys.join(", ")));
     let moved: Vec<String> = keys.iter().chain(&columns).cloned().collect();
+    // Nobody names a computed column when writing, so that no trigger can wait for that.
+    let named: Vec<String> = match schema.storage {
+        Storage::Columns => moved.clone(),
+        Storage::Document => keys.iter().cloned().chain([quoted(document::COLUMN)]).collect(),
+    };
     Some(format!(
         "CREATE TABLE {rows} ({definitions}) STRICT;
 CREATE VIRTUAL TABLE {words} USING
@@ -68,14 +74,14 @@ CREATE VIRTUAL TABLE {words} USING
 INSERT INTO {rows} ({key}) SELECT {key} FROM {held};
 INSERT INTO {words} (rowid, text) SELECT {rows}.id, {text} FROM {held} AS held JOIN {rows} ON {same};
 CREATE TRIGGER {inserted} AFTER INSERT ON {held} BEGIN {add} END;
-CREATE TRIGGER {updated} AFTER UPDATE OF {moved} ON {held} WHEN ({old_all}) IS NOT ({new_all})
+CREATE TRIGGER {updated} AFTER UPDATE OF {named} ON {held} WHEN ({old_all}) IS NOT ({new_all})
   BEGIN {remove} {add} END;
 CREATE TRIGGER {deleted} AFTER DELETE ON {held} BEGIN {remove} END;",
         definitions = definitions.join(", "),
         key = keys.join(", "),
         text = text("held"),
         same = same("held"),
-        moved = moved.join(", "),
+        named = named.join(", "),
         old_all = of("old", &moved),
         new_all = of("new", &moved),
     ))

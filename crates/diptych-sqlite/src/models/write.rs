@@ -76,8 +76,8 @@ pub(crate) fn write(
                 }
                 let mut binder = Binder::new(&mut statements.insert);
                 binder.text(stored.row.tenant.as_str())?;
-                for (column, value) in table.schema.columns.iter().zip(values) {
-                    binder.value(column, value)?;
+                for written in &table.written {
+                    binder.written(table.schema, *written, values)?;
                 }
                 binder.integer(guard)?;
                 binder.integer(stored.hash.cast_signed())?;
@@ -152,8 +152,8 @@ impl<'c> Statements<'c> {
             }
         };
         let mut binder = Binder::new(statement);
-        for column in &update.columns {
-            binder.value(&table.schema.columns[*column], &values[*column])?;
+        for written in &update.written {
+            binder.written(table.schema, *written, values)?;
         }
         binder.integer(stored.guard.0.cast_signed())?;
         binder.integer(stored.hash.cast_signed())?;

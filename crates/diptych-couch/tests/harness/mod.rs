@@ -1,0 +1,106 @@
+//! How the suites open, stop and crash a store whose read models live as documents: log and registry in
+//! memory, where what is committed outlives both, and rows in a real server, where each test has databases of
+//! its own.
+
+mod proxy;
+mod server;
+
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use {
+    proxy::{AtRequest, Proxy},
+    server::{Kept, Server},
+};
+
+use diptych_conformance::{Harness, Stores};
+use diptych_core::{BoxFuture, Clock, CommandId, Fault, Tenant, Timestamp};
+use diptych_couch::{Address, CouchLimits, CouchOptions, CouchStore, Documents};
+use diptych_memory::{INLINE_CATCH_UP_EVENTS_MAX, ManualClock, MemoryStore};
+use diptych_query::{Group, Mode};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A place in memory, with databases of its own.
+pub(crate) struct CouchHarness {
+    clock: Arc<ManualClock>,
+    store: Mutex<Option<Arc<MemoryStore>>>,
+    address: Address,
+}
+
+impl CouchHarness {
+    /// A place where nothing is yet.
+    #[allow(dead_code, reason = "each test program uses a part of it")]
+    pub(crate) fn new() -> Self {
+        static HARNESSES: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("h{}_", HARNESSES.fetch_add(1, Ordering::Relaxed));
+        Self::at(&Server::shared().address(&prefix))
+    }
+
+    /// A place whose documents are at an address.
+    pub(crate) fn at(address: &str) -> Self {
+        let start = Timestamp::from_micros(1_800_000_000_000_000).expect("a time of this century");
+        let address = Address::parse(address).expect("an address");
+        Self { clock: Arc::new(ManualClock::at(start)), store: Mutex::default(), address }
+    }
+}
+
+impl Harness for CouchHarness {
+    fn open(&self, inline: Vec<Arc<Group>>) -> BoxFuture<'_, Result<Stores, Fault>> {
+        Box::pin(async move {
+            let mut held = self.store.lock().expect("no test panics under the lock");
+            let store = match held.as_ref() {
+                Some(store) => store.reopen(inline)?,
+                None => MemoryStore::open(Arc::clone(&self.clock) as Arc<dyn Clock>, inline)?,
+            };
+            let store = Arc::new(store);
+            *held = Some(Arc::clone(&store));
+            let couch = CouchStore::open(CouchOptions {
+                address: self.address.clone(),
+                feed: Arc::clone(&store) as _,
+                registry: Arc::clone(&store) as _,
+                clock: Arc::clone(&self.clock) as _,
+                // Small, so that everything comes in more than one piece.
+                limits: CouchLimits { request_documents_max: 7, ..CouchLimits::default() },
+            });
+            let there = |group: &Group| group.mode() != Mode::Inline;
+            let documents =
+                Arc::new(Documents::new(Arc::clone(&store) as _, Arc::clone(&store) as _, couch, there));
+            Ok(Stores {
+                events: Arc::clone(&store) as _,
+                intake: Arc::clone(&store) as _,
+                feed: Arc::clone(&store) as _,
+                restore: Arc::clone(&store) as _,
+                registry: Arc::clone(&documents) as _,
+                queue: Arc::clone(&store) as _,
+                progress: store.progress(),
+                models: documents,
+                clock: Arc::clone(&self.clock),
+            })
+        })
+    }
+
+    fn stop(&self, stores: Stores) -> BoxFuture<'_, Result<(), Fault>> {
+        self.crash(stores)
+    }
+
+    fn crash(&self, _: Stores) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn inline_catch_up_events_max(&self) -> u64 {
+        INLINE_CATCH_UP_EVENTS_MAX
+    }
+
+    fn audit_rows<'a>(
+        &'a self,
+        _: &'a Stores,
+        tenant: &'a Tenant,
+        id: &'a CommandId,
+    ) -> BoxFuture<'a, Option<usize>> {
+        Box::pin(async move {
+            let store = self.store.lock().expect("no test panics under the lock").clone()?;
+            let audit = store.audit();
+            let rows = audit.iter().filter(|row| row.header.stream.tenant == *tenant && row.header.id == *id);
+            Some(rows.count())
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! A kitchen with a nightly export, a clock that is moved by hand, and a folder for its files.
+
+use crate::support::Folder;
+use crate::support::jar::{Jar, JarCommand, JarEvent, JarId};
+use crate::support::kitchen::{fresh, give, rows, shelf};
+use diptych::Place;
+use diptych::core::Clock;
+use diptych::ops::jobs::{JOB, JobState};
+use diptych::ops::{JobRun, Output, Report, jobs};
+use diptych::prelude::*;
+use diptych::query::Freshness;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+shelf!(Shelf, "shelf");
+shelf!(NightShelf, "night_shelf", source = "nightly-events");
+
+/// How long a model is waited for that moves by itself.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// The name of the job.
+pub(crate) const NIGHTLY: &str = "nightly-events";
+
+/// A clock that shows what it was set to.
+#[derive(Clone)]
+struct Hands(Arc<AtomicI64>);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_stored(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A place for a store, a folder for exports, and the time.
+pub(crate) struct World {
+    place: Place,
+    hands: Hands,
+    folder: Folder,
+}
+
+pub(crate) fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+impl World {
+    pub(crate) fn on_sqlite() -> Self {
+        let folder = Folder::new();
+        Self::at(Place::Directory(folder.path().join("store")), folder)
+    }
+
+    pub(crate) fn on_postgres() -> Self {
+        Self::at(fresh(), Folder::new())
+    }
+
+    fn at(place: Place, folder: Folder) -> Self {
+        let hands = Hands(Arc::new(AtomicI64::new(0)));
+        let world = Self { place, hands, folder };
+        world.set("2026-11-28T12:00:00Z");
+        world
+    }
+
+    pub(crate) fn set(&self, now: &str) {
+        self.hands.0.store(time(now).as_micros(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.hands.now()
+    }
+
+    /// Where the files of the nightly export are.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.folder.path().join("exports").join(NIGHTLY)
+    }
+
+    /// The names of its files, in order.
+    pub(crate) fn file_names(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.files()) else { return Vec::new() };
+        let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn service(&self) -> Service {
+        Service::new("kitchen")
+            .decider::<Jar>()
+            .read_model::<Shelf>()
+            .read_model::<NightShelf>()
+            .job(Job::export(NIGHTLY).daily_at("02:00"))
+            .job(Job::verify("checked").of("shelf").every(Duration::from_secs(3_600)))
+            .clock(self.hands.clone())
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let mut config =
+            Config { exports: Some(self.folder.path().join("exports")), ..Config::at(self.place.clone()) };
+        // Only what a test says happens: the first look is made before anything is due.
+        config.jobs.beat = Duration::from_secs(3_600);
+        config
+    }
+
+    /// A second process over the same store, where the store takes one.
+    pub(crate) async fn second(&self) -> Option<Running> {
+        match self.place {
+            Place::Directory(_) => None,
+            Place::Postgres(_) => Some(self.open().await),
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Running {
+        self.service().open(self.config()).await.unwrap()
+    }
+}
+
+/// What is in each jar, as the model says that follows the log.
+pub(crate) async fn by_day(running: &Running, token: Token) -> Vec<(String, i64)> {
+    let rows: Vec<Shelf> = rows(running, token).await;
+    rows.into_iter().map(|row| (row.jar.to_string(), row.spoons)).collect()
+}
+
+/// What is in each jar, as the model says that is folded from the export.
+pub(crate) async fn by_night(running: &Running) -> (Vec<(String, i64)>, Freshness) {
+    let answer = running.queries().find(running.principal(), NightShelf::find()).await.unwrap();
+    let rows = answer.value.items.into_iter().map(|row| (row.jar.to_string(), row.spoons)).collect();
+    (rows, answer.freshness)
+}
+
+/// Puts spoons into a jar.
+pub(crate) async fn fill(running: &Running, jar: &str, spoons: i64) -> Token {
+    give(running, jar, JarCommand::Fill { spoons }).await
+}
+
+/// Runs what is due, and answers the runs of the nightly export.
+pub(crate) async fn run_due(running: &Running) -> Vec<JobRun> {
+    let runs = running.run_due_jobs().await.unwrap();
+    runs.into_iter().filter(|(job, _)| job == NIGHTLY).map(|(_, run)| run).collect()
+}
+
+/// What is kept of the nightly export.
+pub(crate) async fn state(running: &Running) -> JobState {
+    let record = running.store().record(JOB, NIGHTLY).await.unwrap().unwrap();
+    serde_json::from_str(&record.body).unwrap()
+}
+
+/// `jobs show` of the nightly export, as people read it.
+pub(crate) async fn shown(running: &Running) -> (Report, String) {
+    let report = jobs::show_job(&running.operator().await.unwrap(), NIGHTLY).await.unwrap();
+    let text = report.render(Output::Human);
+    (report, text)
+}
+
+/// Waits until the night shelf holds a position.
+pub(crate) async fn night_reaches(running: &Running, token: Token) {
+    let awaited = running.queries().wait_all(running.principal(), &["night_shelf"], Some(token), LONG).await;
+    let awaited = awaited.unwrap();
+    assert_eq!(awaited[0].freshness.caught_up_to_requested_position, Some(true), "{:?}", awaited[0]);
+}
+
+/// The words of a model's freshness.
+pub(crate) async fn words(running: &Running, model: &str) -> String {
+    running.queries().freshness(model).await.unwrap().0.words
+}

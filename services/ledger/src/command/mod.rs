@@ -1,0 +1,13 @@
+//! The left panel: what may be posted, and what it means. Knows nothing of read models.
+
+mod account;
+mod books;
+mod language;
+mod posting;
+#[cfg(test)]
+mod tests;
+
+pub use account::{Account, Guarded};
+pub use books::{Books, Transaction};
+pub use language::{BookCommand, BookRejection};
+pub use posting::{ENTRIES_MAX, ENTRY_THOUSANDTHS_MAX, GUARDED_ACCOUNTS_MAX, GUARDED_POSTINGS_MAX};
