@@ -393,17 +393,16 @@ pub(crate) fn queries_within(store: &Arc<Store>, limits: QueryLimits) -> Queries
     models::queries(store, Arc::new(Fixed), limits)
 }
 
+/// The left panel over a store.
+pub(crate) fn commands(store: &Arc<Store>) -> Commands {
+    let (authorize, limits) = (Arc::new(Unrestricted), CommandLimits::default());
+    Commands::new(Arc::<Store>::clone(store), vec![erase::<Note>()], authorize, Arc::new(Fixed), limits)
+}
+
 /// A service over an empty store, and the store.
 pub(crate) fn wire() -> (Wire, Arc<Store>) {
     let store = Arc::new(Store::default());
-    let limits = CommandLimits::default();
-    let commands = Commands::new(
-        Arc::<Store>::clone(&store),
-        vec![erase::<Note>()],
-        Arc::new(Unrestricted),
-        Arc::new(Fixed),
-        limits,
-    );
+    let commands = commands(&store);
     let wire = Wire {
         service: ServiceInfo {
             name: "notes <&>".to_owned(),

@@ -134,3 +134,29 @@ async fn nobody_sees_or_asks_for_what_is_not_theirs() {
     assert!(seen(&running, &stranger, token).await.is_empty(), "the tenant stands outside of policies");
     running.stop().await.unwrap();
 }
+
+const SEARCHERS: &str = r#"
+@id("make") permit (principal, action == Action::"piece.Make", resource);
+@id("own") permit (principal, action == Action::"viewRow", resource is PieceOfWorkView)
+when { resource has team && principal.teams.contains(resource.team) };
+@id("others-redacted") permit (principal, action == Action::"viewRedacted", resource is PieceOfWorkView);
+@id("titles") permit (principal, action in [Action::"viewField", Action::"searchBy"], resource)
+when { context.field == "title" };
+"#;
+
+/// Whoever may ask by a column learns nothing by it of rows that are seen without that column.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_seen_redacted_answers_no_question_by_what_is_hidden() {
+    let home = Home::embedded();
+    let running = service(SEARCHERS).open(home.config()).await.unwrap();
+    let ann = somebody("ann", "TEAM-7", &[]);
+    made(&running, &ann, &piece("1", "TEAM-7")).await;
+    let token = made(&running, &ann, &piece("2", "TEAM-9")).await;
+    let text = |name: &str| format!("{:?}", diptych::core::Value::Text(name.to_owned()));
+    assert_eq!(seen(&running, &ann, token).await, [(text("1"), true), (text("2"), false)]);
+    for (title, rows) in [("piece 1", 1), ("piece 2", 0)] {
+        let by_title = PieceOfWork::find().filter(PieceOfWork::TITLE.eq(title.to_owned()));
+        assert_eq!(running.queries().find(&ann, by_title).await.unwrap().value.items.len(), rows, "{title}");
+    }
+    running.stop().await.unwrap();
+}

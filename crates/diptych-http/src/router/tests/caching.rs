@@ -51,6 +51,10 @@ async fn a_tag_is_good_for_one_question_only() {
         assert_eq!(again(&client, other, &tag).await.status, StatusCode::OK, "{other}");
     }
     assert_eq!(again(&client, "/note-text?pageSize=50", &tag).await.status, StatusCode::OK);
+    let tag = client.get("/note-text/a", &[]).await.header("etag").to_owned();
+    for other in ["/note-text/b", "/note-text/unheard-of", "/note-text"] {
+        assert_ne!(again(&client, other, &tag).await.status, StatusCode::NOT_MODIFIED, "{other}");
+    }
 }
 
 #[tokio::test]

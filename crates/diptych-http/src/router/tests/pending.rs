@@ -32,6 +32,22 @@ async fn a_row_is_told_with_the_command_that_it_does_not_show_yet() {
 }
 
 #[tokio::test]
+async fn what_another_tenant_does_to_a_row_of_that_name_is_not_told() {
+    let (client, _) = rewritten().await;
+    let (mut wire, _) = crate::tests::wire();
+    let store = &client.store;
+    wire.authenticate = Arc::new(diptych_core::Everybody(Principal::new("other", "eve").unwrap()));
+    wire.commands = Arc::new(crate::tests::commands(store));
+    wire.queries = Arc::new(crate::tests::queries_within(store, wire.queries.limits().clone()));
+    let other = Client { router: crate::router(wire).unwrap(), store: Arc::clone(store) };
+    other.post("/notes/b/write", &[("idempotency-key", "theirs")], r#"{"text":"theirs"}"#).await;
+    assert_eq!(store.facts.lock().unwrap().len(), 4);
+    assert_eq!(client.get("/note-work/b", &[]).await.json()["pending"], json!([]));
+    let missing = other.get("/note-work/b", &[]).await.json();
+    assert!(!missing.to_string().contains("w2"), "{missing}");
+}
+
+#[tokio::test]
 async fn of_a_row_that_is_not_there_one_is_told_what_one_has_given() {
     let client = client();
     client.write("a", "one").await;

@@ -5,7 +5,7 @@ use crate::tests as testing;
 use axum::body::Body;
 use axum::http::Request;
 use diptych_core::Forbidden;
-use diptych_query::Sight;
+use diptych_query::{FieldRule, Sight};
 use http_body::Body as _;
 use serde_json::{Value, json};
 use std::future::poll_fn;
@@ -124,6 +124,30 @@ async fn whoever_comes_again_is_sent_nothing_that_he_has() {
     let mut later = client.follow("/note-text", Some(&snapshot.id)).await;
     let whole = later.named("snapshot").await;
     assert_eq!(whole.data["items"][0]["text"], "two", "what was missed comes as a whole");
+}
+
+#[tokio::test]
+async fn nobody_is_shown_what_is_older_than_what_one_has_seen() {
+    let client = two_shown().await;
+    // The third position is known to the client, and shown once the fourth is there.
+    let seen = Some("1.3.00c0ffee-0011223344556677");
+    let (mut events, _) = tokio::join!(client.follow("/note-text", seen), client.write("y", "one"));
+    let snapshot = events.named("snapshot").await;
+    assert_eq!(snapshot.data["freshness"]["projectionPosition"], 3, "{}", snapshot.data);
+}
+
+#[tokio::test]
+async fn what_is_withheld_is_told_with_every_change() {
+    let client = two_shown().await;
+    let fields = vec![FieldRule::Visible, FieldRule::Withheld];
+    *client.store.sight.lock().unwrap() = Ok(Sight { fields, ..Sight::everything() });
+    let mut events = client.follow("/note-text", None).await;
+    assert_eq!(events.named("snapshot").await.data["withheld"], json!(["text"]));
+    client.write("y", "unseen").await;
+    let changed = events.named("changed").await;
+    assert_eq!(changed.data["items"], json!([{"noteId": "z", "text": null}]));
+    assert_eq!(changed.data["withheld"], json!(["text"]));
+    *client.store.sight.lock().unwrap() = Ok(Sight::everything());
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use super::*;
 use diptych_core::{Currency, Money, Tenant};
-use diptych_query::{Contract, Governance, IndexSpec, Mode, Sensitivity, Storage, Tenants, Upkeep};
+use diptych_query::{
+    Contract, Facets, Governance, IndexSpec, Mode, RowConditions, RowExpr, RowRule, Sensitivity, Storage,
+    Tenants, Upkeep, Words,
+};
 
 const fn column(name: &'static str, value_type: ValueType) -> ColumnSpec {
     ColumnSpec {
@@ -180,16 +183,88 @@ fn the_declared_orders_need_no_sorting_step() {
         (asked(vec![], Some((5, Direction::Descending)), None), "index_3"),
         (asked(vec![], Some((5, Direction::Descending)), at(Some(text("HIGH")))), "index_3"),
     ] {
-        for part in super::find("order_summary", &ORDER, &find).unwrap() {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", part.sql)).unwrap();
-            let limit = std::iter::once(Parameter::Integer(20));
-            let parameters = rusqlite::params_from_iter(part.parameters.into_iter().chain(limit));
-            let plan: Vec<String> =
-                statement.query_map(parameters, |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
-            let plan = plan.join("; ");
+        for (sql, plan) in plans(&connection, &ORDER, &find) {
             let sorted = find.sort.is_some() || index != "index_1";
-            assert!(!sorted || !plan.contains("TEMP B-TREE"), "{plan}\n{}", part.sql);
-            assert!(plan.contains(index) && plan.contains("SEARCH"), "{plan}\n{}", part.sql);
+            assert!(!sorted || !plan.contains("TEMP B-TREE"), "{plan}\n{sql}");
+            assert!(plan.contains(index) && plan.contains("SEARCH"), "{plan}\n{sql}");
+        }
+    }
+}
+
+/// How SQLite goes about each part of a question: the part, and its plan.
+fn plans(connection: &rusqlite::Connection, schema: &Schema, find: &RawFind) -> Vec<(String, String)> {
+    let parts = super::find("order_summary", schema, find).unwrap();
+    let plan = |part: Part| {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", part.sql)).unwrap();
+        let limit = std::iter::once(Parameter::Integer(20));
+        let parameters = rusqlite::params_from_iter(part.parameters.into_iter().chain(limit));
+        let plan: Vec<String> =
+            statement.query_map(parameters, |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
+        (part.sql, plan.join("; "))
+    };
+    parts.into_iter().map(plan).collect()
+}
+
+fn ruled(permit: RowExpr) -> RawFind {
+    let rule = RowRule::Where([RowConditions { permits: vec![permit], forbids: Vec::new() }].into());
+    RawFind { rule, ..asked(vec![], None, None) }
+}
+
+#[test]
+fn a_row_rule_on_an_indexed_column_is_answered_by_its_index() {
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    let table = crate::models::Table::new(&ORDER, "order_summary".to_owned()).unwrap();
+    table.create(&connection).unwrap();
+    let text = |text: &str| RowExpr::Text(text.to_owned());
+    let own = RowExpr::OneOf(Box::new(RowExpr::Cell(1)), vec![text("ann"), text("bob")]);
+    let one = RowExpr::OneOf(Box::new(RowExpr::Cell(1)), vec![text("ann")]);
+    let since = RowExpr::AtMost(Box::new(RowExpr::Integer(7)), Box::new(RowExpr::Cell(4)));
+    let and = |left: &RowExpr, right: &RowExpr| RowExpr::And(left.clone().into(), right.clone().into());
+    let open = RowExpr::Cell(6);
+    let by_customer = "index_1 (tenant_id=? AND customer=?)";
+    // For a range among rows in another order nobody knows whether its index is worth it.
+    let by_due = Some((4, Direction::Ascending));
+    for (permit, sort, index) in [
+        (&own, None, by_customer),
+        (&one, None, by_customer),
+        (&and(&own, &open), None, by_customer),
+        (&and(&open, &one), None, by_customer),
+        (&one, Some((3, Direction::Descending)), by_customer),
+        (&and(&RowExpr::Has(4), &since), by_due, "index_2 (tenant_id=? AND due_at>?)"),
+    ] {
+        let find = RawFind { sort, ..ruled(permit.clone()) };
+        let (sql, plan) = plans(&connection, &ORDER, &find).swap_remove(0);
+        assert!(plan.contains(index) && plan.contains("SEARCH"), "{permit:?}\n{plan}\n{sql}");
+    }
+    // What no index serves is looked at row by row, of the one tenant.
+    for (sql, plan) in plans(&connection, &ORDER, &ruled(open)) {
+        assert!(plan.contains("PRIMARY KEY (tenant_id=?)"), "{plan}\n{sql}");
+    }
+}
+
+#[test]
+fn words_are_found_by_their_index_and_rows_by_their_keys() {
+    static SEARCHED: Schema = Schema {
+        name: "order_summary",
+        columns: &[
+            column("order_id", ValueType::Text),
+            ColumnSpec {
+                facets: Facets { full_text: true, ..Facets::PLAIN },
+                ..column("note", ValueType::Text)
+            },
+        ],
+        ..copy()
+    };
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    let table = crate::models::Table::new(&SEARCHED, "order_summary".to_owned()).unwrap();
+    table.create(&connection).unwrap();
+    let words = Words::parse("unlicensed trad*").unwrap();
+    for sort in [None, Some((1, Direction::Ascending))] {
+        let find = RawFind { words: words.clone(), ..asked(vec![], sort, None) };
+        for (sql, plan) in plans(&connection, &SEARCHED, &find) {
+            assert!(plan.contains("order_summary_words VIRTUAL TABLE INDEX"), "{plan}\n{sql}");
+            let by_key = "SEARCH order_summary USING PRIMARY KEY (tenant_id=? AND order_id=?)";
+            assert!(plan.contains(by_key), "{plan}\n{sql}");
         }
     }
 }
