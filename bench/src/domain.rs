@@ -115,6 +115,8 @@ impl Decider for Account {
     type Command = AccountCommand;
     type Event = AccountEvent;
     type Rejection = AccountRejection;
+    const POLICY_VIEW: &'static [PolicyAttribute] =
+        &[PolicyAttribute::bool("open").always(), PolicyAttribute::integer("balance").always()];
 
     fn decide(&self, command: AccountCommand, _: &Context) -> Result<Vec<AccountEvent>, AccountRejection> {
         use AccountCommand as Asked;
@@ -211,6 +213,37 @@ pub(crate) fn service() -> Service {
 pub(crate) fn service_with_snapshots() -> Service {
     reading(Service::new("bench").snapshots::<Account>())
 }
+
+/// The same, with policies of every kind: a command is judged by its fields and by the state, a row and one
+/// of its fields by its columns. They let everything through that the workload asks for.
+pub(crate) fn guarded_service() -> Service {
+    service().policies_from(POLICIES)
+}
+
+const POLICIES: &str = r#"
+@id("opening") permit (principal, action == Action::"account.Open", resource)
+when { context.command.owner != principal.actor };
+
+@id("movements") permit (principal, action in Action::"account.commands", resource)
+when { resource.open && resource.balance > -2000000000000 };
+
+@id("names-are-no-secret") forbid (principal, action == Action::"account.Rename", resource)
+when { context.command.name == principal.actor };
+
+@id("rows") permit (principal, action == Action::"viewRow", resource is AccountSummaryView)
+when { resource.owner != principal.actor || principal.clearance >= 2 };
+
+@id("below-the-limit") forbid (principal, action == Action::"viewRow", resource is AccountSummaryView)
+when { resource.balance < -2000000000000 };
+
+@id("fields") permit (principal, action == Action::"viewField", resource is AccountSummaryView)
+when { context.field != "name" };
+
+@id("own-names") permit (principal, action == Action::"viewField", resource is AccountSummaryView)
+when { resource.owner != principal.actor };
+
+@id("asking") permit (principal, action == Action::"searchBy", resource is AccountSummaryView);
+"#;
 
 fn reading(service: Service) -> Service {
     let service = service.outbox::<FineEvent>().read_model::<FineSummary>();

@@ -6,6 +6,7 @@ mod foreground;
 mod large;
 mod length;
 mod peers;
+mod policies;
 mod postgres;
 mod read;
 mod visible;
@@ -76,6 +77,9 @@ async fn on_sqlite(options: &Options) -> Outcome<Vec<Line>> {
         let place = Place::new(&options.directory, "foreground")?;
         let scan = async || scan(&place.log());
         lines.extend(foreground::measure(options, open(&place, true).await?, scan).await?);
+    }
+    if options.wants(17) {
+        lines.extend(policies::on_sqlite(options).await?);
     }
     Ok(lines)
 }

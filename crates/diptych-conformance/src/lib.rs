@@ -3,9 +3,10 @@
 //! A store implements [`Harness`] in its tests and writes `conformance_suite!(MyHarness::new());`, which
 //! makes one test of every case; where processes share the work, `sharing_suite!` adds those of leases.
 //! [`stateful`] runs random histories against the memory store as oracle, [`lives`] random lives of builds
-//! against pure rules; [`AsDocuments`] runs all of them over documents; [`defects`] shows that the suites
-//! catch the mistakes they are for. Absent here, on purpose: any store but the oracle, any wait for time to
-//! pass but by looking again, and any judgement of speed.
+//! against pure rules; [`AsDocuments`] runs them all over documents; [`half_written`] is for stores that
+//! cannot write everything at once; [`defects`] shows that the suites catch the mistakes they are for. Absent
+//! here, on purpose: any store but the oracle, any wait for time to pass but by looking again, and any
+//! judgement of speed.
 
 mod cases;
 pub mod chain;
@@ -15,6 +16,7 @@ pub mod documents;
 mod drive;
 mod failure;
 pub mod fixtures;
+pub mod half_written;
 mod harness;
 mod hinge;
 pub mod lives;

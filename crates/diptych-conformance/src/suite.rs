@@ -94,6 +94,7 @@ suites! {
     judging {
         a_command_is_judged_by_the_state_that_it_meets,
         an_aggregate_is_shown_as_its_state_allows,
+        permission_that_stays_provisional_is_none,
     }
     states {
         a_state_is_written_with_its_events,

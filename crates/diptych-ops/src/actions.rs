@@ -9,7 +9,8 @@ use diptych_command::{CommandQueue, Commands, OutboxWorker, QueueStatus, RawErro
 use diptych_core::{Fault, Principal, UnknownTypes, Value};
 use diptych_projector::{DrainError, Projector, RebuildError, TroubleError, VerifyError};
 use diptych_query::{
-    AnyModel, Ask, Feed, Group, Mark, ModelStore, PartitionState, Queries, QueryError, Registry, own_build,
+    AnyModel, Ask, Feed, Group, Mark, ModelStore, PartitionState, Queries, QueryError, Registry, Storage,
+    own_build,
 };
 use std::sync::Arc;
 use thiserror::Error;
@@ -52,6 +53,8 @@ pub struct Operator<'a> {
 pub struct LogStatus {
     /// Where the store is.
     pub location: String,
+    /// Where read models declared `document` are kept, if not in the store.
+    pub documents: Option<String>,
     /// The last entry.
     pub head: Mark,
     /// How many streams there are.
@@ -134,7 +137,7 @@ pub enum ActionError {
 /// # Errors
 /// A fault of the store.
 pub async fn status(operator: &Operator<'_>) -> Result<Report, ActionError> {
-    let LogStatus { location, head, streams, commands, bytes } = operator.log.clone();
+    let LogStatus { location, head, streams, commands, bytes, .. } = operator.log.clone();
     Ok(Report::Status(StatusReport {
         service: operator.service.to_owned(),
         store: location,
@@ -312,12 +315,22 @@ async fn one_status(
         stage: own.map(|own| own.stage.as_str()),
         build: own.map(|own| own.id.to_string()),
         mode: schema.mode.as_str(),
+        kept: kept(operator, schema.storage),
         contract: schema.contract.to_string(),
         owner: schema.governance.owner,
         rows,
         freshness,
         health,
     })
+}
+
+/// Where the rows of a model are kept, of which people may not think at once.
+fn kept(operator: &Operator<'_>, storage: Storage) -> Option<String> {
+    match (storage, &operator.log.documents) {
+        (Storage::Columns, _) => None,
+        (Storage::Document, None) => Some("documents in the store".to_owned()),
+        (Storage::Document, Some(place)) => Some(format!("documents at {place}")),
+    }
 }
 
 pub(crate) fn find_model<'a>(

@@ -190,6 +190,9 @@ pub struct ModelStatus {
     pub build: Option<String>,
     /// When its facts are folded.
     pub mode: &'static str,
+    /// Where its rows are kept, unless they are columns of the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// What its answers promise.
     pub contract: String,
     /// Who answers for it.
@@ -386,7 +389,7 @@ pub(crate) fn table(header: &[&str]) -> Table {
 
 fn status_text(status: &StatusReport) -> String {
     let last = status.last_recorded_at.map_or("never".to_owned(), |time| time.to_string());
-    format!(
+    let mut text = format!(
         "{} on {}\n{} events in {} streams, {} commands, {} (last recorded {last})\n{}",
         status.service,
         status.store,
@@ -395,7 +398,13 @@ fn status_text(status: &StatusReport) -> String {
         status.commands,
         bytes_in_words(status.log_bytes),
         models_table(&status.models)
-    )
+    );
+    for model in &status.models {
+        if let Some(kept) = &model.kept {
+            let _ = write!(text, "\n{} is kept as {kept}", model.model);
+        }
+    }
+    text
 }
 
 fn models_table(models: &[ModelStatus]) -> String {
@@ -462,6 +471,7 @@ fn model_text(model: &ModelReport) -> String {
             "moves with group",
             if model.group == model.status.model { String::new() } else { model.group.to_owned() },
         ),
+        ("kept as", model.status.kept.clone().unwrap_or_default()),
         ("shape", model.shape.clone()),
         ("ignores unknown types of", model.ignores.join(", ")),
         ("facts that met no row", model.no_ops.to_string()),

@@ -92,6 +92,37 @@ fn a_command_is_judged_by_the_state_once_there_is_one() {
 }
 
 #[test]
+fn an_aggregate_is_judged_by_its_state_and_by_nothing_that_a_command_brings() {
+    let guard = guard(
+        r#"@id("own") permit (principal, action == Action::"readAggregate", resource is Decision)
+           when { resource has teamId && principal.teams.contains(resource.teamId) };
+           @id("drafts") permit (principal, action == Action::"readAggregate", resource is Decision)
+           when { context.key like "DRAFT-*" };
+           @id("heavy") forbid (principal in Role::"trainee", action == Action::"readAggregate", resource)
+           when { resource is Decision && resource.penalty > 1000 };"#,
+    );
+    let guard = guard.unwrap();
+    let read = |principal: &Principal, key: &str, state: Option<serde_json::Value>| {
+        let action = Action::ReadAggregate { category: "decision", key, state: state.as_ref() };
+        guard.authorize(principal, action).map(|permit| permit.needs_state)
+    };
+    let with = |team: &str, penalty: i64| Some(json!({ "teamId": team, "penalty": penalty }));
+    assert_eq!(read(&ann(), "DEC-1", None), Ok(true), "only the state tells whose it is");
+    assert_eq!(read(&ann(), "DEC-1", with("TEAM-7", 1)), Ok(false));
+    assert!(read(&ann(), "DEC-1", with("TEAM-9", 1)).is_err());
+    assert!(read(&ann(), "DEC-1", Some(json!({ "teamId": null, "penalty": 1 }))).is_err());
+    assert_eq!(read(&ann(), "DRAFT-1", None), Ok(false), "the key alone tells");
+    let nobody = Principal::new("acme", "eve").unwrap();
+    assert!(read(&nobody, "DEC-1", with("TEAM-7", 1)).is_err());
+    let trainee = ann().with(Claims { roles: ["trainee".to_owned()].into(), ..(*ann().claims).clone() });
+    assert_eq!(read(&trainee, "DRAFT-1", None), Ok(true), "what forbids may still do so by the state");
+    assert!(read(&trainee, "DRAFT-1", with("TEAM-7", 1001)).is_err());
+    assert_eq!(read(&trainee, "DRAFT-1", with("TEAM-7", 1000)), Ok(false));
+    let unknown = Action::ReadAggregate { category: "party", key: "P-1", state: None };
+    assert_eq!(guard.authorize(&ann(), unknown).unwrap_err().reason, "to read `party`");
+}
+
+#[test]
 fn a_body_without_its_shape_is_never_allowed_for_good() {
     let guard = guard(r#"@id("all") permit (principal, action, resource);"#).unwrap();
     for body in ["{}", "[]", "no json", r#"{"reason": 7}"#, r#"{"reason": "x", "amount": "many"}"#] {

@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
 use diptych_core::{Authenticate, Claims, Fault, Principal};
+use diptych_couch::Address;
 use diptych_ops::Output;
 use diptych_postgres::Notify;
 use std::collections::BTreeSet;
@@ -63,6 +64,11 @@ fn command_line(service: &Service) -> Command {
         .value_name("postgres://… or `poll`")
         .help("Where to listen for appends when the store's URL leads through a pooler")
         .global(true);
+    let documents = Arg::new("documents")
+        .long("documents")
+        .value_name("http://…")
+        .help("The CouchDB server that keeps read models declared `document`; or `DIPTYCH_DOCUMENTS`")
+        .global(true);
     let outbox = Arg::new("outbox")
         .long("outbox")
         .value_name("FILE")
@@ -93,7 +99,19 @@ fn command_line(service: &Service) -> Command {
     let mut line = Command::new(service.name.clone())
         .about(service.about.clone())
         .version(service.version.clone())
-        .args([store, reader, listen, outbox, persistence, reference, exports, tenant, actor, json])
+        .args([
+            store,
+            reader,
+            listen,
+            documents,
+            outbox,
+            persistence,
+            reference,
+            exports,
+            tenant,
+            actor,
+            json,
+        ])
         .subcommand(serve_command())
         .subcommand(authentication::token_verb());
     line = line.subcommand(diptych_ops::import_verb());
@@ -184,11 +202,13 @@ fn config(arguments: &ArgMatches) -> Result<Config, VerbError> {
             Some(url) => Notify::At(url),
         };
     }
+    let documents = given("documents", "DIPTYCH_DOCUMENTS");
+    let documents = documents.map(|text| Address::parse(&text)).transpose()?;
     let outbox = given("outbox", "DIPTYCH_OUTBOX").map(Into::into);
     let persistence = arguments.get_many("persistence").into_iter().flatten().cloned().collect();
     let references = arguments.get_many("reference").into_iter().flatten().cloned().collect();
     let exports = given("exports", "DIPTYCH_EXPORTS").map(PathBuf::from);
-    Ok(Config { principal, outbox, persistence, references, exports, ..Config::at(store) })
+    Ok(Config { principal, documents, outbox, persistence, references, exports, ..Config::at(store) })
 }
 
 /// Has everybody be whom the service names for development, unless the command line names somebody.

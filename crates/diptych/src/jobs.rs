@@ -1,7 +1,7 @@
 //! The scheduled jobs of a running service: looked after beat by beat where read models are moved, only
 //! looked at elsewhere, and measured.
 
-use crate::{Config, Place, Role, Service, Store};
+use crate::{Config, Models, Place, Role, Service, Store};
 use diptych_command::{Commands, OutboxWorker};
 use diptych_core::Fault;
 use diptych_ops::export::ExportSources;
@@ -22,6 +22,7 @@ pub(crate) struct Jobs {
     pub(crate) service: Service,
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) models: Arc<dyn Models>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) queries: Arc<Queries>,
     pub(crate) projector: Arc<Projector>,
@@ -43,12 +44,13 @@ impl Jobs {
             projector: &self.projector,
             outbox: self.outbox.as_deref(),
             feed: &*self.store,
-            models: &*self.store,
-            registry: &*self.store,
+            models: &*self.models,
+            registry: &*self.models,
             policies: self.service.in_force(),
             jobs: &self.desk,
             log: LogStatus {
                 location: self.config.store.to_string(),
+                documents: self.config.documents.as_ref().map(ToString::to_string),
                 head: self.store.head().await?,
                 streams,
                 commands,

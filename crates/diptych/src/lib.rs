@@ -29,6 +29,7 @@ mod verb;
 pub use clock::SystemClock;
 pub use diptych_command as command;
 pub use diptych_core as core;
+pub use diptych_couch as couch;
 pub use diptych_http as http;
 pub use diptych_macros::{Command, Data, Event, EventSet, Id, ReadModel, Rejection, Scalar};
 pub use diptych_ops as ops;
@@ -41,7 +42,7 @@ pub use place::{Database, Place};
 pub use roles::{Role, Roles};
 pub use running::Running;
 pub use service::{Config, GroupTables, Service};
-pub use store::Store;
+pub use store::{Models, Store};
 pub use verb::{Verb, VerbError, VerbFuture};
 
 /// Everything that a service's code names, in one import.

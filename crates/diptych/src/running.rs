@@ -2,7 +2,7 @@
 
 use crate::jobs::{self, JobMetrics, Jobs};
 use crate::metrics::Metrics;
-use crate::store::{self, Store};
+use crate::store::{self, Models, Store};
 use crate::{Config, Place, Role, Roles, Service, policing};
 use diptych_command::{
     CommandQueue, Commands, Holder, OutboxWorker, Persistence, QueuePanel, QueueWorkers, QueueWorkersParts,
@@ -32,6 +32,8 @@ pub struct Running {
     service: Service,
     pub(crate) config: Config,
     store: Arc<dyn Store>,
+    /// Where read models live: the store, or beside it.
+    models: Arc<dyn Models>,
     commands: Arc<Commands>,
     queries: Arc<Queries>,
     projector: Arc<Projector>,
@@ -51,18 +53,19 @@ impl Running {
         let progress = Arc::new(Progress::default());
         let groups = declared(&service)?;
         let store = store::open(&config, &service.clock, &groups, &progress).await?;
-        let groups = attach(&store, groups, &progress).await?;
+        let models = store::models(&config, &service.clock, &groups, &store)?;
+        let groups = attach(&*models, groups, &progress).await?;
         let commands = left_panel(&service, &config, &store).await?;
         let worker = worker_id();
         let desk = jobs::desk(&service, &config, &store, worker.as_str()).await?;
-        let queries = right_panel(&service, &config, &store, (&groups, &progress), &desk).await?;
+        let queries = right_panel(&service, &config, (&store, &models), (&groups, &progress), &desk).await?;
         let followed = groups.clone();
         let workers = queue_workers(&commands, &store, &worker, &config);
         let parts = ProjectorParts {
             worker,
             feed: Arc::clone(&store) as _,
-            store: Arc::clone(&store) as _,
-            registry: Arc::clone(&store) as _,
+            store: Arc::clone(&models) as _,
+            registry: Arc::clone(&models) as _,
             clock: Arc::clone(&service.clock),
             progress,
             groups,
@@ -91,6 +94,7 @@ impl Running {
             service: service.clone(),
             config: config.clone(),
             store: Arc::clone(&store),
+            models: Arc::clone(&models),
             commands: Arc::clone(&commands),
             queries: Arc::clone(&queries),
             projector: Arc::clone(&projector),
@@ -103,6 +107,7 @@ impl Running {
             service,
             config,
             store,
+            models,
             commands,
             queries,
             projector,
@@ -175,6 +180,13 @@ impl Running {
         &self.store
     }
 
+    /// Where read models live, with what is known beside their rows: the store, or the store and a server of
+    /// documents.
+    #[must_use]
+    pub fn models(&self) -> &Arc<dyn Models> {
+        &self.models
+    }
+
     /// On whose behalf the operator and this machine's requests come.
     #[must_use]
     pub fn principal(&self) -> &Principal {
@@ -225,7 +237,7 @@ impl Running {
             },
             commands: Arc::clone(&self.commands),
             queries: Arc::clone(&self.queries),
-            registry: Arc::clone(&self.store) as _,
+            registry: Arc::clone(&self.models) as _,
             authenticate: self.authenticate(),
             metrics: Arc::new(move || metrics.exposition()),
             ready: Arc::new(move || Readiness { reasons: watched.failure().into_iter().collect() }),
@@ -269,12 +281,12 @@ impl Running {
 async fn right_panel(
     service: &Service,
     config: &Config,
-    store: &Arc<dyn Store>,
+    (store, models): (&Arc<dyn Store>, &Arc<dyn Models>),
     (groups, progress): (&[Arc<Group>], &Arc<Progress>),
     desk: &JobDesk,
 ) -> Result<Arc<Queries>, Fault> {
     let queries = Queries::new(QueryParts {
-        store: Arc::clone(store) as _,
+        store: Arc::clone(models) as _,
         feed: Arc::clone(store) as _,
         groups: groups.to_vec(),
         progress: Arc::clone(progress),
@@ -316,16 +328,16 @@ fn declared(service: &Service) -> Result<Vec<Arc<Group>>, Fault> {
 /// Opens the tables of every group. A group that an operator has retired is left out: the wire answers that
 /// it is gone, and everything else goes on.
 async fn attach(
-    store: &Arc<dyn Store>,
+    models: &dyn Models,
     groups: Vec<Arc<Group>>,
     progress: &Progress,
 ) -> Result<Vec<Arc<Group>>, Fault> {
     let mut attached = Vec::with_capacity(groups.len());
     for group in groups {
-        match store.attach(&group).await {
+        match models.attach(&group).await {
             Ok(checkpoint) => {
                 progress.entry(group.name()).advance(checkpoint.mark.position());
-                group.know(&store.builds(group.name()).await?);
+                group.know(&models.builds(group.name()).await?);
                 attached.push(group);
             }
             Err(fault) if fault.code() == Code::ModelRetired => {

@@ -8,6 +8,7 @@ use diptych_command::{
     Persistence, QueueLimits, Reference, References, StoredState,
 };
 use diptych_core::{Authenticate, Authorize, Clock, Code, Event, Fault, Principal, Unrestricted};
+use diptych_couch::{Address, CouchLimits};
 use diptych_http::{HttpLimits, MetricsAccess, OwnPage};
 use diptych_ops::catalog::Catalog;
 use diptych_ops::{Job, JobLimits};
@@ -121,6 +122,8 @@ impl GroupDraft {
 pub struct Config {
     /// Where the store is.
     pub store: Place,
+    /// The server that keeps read models declared `document`, by the CouchDB protocol; none is the store.
+    pub documents: Option<Address>,
     /// On whose behalf requests come while there is no authentication: only this machine can reach the
     /// service.
     pub principal: Principal,
@@ -155,6 +158,8 @@ pub struct Config {
     pub sqlite: SqliteLimits,
     /// Limits of the production store.
     pub postgres: PostgresLimits,
+    /// Limits of the server of documents.
+    pub couch: CouchLimits,
     /// Limits of the wire.
     pub http: HttpLimits,
     /// The folder under which jobs write their files; none is `exports` in the folder of the embedded store,
@@ -173,6 +178,7 @@ impl Config {
     pub fn at(store: impl Into<Place>) -> Self {
         Self {
             store: store.into(),
+            documents: None,
             principal: Principal::new("main", "local").expect("both are valid names"),
             durability: Durability::Full,
             idempotency_retention: Duration::from_secs(7 * 24 * 3_600),
@@ -188,6 +194,7 @@ impl Config {
             projector: ProjectorLimits::default(),
             sqlite: SqliteLimits::default(),
             postgres: PostgresLimits::default(),
+            couch: CouchLimits::default(),
             http: HttpLimits::default(),
             exports: None,
             jobs: JobLimits::default(),

@@ -3,14 +3,20 @@
 use crate::{Config, Place};
 use diptych_command::{CommandQueue, EventStore, Intake, LogRestore, OutboxTable};
 use diptych_core::{BoxFuture, Clock, Code, Fault};
+use diptych_couch::{CouchOptions, CouchStore, Documents};
 use diptych_postgres::{PostgresOptions, PostgresStore};
-use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress, Registry, Statistics};
+use diptych_query::{Feed, Group, Mode, ModelStore, PageKey, Progress, Registry, Statistics, Storage};
 use diptych_sqlite::{OutboxFile, SqliteOptions, SqliteStore};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Where the rows of read models live, with what is known beside them.
+pub trait Models: ModelStore + Registry {}
+
+impl<T: ModelStore + Registry> Models for T {}
+
 /// A store with everything that a service needs of it.
-pub trait Store: EventStore + CommandQueue + Intake + LogRestore + Feed + ModelStore + Registry {
+pub trait Store: EventStore + CommandQueue + Intake + LogRestore + Feed + Models {
     /// The key that signs page tokens.
     fn page_key(&self) -> BoxFuture<'_, Result<PageKey, Fault>>;
 
@@ -74,6 +80,36 @@ impl Store for PostgresStore {
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(Self::close(self))
     }
+}
+
+/// Where read models live: in the store itself, or those that are declared as documents in a server that a
+/// configuration names.
+pub(crate) fn models(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    groups: &[Arc<Group>],
+    store: &Arc<dyn Store>,
+) -> Result<Arc<dyn Models>, Fault> {
+    let Some(address) = &config.documents else { return Ok(Arc::clone(store) as _) };
+    let inline = |group: &&Arc<Group>| group.storage() == Storage::Document && group.mode() == Mode::Inline;
+    if let Some(group) = groups.iter().find(inline) {
+        let message = format!(
+            "read model `{}` is declared `document` and `inline`, and documents are kept at {address}, which \
+             takes no part in the transactions of commands: declare it asynchronous, or leave `--documents` \
+             out",
+            group.name()
+        );
+        return Err(Fault::permanent(Code::ServiceInvalid, message));
+    }
+    let couch = CouchStore::open(CouchOptions {
+        address: address.clone(),
+        feed: Arc::clone(store) as _,
+        registry: Arc::clone(store) as _,
+        clock: Arc::clone(clock),
+        limits: config.couch.clone(),
+    });
+    let there = |group: &Group| group.storage() == Storage::Document;
+    Ok(Arc::new(Documents::new(Arc::clone(store) as _, Arc::clone(store) as _, couch, there)))
 }
 
 /// Opens the store that a configuration names.

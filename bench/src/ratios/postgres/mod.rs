@@ -3,7 +3,7 @@
 mod commands;
 mod large;
 
-use super::{foreground, say, visible};
+use super::{foreground, policies, say, visible};
 use crate::Outcome;
 use crate::database::{self, within};
 use crate::measure::{Line, Store};
@@ -36,8 +36,21 @@ pub(super) async fn run(options: &Options, server: &str) -> Outcome<Vec<Line>> {
         });
         lines.extend(foreground.await?);
     }
+    if options.wants(17) {
+        let policies = within(server, "policies", async |database| {
+            let places = ["guarded", "open"].map(|schema| in_schema(database.url(), schema));
+            policies::measure(options, Store::Postgres, places, database::probe).await
+        });
+        lines.extend(policies.await?);
+    }
     if lines.is_empty() {
         say("none of the ratios asked for is measured on PostgreSQL");
     }
     Ok(lines.into_iter().map(|line| line.on(Store::Postgres)).collect())
+}
+
+/// A schema of its own in a database.
+fn in_schema(url: &str, schema: &str) -> diptych::Place {
+    let joint = if url.contains('?') { '&' } else { '?' };
+    diptych::Place::from_text(&format!("{url}{joint}schema={schema}"))
 }

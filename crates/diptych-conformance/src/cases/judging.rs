@@ -53,6 +53,29 @@ async fn forbidden(stores: &Stores) -> Outcome<usize> {
     Ok(stores.events.audited(&query).await?.entries.len())
 }
 
+/// Never has enough to go by.
+struct Insatiable;
+
+impl Authorize for Insatiable {
+    fn authorize(&self, _: &Principal, _: Action<'_>) -> Result<Permit, Forbidden> {
+        Ok(Permit { needs_state: true, ..Permit::default() })
+    }
+}
+
+/// Permission that is still provisional when everything is known is none.
+pub(crate) async fn permission_that_stays_provisional_is_none(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    let commands = commands_for(&stores, Arc::new(Insatiable));
+    let open = AccountCommand::Open { owner: "ann".to_owned() };
+    let refused = give(&commands, "a", open, None).await?;
+    ensure_eq!(refused, Err("to give `Open` to `account`".to_owned()), "a command");
+    ensure_eq!(forbidden(&stores).await?, 1, "the evidence of it");
+    on(&stores, "a", &[opened("ann")]).await?;
+    let found = commands.aggregate(&principal(MAIN)?, "account", "a", None).await;
+    ensure!(matches!(found, Ok(None)), "an aggregate: {found:?}");
+    Ok(())
+}
+
 /// A command is judged by the state that it meets, also one that was appended past this process, and before
 /// it is told which version there is.
 pub(crate) async fn a_command_is_judged_by_the_state_that_it_meets(harness: &dyn Harness) -> Outcome {

@@ -2,9 +2,14 @@
 //! memory, where what is committed outlives both, and rows in a real server, where each test has databases of
 //! its own.
 
+mod proxy;
 mod server;
 
-pub(crate) use server::Server;
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use {
+    proxy::{AtRequest, Proxy},
+    server::{Kept, Server},
+};
 
 use diptych_conformance::{Harness, Stores};
 use diptych_core::{BoxFuture, Clock, CommandId, Fault, Tenant, Timestamp};
@@ -23,11 +28,17 @@ pub(crate) struct CouchHarness {
 
 impl CouchHarness {
     /// A place where nothing is yet.
+    #[allow(dead_code, reason = "each test program uses a part of it")]
     pub(crate) fn new() -> Self {
         static HARNESSES: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("h{}_", HARNESSES.fetch_add(1, Ordering::Relaxed));
+        Self::at(&Server::shared().address(&prefix))
+    }
+
+    /// A place whose documents are at an address.
+    pub(crate) fn at(address: &str) -> Self {
         let start = Timestamp::from_micros(1_800_000_000_000_000).expect("a time of this century");
-        let address = Address::parse(&Server::shared().address(&prefix)).expect("an address");
+        let address = Address::parse(address).expect("an address");
         Self { clock: Arc::new(ManualClock::at(start)), store: Mutex::default(), address }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Kept {
     /// In memory, until the program ends: enough where nobody kills the server.
     InMemory,
     /// In files, which a server that is killed finds again.
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "each test program uses a part of it")]
     InFiles,
 }
 
@@ -62,8 +62,13 @@ impl Server {
     }
 }
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 impl Server {
+    /// The port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills it without a word, as a failing machine would.
     pub(crate) fn kill(&self) {
         let killed = Command::new("kill").args(["-9", &self.process.to_string()]).status();

@@ -311,6 +311,33 @@ mod tests {
     }
 
     #[test]
+    fn a_row_rule_is_written_so_that_an_index_may_serve_it() {
+        use diptych_query::{RowConditions, RowExpr, RowRule};
+        let (cell, number) = (RowExpr::Cell, RowExpr::Integer);
+        let texts = |texts: &[&str]| texts.iter().map(|text| RowExpr::Text((*text).to_owned())).collect();
+        let one_of = |list: &[&str]| RowExpr::OneOf(Box::new(cell(1)), texts(list));
+        let since = RowExpr::AtMost(Box::new(number(7)), Box::new(cell(4)));
+        let due = RowExpr::And(Box::new(RowExpr::Has(4)), Box::new(since));
+        for (permits, expected) in [
+            (vec![one_of(&["ann"])], r#"("customer" = $2::text)"#),
+            (vec![one_of(&["ann", "bob"])], r#"("customer" = ANY($2::text[]))"#),
+            (vec![due.clone()], r#"(("due_at" IS NOT NULL) AND ($2::timestamptz <= "due_at"))"#),
+            (
+                vec![one_of(&["ann"]), due],
+                concat!(
+                    r#"(("customer" = $2::text) OR "#,
+                    r#"(("due_at" IS NOT NULL) AND ($3::timestamptz <= "due_at")))"#
+                ),
+            ),
+        ] {
+            let rule = RowRule::Where([RowConditions { permits, forbids: Vec::new() }].into());
+            let find = RawFind { rule, ..asked(vec![], None, None) };
+            let last = if expected.contains("$3") { 4 } else { 3 };
+            check(&find, &[&format!(r#" AND {expected} ORDER BY "order_id" LIMIT ${last}"#)]);
+        }
+    }
+
+    #[test]
     fn a_ranked_text_sorts_and_filters_by_its_rank() {
         let find = asked(vec![equal(5, text("HIGH"))], Some((5, Direction::Ascending)), None);
         let expected = format!(r#" AND {RANK} = $2 ORDER BY {RANK}, "order_id" LIMIT $3"#);

@@ -39,13 +39,18 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(name: &str, on_postgres: bool) -> Self {
+        Self::configured(name, on_postgres, |_| {}).await
+    }
+
+    pub(crate) async fn configured(name: &str, on_postgres: bool, change: impl FnOnce(&mut Config)) -> Self {
         let folder = Folder::new(name);
         let secret = folder.store().with_extension("secret");
         std::fs::write(&secret, SECRET).unwrap();
         let jwt = || Jwt::secret(&secret).unwrap();
         let config =
             if on_postgres { Config::at(fresh().to_str().unwrap()) } else { Config::at(folder.store()) };
-        let config = Config { roles: Roles::ALL.without(Role::Projector), ..config };
+        let mut config = Config { roles: Roles::ALL.without(Role::Projector), ..config };
+        change(&mut config);
         let service = enforcement::service().authenticate(jwt()).clock(StoppedClock(NOW.parse().unwrap()));
         let running = Arc::new(service.open(config).await.unwrap());
         enforcement::scenario::play(&running).await.unwrap();

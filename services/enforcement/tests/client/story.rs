@@ -84,6 +84,30 @@ async fn an_approver_works_through_the_queue(on_postgres: bool) {
     served.stop().await;
 }
 
+/// Nobody runs queued commands here: what was accepted stays under way.
+async fn what_is_under_way_is_told_to_whoever_sees_the_row(on_postgres: bool) {
+    let without_workers = |config: &mut Config| config.queue.queue_workers_max = 0;
+    let mut served = Served::configured("under_way", on_postgres, without_workers).await;
+    let approver = served.token_of("user-117");
+    let later = [("prefer", "respond-async"), ("idempotency-key", "approve-00112")];
+    served.post(&approver, REQUESTS, &later, approval()).await.expect(202);
+    let path = "/decision-work-queue/DEC-2026-00112";
+    let colleague = served.token_of("user-042");
+    for who in [&approver, &colleague] {
+        let row = served.get(who, path).await.expect(200);
+        assert_eq!(row["pending"][0]["commandId"], "approve-00112", "{row}");
+        assert_eq!(row["pending"][0]["status"], "accepted", "{row}");
+    }
+    // Of a row that is out of sight, nobody but who gave the command is told of it.
+    let elsewhere = served.token_for("user-031;teams=TEAM-3;roles=approver;clearance=2");
+    let missing = served.get(&elsewhere, path).await.expect(404);
+    assert_eq!(missing["pending"], json!([]), "{missing}");
+    let moved_away = served.token_for("user-117;teams=TEAM-3;roles=approver;clearance=2");
+    let missing = served.get(&moved_away, path).await.expect(404);
+    assert_eq!(missing["pending"][0]["commandId"], "approve-00112", "{missing}");
+    served.stop().await;
+}
+
 async fn others_are_told_no_more_than_they_may_know(on_postgres: bool) {
     let mut served = Served::start("others", on_postgres).await;
     let approver = served.token_of("user-117");
@@ -130,5 +154,6 @@ async fn others_are_told_no_more_than_they_may_know(on_postgres: bool) {
 
 chapters! {
     an_approver_works_through_the_queue,
+    what_is_under_way_is_told_to_whoever_sees_the_row,
     others_are_told_no_more_than_they_may_know,
 }

@@ -3,6 +3,10 @@
 use super::{Client, Reply, client};
 use crate::tests::NOW;
 use axum::http::StatusCode;
+use diptych_core::Principal;
+use diptych_query::{FieldRule, Sight};
+use serde_json::json;
+use std::sync::Arc;
 
 /// Two notes shown, and a third that is not.
 async fn three_notes() -> Client {
@@ -47,6 +51,38 @@ async fn a_tag_is_good_for_one_question_only() {
         assert_eq!(again(&client, other, &tag).await.status, StatusCode::OK, "{other}");
     }
     assert_eq!(again(&client, "/note-text?pageSize=50", &tag).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_tag_is_good_for_one_person_only() {
+    let client = three_notes().await;
+    let tag = client.get("/note-text", &[]).await.header("etag").to_owned();
+    let (mut wire, _) = crate::tests::wire();
+    wire.authenticate = Arc::new(diptych_core::Everybody(Principal::new("main", "bob").unwrap()));
+    wire.queries = Arc::new(crate::tests::queries_within(&client.store, wire.queries.limits().clone()));
+    let other = Client { router: crate::router(wire).unwrap(), store: Arc::clone(&client.store) };
+    let theirs = again(&other, "/note-text", &tag).await;
+    assert_eq!(theirs.status, StatusCode::OK);
+    assert_ne!(theirs.header("etag"), tag);
+    assert_eq!(again(&other, "/note-text", theirs.header("etag")).await.status, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn a_tag_is_good_as_long_as_the_same_may_be_seen() {
+    let client = three_notes().await;
+    for path in ["/note-text", "/note-text/a"] {
+        let tag = client.get(path, &[]).await.header("etag").to_owned();
+        let fields = vec![FieldRule::Visible, FieldRule::Withheld];
+        *client.store.sight.lock().unwrap() = Ok(Sight { stamp: 7, fields, ..Sight::everything() });
+        let narrowed = again(&client, path, &tag).await;
+        assert_eq!(narrowed.status, StatusCode::OK, "{path}");
+        assert_eq!(narrowed.json()["withheld"], json!(["text"]), "{path}");
+        let by_time = Sight { stamp: 7, reads_time: true, ..Sight::everything() };
+        *client.store.sight.lock().unwrap() = Ok(by_time);
+        assert_eq!(client.get(path, &[]).await.header("etag"), "", "what may be seen changes with the time");
+        *client.store.sight.lock().unwrap() = Ok(Sight::everything());
+        assert_eq!(again(&client, path, &tag).await.status, StatusCode::NOT_MODIFIED, "{path}");
+    }
 }
 
 #[tokio::test]
