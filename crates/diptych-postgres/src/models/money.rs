@@ -2,8 +2,8 @@
 //! only text of SQL.
 //!
 //! Every money column has a constraint, every member of a document that is money, and every money field
-//! inside of a `#[json]` column, whose constraint is a path of SQL/JSON. Such a path takes an array of one for
-//! its element, which the fold's validator does not.
+//! inside of a `#[json]` column, whose constraint is a path of SQL/JSON. Such a path takes an array of one
+//! for its element, which the fold's validator does not.
 
 use super::sql::{columns_of, literal};
 use crate::shared::quoted;

@@ -143,7 +143,7 @@ impl Table {
         self.create_indexes(connection)
     }
 
-    /// Makes the secondary indexes, that of words and the guards, and tells the planner what they are good for.
+    /// Makes the secondary indexes, that of words and the guards; tells the planner what they are good for.
     pub(crate) fn create_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
         let made = self.indexes.iter().chain(&self.guards);
         made.map(|(_, create)| create).try_for_each(|create| connection.execute_batch(create))?;
@@ -161,7 +161,7 @@ impl Table {
         connection.execute_batch("ANALYZE sqlite_schema")
     }
 
-    /// Drops the secondary indexes and the guards, before many rows come at once. A fold has looked at them.
+    /// Drops the secondary indexes and the guards, before many rows come at once that a fold has judged.
     pub(crate) fn drop_indexes(&self, connection: &Connection) -> rusqlite::Result<()> {
         if let Some(words) = words::drop(&self.name, self.schema) {
             connection.execute_batch(&words)?;
