@@ -219,6 +219,7 @@ pub async fn show_model(operator: &Operator<'_>, name: &str) -> Result<Report, A
         shape: schema.shape(),
         group: group.name(),
         given_up: model.statements().map(|_| diptych_query::GIVEN_UP),
+        source: Some(schema.source).filter(|source| !source.is_empty()),
         reads: schema.reads.iter().map(|sibling| sibling.name).collect(),
         columns,
         computed: schema.computed.iter().map(|column| column.public).collect(),

@@ -221,6 +221,9 @@ pub struct ModelReport {
     pub shape: String,
     /// The group whose checkpoint it moves under: its own name when it moves alone.
     pub group: &'static str,
+    /// The scheduled export that it is folded from; none where that is the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'static str>,
     /// The read models that its projection looks rows up in.
     pub reads: Vec<&'static str>,
     /// What it gives up because SQL keeps its rows.
@@ -466,6 +469,7 @@ fn model_text(model: &ModelReport) -> String {
         ("indexes", model.indexes.join("; ")),
         ("reads", format!("{} ({})", model.categories.join(", "), model.event_types.join(", "))),
         ("gives up, being kept by SQL", model.given_up.unwrap_or_default().to_owned()),
+        ("folded from the export", model.source.unwrap_or_default().to_owned()),
         ("looks rows up in", model.reads.join(", ")),
         (
             "moves with group",

@@ -49,6 +49,29 @@ fn start_logging() {
 }
 
 fn command_line(service: &Service) -> Command {
+    let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
+    let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
+    let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
+    let mut line = Command::new(service.name.clone())
+        .about(service.about.clone())
+        .version(service.version.clone())
+        .args(places())
+        .args(choices())
+        .args([tenant, actor, json])
+        .subcommand(serve_command())
+        .subcommand(authentication::token_verb());
+    line = line.subcommand(diptych_ops::import_verb());
+    for verb in diptych_ops::verbs() {
+        line = line.subcommand(verb);
+    }
+    for verb in &service.verbs {
+        line = line.subcommand(verb.command());
+    }
+    line
+}
+
+/// Where everything is.
+fn places() -> [Arg; 6] {
     let store = Arg::new("store")
         .long("store")
         .value_name("DIRECTORY or postgres://…")
@@ -74,6 +97,16 @@ fn command_line(service: &Service) -> Command {
         .value_name("FILE")
         .help("The application's own SQLite file, whose outbox is taken in; or `DIPTYCH_OUTBOX`")
         .global(true);
+    let exports = Arg::new("exports")
+        .long("exports")
+        .value_name("FOLDER")
+        .help("Under which folder jobs write files; or `DIPTYCH_EXPORTS`; without, in that of the store")
+        .global(true);
+    [store, reader, listen, documents, outbox, exports]
+}
+
+/// What is decided at the start, and not by the code.
+fn choices() -> [Arg; 2] {
     let persistence = Arg::new("persistence")
         .long("persistence")
         .value_name("CATEGORY=PERSISTENCE")
@@ -88,40 +121,7 @@ fn command_line(service: &Service) -> Command {
         .action(ArgAction::Append)
         .value_parser(reference)
         .global(true);
-    let exports = Arg::new("exports")
-        .long("exports")
-        .value_name("FOLDER")
-        .help("Under which folder jobs write files; or `DIPTYCH_EXPORTS`; without, in that of the store")
-        .global(true);
-    let tenant = Arg::new("tenant").long("tenant").help("Whose data").default_value("main").global(true);
-    let actor = Arg::new("actor").long("actor").help("Who acts").default_value("local").global(true);
-    let json = Arg::new("json").long("json").help("Print JSON").action(ArgAction::SetTrue).global(true);
-    let mut line = Command::new(service.name.clone())
-        .about(service.about.clone())
-        .version(service.version.clone())
-        .args([
-            store,
-            reader,
-            listen,
-            documents,
-            outbox,
-            persistence,
-            reference,
-            exports,
-            tenant,
-            actor,
-            json,
-        ])
-        .subcommand(serve_command())
-        .subcommand(authentication::token_verb());
-    line = line.subcommand(diptych_ops::import_verb());
-    for verb in diptych_ops::verbs() {
-        line = line.subcommand(verb);
-    }
-    for verb in &service.verbs {
-        line = line.subcommand(verb.command());
-    }
-    line
+    [persistence, reference]
 }
 
 fn serve_command() -> Command {

@@ -96,6 +96,11 @@ mod persistence_guide {}
 #[doc = include_str!("../../../docs/invariants.md")]
 mod invariants {}
 
+/// The page on jobs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/jobs.md")]
+mod jobs_guide {}
+
 /// The page on reference data.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/reference-data.md")]

@@ -1,12 +1,14 @@
 //! The files of the nightly export as a chain: what a model is folded from, and what stops it by name.
 
 use crate::on_both_stores;
+use crate::support::transfer::random_story;
 use crate::world::{World, by_day, by_night, fill, night_reaches, run_due};
 use diptych::prelude::*;
-use diptych::query::Health;
+use diptych::query::{Categories, Health};
 use std::path::PathBuf;
 
 on_both_stores!(
+    an_export_reads_as_the_log_does,
     a_model_that_is_folded_from_the_export_is_what_the_log_was_then,
     what_is_wrong_with_a_file_stops_the_model_by_name,
 );
@@ -38,6 +40,49 @@ async fn a_model_that_is_folded_from_the_export_is_what_the_log_was_then(world: 
     let (rows, freshness) = by_night(&running).await;
     assert!(rows.iter().all(|(_, spoons)| *spoons < 100), "{rows:?}");
     assert_eq!((freshness.lag_events, freshness.projection_position), (1, Position(6)));
+    running.stop().await.unwrap();
+}
+
+async fn an_export_reads_as_the_log_does(world: World) {
+    let running = world.open().await;
+    for (night, seed) in [("2026-11-29", 11), ("2026-11-30", 12), ("2026-12-01", 13)] {
+        random_story(&running, seed).await;
+        fill(&running, "tea", 1).await;
+        world.set(&format!("{night}T02:00:00Z"));
+        run_due(&running).await;
+    }
+    let exported = running.feed().head().await.unwrap();
+    fill(&running, "not exported", 1).await;
+    let export = running.sources().opened(&world.files().display().to_string()).await.unwrap();
+    let log = running.feed();
+    assert_eq!(export.head().await.unwrap(), exported);
+    let mut random = fastrand::Rng::with_seed(7);
+    for categories in [Categories::All, Categories::Only(vec!["jar"]), Categories::Only(vec!["other"])] {
+        let (mut after, mut read) = (Position::START, Vec::new());
+        while after < exported.position() {
+            let block = export.read(after, &categories, random.usize(1..30)).await.unwrap();
+            assert!(
+                block.after == after && block.through.position() > after && block.head >= exported.position()
+            );
+            assert_eq!(log.mark(block.through.position()).await.unwrap(), Some(block.through));
+            after = block.through.position();
+            read.extend(block.facts);
+        }
+        let whole = usize::try_from(exported.position().0).unwrap();
+        let expected = log.read(Position::START, &categories, whole).await.unwrap();
+        assert_eq!((expected.through, expected.facts), (exported, read.clone()));
+        for fact in read.iter().take(5) {
+            let (theirs, ours) = tokio::join!(
+                export.stream(&fact.stream, Version(0), 1_000),
+                log.stream(&fact.stream, Version(0), 1_000)
+            );
+            let ours: Vec<_> = ours.unwrap().into_iter().filter(|it| it.position <= after).collect();
+            assert_eq!(theirs.unwrap(), ours);
+        }
+    }
+    let end = export.read(exported.position(), &Categories::All, 10).await.unwrap();
+    assert!(end.facts.is_empty() && end.through == exported, "it ends there");
+    assert_eq!(export.mark(exported.position().next()).await.unwrap(), None);
     running.stop().await.unwrap();
 }
 

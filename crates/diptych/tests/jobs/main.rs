@@ -5,6 +5,7 @@
 mod support;
 
 mod chain;
+mod killed;
 mod rebuilds;
 mod runs;
 mod world;

@@ -3,12 +3,12 @@
 use crate::support::Folder;
 use crate::support::jar::{Jar, JarCommand, JarEvent, JarId};
 use crate::support::kitchen::{fresh, give, rows, shelf};
-use diptych::Place;
 use diptych::core::Clock;
 use diptych::ops::jobs::{JOB, JobState};
 use diptych::ops::{JobRun, Output, Report, jobs};
 use diptych::prelude::*;
 use diptych::query::Freshness;
+use diptych::{Database, Place};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -37,7 +37,9 @@ impl Clock for Hands {
 pub(crate) struct World {
     place: Place,
     hands: Hands,
-    folder: Folder,
+    folder: PathBuf,
+    /// Removes the folder; none where another process does.
+    _owned: Option<Folder>,
 }
 
 pub(crate) fn time(text: &str) -> Timestamp {
@@ -47,18 +49,56 @@ pub(crate) fn time(text: &str) -> Timestamp {
 impl World {
     pub(crate) fn on_sqlite() -> Self {
         let folder = Folder::new();
-        Self::at(Place::Directory(folder.path().join("store")), folder)
+        Self::at(Place::Directory(folder.path().join("store")), folder.path().to_owned(), Some(folder))
     }
 
     pub(crate) fn on_postgres() -> Self {
-        Self::at(fresh(), Folder::new())
+        let folder = Folder::new();
+        Self::at(fresh(), folder.path().to_owned(), Some(folder))
     }
 
-    fn at(place: Place, folder: Folder) -> Self {
+    fn at(place: Place, folder: PathBuf, owned: Option<Folder>) -> Self {
         let hands = Hands(Arc::new(AtomicI64::new(0)));
-        let world = Self { place, hands, folder };
+        let world = Self { place, hands, folder, _owned: owned };
         world.set("2026-11-28T12:00:00Z");
         world
+    }
+
+    /// What a process of its own has to be told to be in this world.
+    pub(crate) fn for_a_child(&self) -> Vec<(&'static str, String)> {
+        let place = match &self.place {
+            Place::Directory(directory) => directory.display().to_string(),
+            Place::Postgres(Database { schema, .. }) => schema.clone(),
+        };
+        vec![
+            ("DIPTYCH_JOBS_PLACE", place),
+            ("DIPTYCH_JOBS_FOLDER", self.folder.display().to_string()),
+            ("DIPTYCH_JOBS_NOW", self.now().to_string()),
+        ]
+    }
+
+    /// The world that a parent has told of; none where this is no child.
+    pub(crate) fn of_the_parent() -> Option<Self> {
+        let told = |name| std::env::var(name).ok();
+        let place = told("DIPTYCH_JOBS_PLACE")?;
+        let place = match (place.contains('/'), told("DIPTYCH_POSTGRES_URL")) {
+            (true, _) | (false, None) => Place::Directory(place.into()),
+            (false, Some(url)) => Place::Postgres(Database { schema: place, ..Database::at(url) }),
+        };
+        let world = Self::at(place, told("DIPTYCH_JOBS_FOLDER")?.into(), None);
+        world.set(&told("DIPTYCH_JOBS_NOW")?);
+        Some(world)
+    }
+
+    /// Moves the clock forwards.
+    pub(crate) fn later(&self, seconds: u64) {
+        let later = self.now().plus(Duration::from_secs(seconds));
+        self.hands.0.store(later.as_micros(), Ordering::SeqCst);
+    }
+
+    /// Takes all files of the nightly export away.
+    pub(crate) fn forget_files(&self) {
+        std::fs::remove_dir_all(self.files()).unwrap();
     }
 
     pub(crate) fn set(&self, now: &str) {
@@ -71,7 +111,7 @@ impl World {
 
     /// Where the files of the nightly export are.
     pub(crate) fn files(&self) -> PathBuf {
-        self.folder.path().join("exports").join(NIGHTLY)
+        self.folder.join("exports").join(NIGHTLY)
     }
 
     /// The names of its files, in order.
@@ -94,7 +134,7 @@ impl World {
 
     pub(crate) fn config(&self) -> Config {
         let mut config =
-            Config { exports: Some(self.folder.path().join("exports")), ..Config::at(self.place.clone()) };
+            Config { exports: Some(self.folder.join("exports")), ..Config::at(self.place.clone()) };
         // Only what a test says happens: the first look is made before anything is due.
         config.jobs.beat = Duration::from_secs(3_600);
         config

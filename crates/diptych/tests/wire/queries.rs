@@ -28,6 +28,7 @@ async fn a_page_has_these_members_and_these_names() {
         "freshness": {
             "projectionPosition": 1, "lagSeconds": 0.0, "lagEvents": 0, "asOf": NOW,
             "caughtUpToRequestedPosition": true, "token": drafted.token(), "stale": false,
+            "words": "up to date",
         },
         "health": {"state": "live"},
     });
