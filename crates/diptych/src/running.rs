@@ -73,11 +73,7 @@ impl Running {
         };
         let projector = Arc::new(Projector::with_sources(parts, Arc::clone(&desk.sources) as _));
         start(&projector, config.roles).await?;
-        // Operators look with other roles: what they look by is not what is served by.
-        if config.roles.contains(Role::Command) || config.roles.contains(Role::Projector) {
-            let by = (&config.principal, service.clock.now());
-            policing::note_change(&service, &store, by, &followed).await?;
-        }
+        note_policies(&service, &config, &store, &followed).await?;
         let outbox = outbox(&service, &config, &store)?;
         let mut taker = None;
         if config.roles.contains(Role::Command) {
@@ -297,6 +293,21 @@ async fn right_panel(
         limits: config.queries.clone(),
     });
     Ok(Arc::new(queries.with_jobs(Arc::clone(&desk.board))))
+}
+
+/// Keeps which policies are in force. Operators look with other roles: what they look by is not what is
+/// served by.
+async fn note_policies(
+    service: &Service,
+    config: &Config,
+    store: &Arc<dyn Store>,
+    groups: &[Arc<Group>],
+) -> Result<(), Fault> {
+    if config.roles.contains(Role::Command) || config.roles.contains(Role::Projector) {
+        let by = (&config.principal, service.clock.now());
+        policing::note_change(service, store, by, groups).await?;
+    }
+    Ok(())
 }
 
 /// Starts the hinge: it moves read models, or only looks how others move them.

@@ -395,9 +395,8 @@ impl Service {
 
     /// Has the decider of corrections take those of every read model that declares any.
     fn corrections(mut self) -> Self {
-        let schemas = self.models().map(|model| model.schema());
-        let taking = schemas.filter(|schema| schema.upkeep.corrections != Corrections::Refused);
-        let taking: Vec<_> = taking.collect();
+        let mut taking: Vec<_> = self.models().map(|model| model.schema()).collect();
+        taking.retain(|schema| schema.upkeep.corrections != Corrections::Refused);
         self.deciders.retain(|decider| decider.category() != CORRECTION);
         if !taking.is_empty() {
             self.languages.add::<CorrectionEvent>();
