@@ -64,11 +64,6 @@ fn command_line(service: &Service) -> Command {
         .value_name("postgres://… or `poll`")
         .help("Where to listen for appends when the store's URL leads through a pooler")
         .global(true);
-    let documents = Arg::new("documents")
-        .long("documents")
-        .value_name("http://…")
-        .help("The CouchDB server that keeps read models declared `document`; or `DIPTYCH_DOCUMENTS`")
-        .global(true);
     let outbox = Arg::new("outbox")
         .long("outbox")
         .value_name("FILE")
@@ -103,7 +98,7 @@ fn command_line(service: &Service) -> Command {
             store,
             reader,
             listen,
-            documents,
+            documents_argument(),
             outbox,
             persistence,
             reference,
@@ -122,6 +117,14 @@ fn command_line(service: &Service) -> Command {
         line = line.subcommand(verb.command());
     }
     line
+}
+
+fn documents_argument() -> Arg {
+    Arg::new("documents")
+        .long("documents")
+        .value_name("http://…")
+        .help("The CouchDB server that keeps read models declared `document`; or `DIPTYCH_DOCUMENTS`")
+        .global(true)
 }
 
 fn serve_command() -> Command {
