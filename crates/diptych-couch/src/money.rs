@@ -30,7 +30,8 @@ const REFUSE: &str = r#"function (doc) {
     for (var i = 0; i < fields.length; i++) {
       var money = row[fields[i]];
       if (money === null || money === undefined) { continue; }
-      if (typeof money !== 'object' || bad(money.amount) || KNOWN.indexOf(money.currency) < 0) {
+      if (typeof money !== 'object' || Object.keys(money).length !== 2 || bad(money.amount) ||
+          KNOWN.indexOf(money.currency) < 0) {
         throw({ forbidden: '`' + fields[i] + '` is not money' });
       }
     }

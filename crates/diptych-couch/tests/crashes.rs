@@ -1,6 +1,6 @@
 //! A batch over documents is several requests. Whoever dies between any two of them, the process that writes
-//! or the server, nothing is lost and nothing is half there: rows and digest are the fold of the log up to the
-//! checkpoint, at once and after going on.
+//! or the server, nothing is lost and nothing is half there: rows and digest are the fold of the log up to
+//! the checkpoint, at once and after going on.
 
 mod harness;
 

@@ -11,8 +11,9 @@ use harness::CouchHarness;
 const HISTORIES: u32 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_defect_is_caught() {
-    for defect in Defect::ALL {
+async fn every_defect_of_shared_work_is_caught() {
+    // The other defects are of the suites themselves, which other stores show in a tenth of the time.
+    for defect in Defect::ALL.into_iter().filter(|defect| defect.is_of_sharing()) {
         passed(defect.must_be_caught(CouchHarness::new).await);
     }
 }
