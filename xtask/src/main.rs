@@ -32,7 +32,8 @@ usage: cargo xtask <subcommand>
   crash [--kills N] [--seed S]  kill -9 the orders server N times (default 50) under load, check what is left
   bench [arguments]             run the benchmarks in release, with a private PostgreSQL, arguments passed on
   postgres -- COMMAND           run a command with a private PostgreSQL and a pooler before it: their URLs are
-                                in DIPTYCH_POSTGRES_URL and DIPTYCH_PGBOUNCER_URL
+                                in DIPTYCH_POSTGRES_URL and DIPTYCH_PGBOUNCER_URL, and the program of a
+                                document server is in DIPTYCH_POUCHDB_SERVER
   server [--tls WHERE]          a private PostgreSQL that a test may stop, by `stop at once` and `start` on
                                 standard input
 ";

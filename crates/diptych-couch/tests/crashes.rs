@@ -130,10 +130,11 @@ async fn a_killed_server_loses_nothing_and_leaves_nothing_half_there() {
             });
             let at_head = loop {
                 match step(&stores, &group, POSITIONS_OF_KILLED_MAX).await {
-                    Ok(stepped) => match stepped.expect("a batch") {
-                        true => break true,
-                        false => {}
-                    },
+                    Ok(stepped) => {
+                        if stepped.expect("a batch") {
+                            break true;
+                        }
+                    }
                     Err(fault) => {
                         assert_eq!(fault.code(), Code::DocumentsUnavailable, "{fault}");
                         break false;
