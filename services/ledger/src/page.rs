@@ -4,7 +4,7 @@
 //! Works without scripts, without a network and by keyboard; a screen reader finds headings, captions and the
 //! header of every row. Everything that comes from the books is escaped.
 
-use crate::facts::AccountId;
+use crate::facts::{AccountId, AccountKind};
 use crate::query::{AccountBalance, AccountStatement, AccountYear};
 use diptych::core::BoxFuture;
 use diptych::http::{AskedPage, Html, OwnPage};
@@ -61,7 +61,7 @@ async fn write(asked: &AskedPage) -> Result<Option<Html>, QueryError> {
     heading(&mut page, &balance);
     page.open("main", &[]);
     statement(&mut page, asked, order, &lines);
-    years_of(&mut page, &years);
+    years_of(&mut page, balance.kind, &years);
     page.close("main");
     Ok(Some(page))
 }
@@ -82,7 +82,7 @@ fn heading(page: &mut Html, balance: &AccountBalance) {
     page.element("h1", &[], &format!("Statement of {}", balance.name));
     let kind = balance.kind.name().to_lowercase();
     page.element("p", &[("class", "soft")], &format!("account {}, {kind}", balance.account));
-    page.element("p", &[], &format!("It holds {} in {} lines.", balance.balance, balance.lines));
+    page.element("p", &[], &format!("It holds {}. Lines: {}.", balance.balance, balance.lines));
     page.close("header");
 }
 
@@ -147,7 +147,8 @@ fn paging(page: &mut Html, asked: &AskedPage, order: Order, next: Option<&str>) 
     page.close("nav");
 }
 
-fn years_of(page: &mut Html, years: &Answer<Page<AccountYear>>) {
+/// The years, opened and closed on the side that increases the account, as its balance is.
+fn years_of(page: &mut Html, kind: AccountKind, years: &Answer<Page<AccountYear>>) {
     page.open("section", &[("aria-labelledby", "years")]);
     page.element("h2", &[("id", "years")], "Years");
     freshness(page, "analytics", &years.freshness);
@@ -157,8 +158,12 @@ fn years_of(page: &mut Html, years: &Answer<Page<AccountYear>>) {
     for year in &years.value.items {
         page.element("h3", &[], year.year.as_str());
         let sums = format!(
-            "It opened with {} and closed with {}: {} of debits and {} of credits in {} entries.",
-            year.opening, year.closing, year.debit, year.credit, year.entries
+            "It opened with {} and closed with {}, after {} of debits and {} of credits. Entries: {}.",
+            kind.natural(year.opening),
+            kind.natural(year.closing),
+            year.debit,
+            year.credit,
+            year.entries
         );
         page.element("p", &[], &sums);
         let caption = format!("Months of {}", year.year);
@@ -177,14 +182,14 @@ fn freshness(page: &mut Html, what: &str, freshness: &Freshness) {
     page.open("p", &[("role", "status")]);
     page.element("strong", &[], &format!("{what} is {}", freshness.words));
     page.text(&format!(
-        ": position {}, {} events and {:.3} seconds behind",
+        "(position {}, {} events and {:.3} seconds behind",
         freshness.projection_position, freshness.lag_events, freshness.lag_seconds
     ));
     if let Some(as_of) = freshness.as_of {
         page.text(", as of ");
         time(page, as_of);
     }
-    page.close("p");
+    page.text(")").close("p");
 }
 
 fn time(page: &mut Html, at: Timestamp) {

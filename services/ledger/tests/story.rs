@@ -218,7 +218,7 @@ async fn looking(served: &mut Served) {
         analytics.as_str(),
         "<html lang=\"en\">",
         "<h1>Statement of Ann &lt;Ashby&gt;</h1>",
-        "It holds 101.00 EUR in 4 lines.",
+        "It holds 101.00 EUR. Lines: 4.",
         "<strong>statement is up to date</strong>",
         "<th scope=\"row\">T-6</th>",
         "Reversed: it was hers",
@@ -242,7 +242,7 @@ async fn exporting(served: &mut Served) {
     served.drain("account_years").await;
     let page = served.get("/statements/ann?order=oldest").await;
     assert!(page.text.contains("<strong>analytics is up to date, last export 02:00</strong>"), "{page:?}");
-    assert!(page.text.contains("of credits in 4 entries."), "{}", page.text);
+    assert!(page.text.contains("of credits. Entries: 4."), "{}", page.text);
     served.transfer("T-8", "ann", "cash", "7.00").await.expect(201);
     served.drain("statements").await;
     served.hands.set("2026-11-29T02:30:00Z");
