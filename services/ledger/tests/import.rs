@@ -10,6 +10,7 @@ mod support;
 
 use diptych::ops::order_job;
 use diptych::prelude::*;
+use diptych::projector::{Measured, RebuildOrder, RebuildStep};
 use diptych::query::{Find, Order};
 use indicatif::ProgressBar;
 use ledger::NIGHTLY;
@@ -72,11 +73,42 @@ async fn check_import(config: Config, exports: &Folder, source: Option<Source>, 
             assert!(report.is_clean(), "{report:?}");
         }
     }
+    check_documents(&running, &exports.path().join("exports").join(NIGHTLY)).await;
     let head = running.feed().head().await.unwrap();
     assert_eq!(import(&running, &source, &ProgressBar::hidden()).await.unwrap(), done);
     assert_eq!(running.feed().head().await.unwrap(), head, "the second import posted something");
     running.stop().await.unwrap();
     eprintln!("{place}: posted and checked in {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// Documents that are built anew from the files of the night are those that the log gives.
+async fn check_documents(running: &Running, files: &Path) {
+    let from_log = rebuilt(running, None).await;
+    let from_files = rebuilt(running, Some(files.display().to_string())).await;
+    assert!(from_log.facts > 0 && from_log.facts == from_files.facts);
+    assert_eq!((from_files.digest, from_files.rows), (from_log.digest, from_log.rows));
+    let (log, files) = (from_log.events_per_second, from_files.events_per_second);
+    eprintln!("documents from the log: {log:.0} events/s, from files: {files:.0} events/s");
+}
+
+/// Builds the customers' months anew, and lets go of the build before.
+async fn rebuilt(running: &Running, filled_from: Option<String>) -> Measured {
+    let (projector, model) = (running.projector(), "customer_month");
+    let order = Order { actor: running.principal().actor.clone(), reason: "to be sure".to_owned() };
+    let rebuild = RebuildOrder { filled_from, ..RebuildOrder::by(order.clone()) };
+    projector.rebuild(model, rebuild).await.unwrap();
+    loop {
+        projector.steward().settle().await.unwrap();
+        let rebuild = projector.rebuild_of(model).await.unwrap().unwrap();
+        match rebuild.step {
+            RebuildStep::Switched => {
+                projector.retire(model, rebuild.from.unwrap(), order).await.unwrap();
+                return rebuild.measured;
+            }
+            RebuildStep::Failed | RebuildStep::Blocked => panic!("{:?}", rebuild.reason),
+            _ => tokio::task::yield_now().await,
+        }
+    }
 }
 
 /// Two accounts: one with all the debits, one with all the credits.
