@@ -156,7 +156,7 @@ pub(crate) fn bytes(hex: &str) -> Option<Vec<u8>> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
     /// A column of the declaration, by its index.
-    Column(usize),
+    Cell(usize),
     /// The document of all columns.
     Document,
 }
@@ -167,9 +167,9 @@ impl Schema {
     pub fn written(&self) -> Vec<Written> {
         let columns = 0..self.columns.len();
         match self.storage {
-            Storage::Columns => columns.map(Written::Column).collect(),
+            Storage::Columns => columns.map(Written::Cell).collect(),
             Storage::Document => {
-                let beside = columns.filter(|column| self.stands_beside(*column)).map(Written::Column);
+                let beside = columns.filter(|column| self.stands_beside(*column)).map(Written::Cell);
                 beside.chain([Written::Document]).collect()
             }
         }

@@ -37,7 +37,7 @@ impl ToSql for Document {
 /// The physical columns of what is written of a row.
 pub(crate) fn physical(schema: &Schema, written: Written) -> Vec<String> {
     match written {
-        Written::Column(column) => columns_of(&schema.columns[column]),
+        Written::Cell(column) => columns_of(&schema.columns[column]),
         Written::Document => vec![quoted(COLUMN)],
     }
 }

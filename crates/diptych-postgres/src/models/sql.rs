@@ -335,7 +335,7 @@ fn with_own(columns: impl Iterator<Item = String>) -> Vec<String> {
 /// The types of [`insert`]'s columns.
 pub(crate) fn row_kinds(schema: &Schema) -> Vec<Kind> {
     let written = schema.written().into_iter().flat_map(|written| match written {
-        Written::Column(column) => kinds_of(&schema.columns[column]),
+        Written::Cell(column) => kinds_of(&schema.columns[column]),
         Written::Document => vec![Kind::Document],
     });
     std::iter::once(Kind::Text).chain(written).chain([Kind::Integer, Kind::Integer]).collect()
@@ -344,7 +344,7 @@ pub(crate) fn row_kinds(schema: &Schema) -> Vec<Kind> {
 /// What an update sets: what is written and the key does not hold.
 pub(crate) fn settable(schema: &Schema) -> Vec<Written> {
     let mut written = schema.written();
-    written.retain(|written| !matches!(written, Written::Column(column) if schema.key.contains(column)));
+    written.retain(|written| !matches!(written, Written::Cell(column) if schema.key.contains(column)));
     written
 }
 

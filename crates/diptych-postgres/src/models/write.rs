@@ -180,7 +180,7 @@ fn cells_of<'c>(table: &Table, written: &[Written], rows: &[Created<'c>]) -> Vec
     let mut cells = Vec::with_capacity(written.len() + 2);
     for written in written {
         match *written {
-            Written::Column(column) => {
+            Written::Cell(column) => {
                 let values = rows.iter().map(|(_, values)| &values[column]);
                 cells.append(&mut column_cells(&table.schema.columns[column], values));
             }

@@ -15,7 +15,7 @@ pub(crate) const COLUMN: &str = "document";
 /// The physical columns of what is written.
 pub(crate) fn physical(schema: &Schema, written: Written) -> Vec<String> {
     match written {
-        Written::Column(column) => columns_of(&schema.columns[column]),
+        Written::Cell(column) => columns_of(&schema.columns[column]),
         Written::Document => vec![quoted(COLUMN)],
     }
 }

@@ -32,7 +32,7 @@ impl<'s, 'c> Binder<'s, 'c> {
         values: &[Value],
     ) -> rusqlite::Result<()> {
         match written {
-            Written::Column(column) => self.value(&schema.columns[column], &values[column]),
+            Written::Cell(column) => self.value(&schema.columns[column], &values[column]),
             Written::Document => self.bind(ToSqlOutput::from(write_document(schema, values))),
         }
     }

@@ -70,7 +70,7 @@ impl Table {
         indexed.dedup();
         let written = schema.written();
         let plain = written.iter().copied().filter(|written| match written {
-            Written::Column(column) => !schema.key.contains(column) && !indexed.contains(column),
+            Written::Cell(column) => !schema.key.contains(column) && !indexed.contains(column),
             Written::Document => true,
         });
         let matching = (0..schema.columns.len()).filter(|column| schema.is_indexed(*column));
@@ -118,7 +118,7 @@ impl Table {
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         let update = updates.entry(changed).or_insert_with(|| {
             let moved = self.indexed.iter().enumerate().filter(|(bit, _)| is_changed(changed, *bit));
-            let mut written: Vec<_> = moved.map(|(_, column)| Written::Column(*column)).collect();
+            let mut written: Vec<_> = moved.map(|(_, column)| Written::Cell(*column)).collect();
             written.extend(&self.plain);
             let sql = sql::update(&self.name, self.schema, &written);
             Arc::new(Update { sql, written })
