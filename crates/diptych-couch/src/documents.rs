@@ -1,4 +1,4 @@
-//! Two homes of rows behind one port: each group lives in one of them, by its declaration. Keeps nothing.
+//! Two homes of rows behind one port: each group lives in one of them, by its declaration. Keeps no row.
 
 use crate::CouchStore;
 use diptych_core::{BoxFuture, Fault, Position, Timestamp};
@@ -8,6 +8,7 @@ use diptych_query::{
     Shares, Stopped, TableSnapshot, WorkerId,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Sends each group to where its rows live: to documents, or to the home store, which keeps the registry of
@@ -17,6 +18,8 @@ pub struct Documents {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) couch: Arc<CouchStore>,
     pub(crate) there: fn(&Group) -> bool,
+    /// Whether the server of documents was away when it was last asked who moves what.
+    away: AtomicBool,
 }
 
 impl Documents {
@@ -28,12 +31,31 @@ impl Documents {
         couch: Arc<CouchStore>,
         there: fn(&Group) -> bool,
     ) -> Self {
-        Self { home, registry, couch, there }
+        Self { home, registry, couch, there, away: AtomicBool::new(false) }
     }
 
     /// Where a group's rows live.
     fn of(&self, group: &Group) -> &dyn ModelStore {
         if (self.there)(group) { &*self.couch } else { &*self.home }
+    }
+
+    /// Who moves what of the documents. A server that is away holds up its own models and nobody else: of
+    /// their partitions nothing is known then, so that nothing of them changes hands.
+    async fn shares_there(
+        &self,
+        worker: &WorkerId,
+        groups: &[(Arc<Group>, Readiness)],
+        lasting: Duration,
+    ) -> Vec<Shares> {
+        let shared = self.couch.share(worker, groups, lasting).await;
+        let was_away = self.away.swap(shared.is_err(), Ordering::Relaxed);
+        shared.unwrap_or_else(|fault| {
+            if !was_away {
+                tracing::warn!(%fault, "leases on read models that live as documents cannot be kept");
+            }
+            let unknown = |_: &_| Shares { workers: Vec::new(), partitions: Vec::new() };
+            groups.iter().map(unknown).collect()
+        })
     }
 }
 
@@ -81,7 +103,7 @@ impl ModelStore for Documents {
             let (there, here): (Vec<_>, Vec<_>) =
                 groups.iter().cloned().partition(|(group, _)| (self.there)(group));
             let mut here = self.home.share(worker, &here, lasting).await?.into_iter();
-            let mut there = self.couch.share(worker, &there, lasting).await?.into_iter();
+            let mut there = self.shares_there(worker, &there, lasting).await.into_iter();
             let in_order = groups
                 .iter()
                 .filter_map(|(group, _)| if (self.there)(group) { there.next() } else { here.next() });

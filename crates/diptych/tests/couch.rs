@@ -12,8 +12,12 @@ use diptych::ops::{Output, show_model, status, verify_models};
 use diptych::prelude::*;
 use diptych::query::{Ask, Health};
 use server::{Kept, Server};
+use std::time::Duration;
 use support::Folder;
 use support::jar::{Jar, JarCommand, JarEvent, JarId};
+
+/// How long anything may take before the test says that it hangs.
+const HANG: Duration = Duration::from_secs(20);
 
 /// What the honey in each jar is worth, as a document.
 #[derive(Clone, Debug, PartialEq, ReadModel)]
@@ -160,24 +164,25 @@ async fn a_server_that_is_away_holds_up_its_models_alone_until_it_is_back() {
     let (folder, mut server) = (Folder::new(), Server::start("away", Kept::InFiles));
     let mut config = config(&folder, &server.address("away_"));
     config.roles = Roles::ALL;
-    config.projector.retry_pause_max = std::time::Duration::from_millis(50);
+    config.projector.retry_pause_max = Duration::from_millis(50);
     let running = kitchen().open(config).await.unwrap();
+    let ask = |token| Ask { at_least: Some(token), wait: Some(HANG), ..Ask::default() };
     fill(&running, "honey", 3).await;
+    let moved = running.feed().head().await.unwrap().token;
+    running.queries().ask(running.principal(), "worth", &ask(moved)).await.unwrap();
     server.kill();
     fill(&running, "honey", 4).await;
     let wanted = running.feed().head().await.unwrap().token;
-    let ask = |token| Ask {
-        at_least: Some(token),
-        wait: Some(std::time::Duration::from_secs(20)),
-        ..Ask::default()
-    };
     let answer = running.queries().ask(running.principal(), "spoons", &ask(wanted)).await.unwrap();
     assert_eq!(answer.value.rows[0].values[1], Value::Integer(7), "columns move on");
     let health = running.projector().progress().entry("worth");
     let retrying = || matches!(health.health(), Health::Retrying { .. });
-    while !retrying() {
-        tokio::task::yield_now().await;
-    }
+    let retries = async {
+        while !retrying() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, retries).await.expect("the worker of the documents does not try again");
     let asked = running.queries().ask(running.principal(), "worth", &Ask::default()).await;
     assert!(asked.is_err(), "an answer came from a server that is away: {asked:?}");
     server.start_again();
