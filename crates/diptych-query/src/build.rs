@@ -107,6 +107,12 @@ pub enum TransitError {
         /// Where the other stands.
         other: Position,
     },
+    /// An inline build that was to answer cannot take what is missing in it: a row of it was changed by hand,
+    /// or a fact cannot be folded into it.
+    Unfit {
+        /// What it met.
+        fault: Fault,
+    },
     /// Infrastructure failed.
     Fault(Fault),
 }
@@ -139,6 +145,13 @@ impl fmt::Display for TransitError {
                 "the build stands at {position} and the one that answers at {other}: answers would go back \
                  in time; try again once it has caught up"
             ),
+            Self::Unfit { fault } => {
+                write!(out, "{fault}")?;
+                match std::error::Error::source(fault) {
+                    Some(cause) => write!(out, ": {cause}"),
+                    None => Ok(()),
+                }
+            }
             Self::Fault(fault) => fault.fmt(out),
         }
     }

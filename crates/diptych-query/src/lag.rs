@@ -36,8 +36,9 @@ impl Lag {
     #[must_use]
     pub fn in_words(self) -> String {
         let some = |count: f64, unit: &str| {
-            let plural = if count.round() > 1.0 { "s" } else { "" };
-            format!("{count:.0} {unit}{plural}")
+            let count = count.round();
+            let plural = if count > 1.0 { "s" } else { "" };
+            format!("{count} {unit}{plural}")
         };
         let amount = match self.seconds {
             _ if self.events == 0 => return "up to date".to_owned(),

@@ -276,7 +276,7 @@ async fn a_page_says_how_fresh_it_is_and_where_the_next_begins() {
     let freshness = concat!(
         r#""freshness":{"projectionPosition":3,"lagSeconds":0.0,"lagEvents":1,"#,
         r#""asOf":"2026-07-07T09:00:00Z","caughtUpToRequestedPosition":null,"token":"1.3.00c0ffee","#,
-        r#""stale":false},"#,
+        r#""stale":false,"words":"less than a second behind"},"#,
         r#""health":{"state":"live"}}"#,
     );
     let rows =

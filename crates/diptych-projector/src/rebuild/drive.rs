@@ -9,8 +9,8 @@ use crate::shadow::{Followed, Shadow};
 use crate::steward::{StewardParts, Tended};
 use diptych_core::{Fault, Position};
 use diptych_query::{
-    AdvanceError, Build, BuildId, BuildMove, Feed, Group, Mode, Order, ProgressEntry, Stage, TransitError,
-    as_declared,
+    AdvanceError, Build, BuildId, BuildMove, Feed, FoldError, Group, Mode, Order, ProgressEntry, Stage,
+    TransitError, as_declared,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -363,6 +363,7 @@ impl Driving<'_> {
                     }
                     return self.refuse(error.to_string()).await;
                 }
+                Err(error @ TransitError::Unfit { .. }) => return self.fail(error.to_string()).await,
                 Err(error) => return self.refuse(error.to_string()).await,
             }
         }
@@ -472,6 +473,9 @@ impl Driving<'_> {
                 *self.builds = after;
                 Ok(Ok(()))
             }
+            Err(TransitError::Fault(fault)) if is_about_the_build(&fault) => {
+                Ok(Err(TransitError::Unfit { fault }))
+            }
             Err(TransitError::Fault(fault)) => Err(fault),
             Err(error) => Ok(Err(error)),
         }
@@ -553,6 +557,11 @@ impl Driving<'_> {
         let message = format!("the rebuild of `{}` is driven by another process now", self.group.name());
         Err(Fault::transient(diptych_core::Code::MoveRefused, message))
     }
+}
+
+/// Whether what a store met is a fact that a build cannot take, and nothing that passes.
+fn is_about_the_build(fault: &Fault) -> bool {
+    std::error::Error::source(fault).is_some_and(|cause| cause.is::<FoldError>())
 }
 
 fn reached(shadow: &Shadow, targets: &[Position]) -> bool {
