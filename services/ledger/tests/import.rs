@@ -73,10 +73,13 @@ async fn check_import(config: Config, exports: &Folder, source: Option<Source>, 
             assert!(report.is_clean(), "{report:?}");
         }
     }
-    check_documents(&running, &exports.path().join("exports").join(NIGHTLY)).await;
-    let head = running.feed().head().await.unwrap();
-    assert_eq!(import(&running, &source, &ProgressBar::hidden()).await.unwrap(), done);
-    assert_eq!(running.feed().head().await.unwrap(), head, "the second import posted something");
+    // The fines name no customers, and posting so many a second time tells nothing more.
+    if matches!(source, Source::Orders(_)) {
+        check_documents(&running, &exports.path().join("exports").join(NIGHTLY)).await;
+        let head = running.feed().head().await.unwrap();
+        assert_eq!(import(&running, &source, &ProgressBar::hidden()).await.unwrap(), done);
+        assert_eq!(running.feed().head().await.unwrap(), head, "the second import posted something");
+    }
     running.stop().await.unwrap();
     eprintln!("{place}: posted and checked in {:.1} s", started.elapsed().as_secs_f64());
 }
