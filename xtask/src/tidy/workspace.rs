@@ -78,6 +78,14 @@ impl Workspace {
     }
 }
 
+/// What cargo says against the lock file beside a manifest: nothing when it fits what the manifests ask for.
+/// The benchmarks are workspaces of their own, so an edge between crates changes their locks as well.
+pub(super) fn lock_misfit(root: &Path, manifest: &str) -> Option<String> {
+    let mut command = MetadataCommand::new();
+    command.manifest_path(root.join(manifest)).other_options(["--locked".to_owned()]);
+    command.exec().err().map(|error| error.to_string())
+}
+
 /// The paths of all files that are tracked, or would be by `git add`; without git, of all files there are.
 pub(super) fn paths(root: &Path) -> Result<Vec<String>, String> {
     let mut paths = match listed_by_git(root) {
