@@ -1,5 +1,6 @@
-//! Where a store is: a folder of this machine, or a schema of a database. Values only.
+//! Where a store is: a folder of this machine, or a schema of a database. Values only; opens nothing.
 
+use diptych_core::{Code, Fault};
 use diptych_postgres::Notify;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,28 @@ impl Place {
     }
 }
 
+/// Refuses a folder that is meant as the URL of a store that there is none of: it would be made, empty, and
+/// the service would look as if it had lost everything.
+///
+/// # Errors
+///
+/// `Code::ServiceInvalid`, without what stands behind the scheme, which may hold a password.
+pub(crate) fn check_folder(directory: &Path) -> Result<(), Fault> {
+    let text = directory.to_string_lossy();
+    let Some((scheme, _)) = text.split_once(':') else { return Ok(()) };
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    // One letter is a drive (RFC 3986, section 3.1, for what a scheme is).
+    let is_scheme = scheme.len() > 1 && scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !is_scheme || !scheme.chars().all(is_letter) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{scheme}:…` is no store: name a folder, for the embedded store, or `postgres://…`; a folder with \
+         such a name is `./{scheme}:…`"
+    );
+    Err(Fault::permanent(Code::ServiceInvalid, message))
+}
+
 impl From<&Path> for Place {
     fn from(directory: &Path) -> Self {
         Self::Directory(directory.to_owned())
@@ -127,6 +150,20 @@ impl fmt::Debug for Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_of_no_store_is_not_taken_for_a_folder() {
+        for url in
+            ["mysql://me:secret@host/log", "sqlite:var/log.db", "file:///var/log", "Postgres://host/log"]
+        {
+            let refused = check_folder(Path::new(url)).expect_err(url).to_string();
+            assert!(refused.contains("postgres://") && refused.contains("DP0040"), "{refused}");
+            assert!(!refused.contains("secret"), "{refused}");
+        }
+        for folder in ["var", "/var/lib/log", "./sqlite:log", "a b:c", "c:log", "2026:log", "../x:y"] {
+            assert!(check_folder(Path::new(folder)).is_ok(), "{folder}");
+        }
+    }
 
     #[test]
     fn a_url_may_name_the_schema() {

@@ -1,5 +1,6 @@
 //! The stores that a service can run on, behind one seam: the ports of both panels and what an operator asks.
 
+use crate::place::check_folder;
 use crate::{Config, Place};
 use diptych_command::{CommandQueue, EventStore, Intake, LogRestore, OutboxTable};
 use diptych_core::{BoxFuture, Clock, Code, Fault};
@@ -123,6 +124,7 @@ pub(crate) async fn open(
     let (clock, progress) = (Arc::clone(clock), Arc::clone(progress));
     match &config.store {
         Place::Directory(directory) => {
+            check_folder(directory)?;
             let mut options = SqliteOptions::at(directory, clock);
             options.durability = config.durability;
             options.limits = config.sqlite.clone();
