@@ -23,7 +23,7 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
     let texts = workspace::texts(root, &paths)?;
     let mut findings = edges::check(&workspace::Workspace::load(root)?);
     findings.extend(check(&paths, &texts));
-    findings.extend(locks::check(&paths, |manifest| workspace::lock_misfit(root, manifest)));
+    findings.extend(locks::check(&paths, |manifest| workspace::lock_misfit(root, manifest))?);
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for finding in &findings {
         println!("{finding}");

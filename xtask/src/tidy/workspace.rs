@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use super::TextFile;
+use crate::process::cargo;
 
 /// Folders that are never part of the repository, for checkouts that git cannot list.
 const FOLDERS_SKIPPED: &[&str] = &[".git", "target", "var"];
@@ -79,11 +80,13 @@ impl Workspace {
 }
 
 /// What cargo says against the lock file beside a manifest: nothing when it fits what the manifests ask for.
-/// The benchmarks are workspaces of their own, so an edge between crates changes their locks as well.
-pub(super) fn lock_misfit(root: &Path, manifest: &str) -> Option<String> {
-    let mut command = MetadataCommand::new();
-    command.manifest_path(root.join(manifest)).other_options(["--locked".to_owned()]);
-    command.exec().err().map(|error| error.to_string())
+/// The benchmarks are workspaces of their own, so an edge between crates changes their locks as well. Reads
+/// the registry's index and, other than `cargo metadata`, downloads no package.
+pub(super) fn lock_misfit(root: &Path, manifest: &str) -> Result<Option<String>, String> {
+    let arguments = ["update", "--workspace", "--locked", "--manifest-path", manifest];
+    let output = cargo(root, &arguments).output().map_err(|error| format!("cannot start cargo: {error}"))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    Ok((!output.status.success()).then(|| told.trim().to_owned()))
 }
 
 /// The paths of all files that are tracked, or would be by `git add`; without git, of all files there are.
