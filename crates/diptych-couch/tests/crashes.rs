@@ -19,6 +19,9 @@ const WRITER: &str = "DIPTYCH_COUCH_WRITER";
 /// The name of the test that such a process runs.
 const WRITING: &str = "a_killed_writer_loses_nothing_and_leaves_nothing_half_there";
 
+/// The name of the log that every process makes alike.
+const LOG: &str = "crashes";
+
 /// How many positions a batch takes: few, so that there are many.
 const POSITIONS_MAX: usize = 4;
 
@@ -37,7 +40,7 @@ fn groups(harness: &dyn Harness) -> [Arc<Group>; 2] {
 
 /// Stores over documents at an address, with the log that every process makes alike.
 async fn stores(address: &str) -> (CouchHarness, Stores) {
-    let harness = CouchHarness::at(address);
+    let harness = CouchHarness::at(address, LOG);
     let stores = harness.open(Vec::new()).await.expect("the store opens");
     passed(fill(&stores).await);
     (harness, stores)

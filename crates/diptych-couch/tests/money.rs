@@ -28,7 +28,7 @@ fn ask(port: u16, method: &str, path: &str, body: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_keeps_nothing_but_money_in_a_money_field() {
     let server = Server::shared();
-    let harness = CouchHarness::at(&server.address("guarded_"));
+    let harness = CouchHarness::at(&server.address("guarded_"), "guarded");
     let stores = harness.open(Vec::new()).await.expect("the store opens");
     let sample = group::<Sample>(&harness);
     stores.models.attach(&sample).await.expect("the group is attached");

@@ -73,8 +73,17 @@ impl MemoryStore {
     pub fn open(clock: Arc<dyn Clock>, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
         static LOGS: AtomicU64 = AtomicU64::new(0);
         let identity = format!("memory {}", LOGS.fetch_add(1, Ordering::Relaxed));
+        Self::open_as(&identity, clock, inline)
+    }
+
+    /// An empty store with these inline groups, whose log has a name: processes that give it the same name
+    /// and the same facts have the same log, and each understands a checkpoint of the other.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_as(identity: &str, clock: Arc<dyn Clock>, inline: Vec<Arc<Group>>) -> Result<Self, Fault> {
         let held = Held {
-            log: Log::new(identity),
+            log: Log::new(identity.to_owned()),
             queue: Queue::default(),
             groups: BTreeMap::new(),
             known: Known::default(),

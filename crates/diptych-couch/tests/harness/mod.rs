@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex};
 /// A place in memory, with databases of its own.
 pub(crate) struct CouchHarness {
     clock: Arc<ManualClock>,
+    /// The name of the log.
+    log: String,
     store: Mutex<Option<Arc<MemoryStore>>>,
     address: Address,
 }
@@ -32,14 +34,15 @@ impl CouchHarness {
     pub(crate) fn new() -> Self {
         static HARNESSES: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("h{}_", HARNESSES.fetch_add(1, Ordering::Relaxed));
-        Self::at(&Server::shared().address(&prefix))
+        Self::at(&Server::shared().address(&prefix), &prefix)
     }
 
-    /// A place whose documents are at an address.
-    pub(crate) fn at(address: &str) -> Self {
+    /// A place whose documents are at an address; every process that names the log alike has the same one.
+    pub(crate) fn at(address: &str, log: &str) -> Self {
         let start = Timestamp::from_micros(1_800_000_000_000_000).expect("a time of this century");
         let address = Address::parse(address).expect("an address");
-        Self { clock: Arc::new(ManualClock::at(start)), store: Mutex::default(), address }
+        let clock = Arc::new(ManualClock::at(start));
+        Self { clock, log: log.to_owned(), store: Mutex::default(), address }
     }
 }
 
@@ -49,7 +52,7 @@ impl Harness for CouchHarness {
             let mut held = self.store.lock().expect("no test panics under the lock");
             let store = match held.as_ref() {
                 Some(store) => store.reopen(inline)?,
-                None => MemoryStore::open(Arc::clone(&self.clock) as Arc<dyn Clock>, inline)?,
+                None => MemoryStore::open_as(&self.log, Arc::clone(&self.clock) as Arc<dyn Clock>, inline)?,
             };
             let store = Arc::new(store);
             *held = Some(Arc::clone(&store));
