@@ -248,27 +248,35 @@ async fn serve(
     let listener = listen(address, proven).await?;
     let roles = *arguments.get_one::<Roles>("roles").expect("the argument has a default");
     authentication::warn_of_development(&service, &config);
-    let running = service.open(Config { roles, ..config }).await?;
-    let stop = stop_signal();
-    tokio::pin!(stop);
+    // INVARIANT: signals are handled before the first sign that the service is there.
+    let mut stop = Box::pin(stop_signal());
+    let running = tokio::select! {
+        running = service.open(Config { roles, ..config }) => running?,
+        () = &mut stop => return Ok(stopped_early()),
+    };
     if let Some(verb) = first {
         let defaults = verb.command().no_binary_name(true).get_matches_from(Vec::<String>::new());
         tokio::select! {
             result = verb.run(&running, &defaults) => result?,
             () = &mut stop => {
-                eprintln!("stopped; start again to go on");
                 running.stop().await?;
-                return Ok(ExitCode::from(130));
+                return Ok(stopped_early());
             }
         }
     }
     let address = listener.local_addr()?;
     let part = if roles == Roles::ALL { String::new() } else { format!(" ({roles})") };
     eprintln!("{}{part} is at http://{address}  (interface: http://{address}/docs)", running.name());
-    running.serve_on(listener, stop_signal()).await?;
+    running.serve_on(listener, stop).await?;
     eprintln!("finishing what has begun");
     running.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The end of a process that was asked to stop before it served.
+fn stopped_early() -> ExitCode {
+    eprintln!("stopped; start again to go on");
+    ExitCode::from(130)
 }
 
 /// Fills an empty store. Nothing else is opened over it: read models would make it one that is in use.

@@ -79,20 +79,35 @@ pub(crate) async fn listen(address: SocketAddr, proven: bool) -> Result<TcpListe
     TcpListener::bind(address).await.map_err(cannot)
 }
 
-/// Completes when the process is asked to stop: by interrupt, or by termination.
-pub(crate) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
+/// Has the process be asked to stop instead of ended, by interrupt or by termination, from this call on; what
+/// it answers completes once the process has been asked. Called before anybody is told that the process is
+/// there, so that nobody can ask too early.
+pub(crate) fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+    let interrupt = handled(tokio::signal::unix::SignalKind::interrupt());
+    #[cfg(unix)]
+    let terminate = handled(tokio::signal::unix::SignalKind::terminate());
+    #[cfg(not(unix))]
+    let (interrupt, terminate) = (tokio::signal::ctrl_c(), std::future::pending::<()>());
+    async move {
+        tokio::select! {
+            _ = interrupt => {}
+            _ = terminate => {}
         }
     }
-    // Without a handler for the signal the process ends by it, which loses nothing acknowledged.
-    let _ = interrupt.await;
+}
+
+/// Completes with the first signal of a kind after this call. Without a handler the process ends by the
+/// signal, which loses nothing acknowledged.
+#[cfg(unix)]
+fn handled(kind: tokio::signal::unix::SignalKind) -> impl Future<Output = ()> + Send + 'static {
+    let signal = tokio::signal::unix::signal(kind);
+    async move {
+        match signal {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    }
 }

@@ -24,6 +24,9 @@ use tokio::task::JoinSet;
 const MODELS: [&str; 4] =
     ["customer_account", "fulfilment_queue", "order_summary", "sales_by_country_and_day"];
 
+/// How often a server is asked to stop as soon as it says that it is there: now and then it is not ready.
+const STARTS: usize = 20;
+
 /// Three orders, of which the last is paid: seven events. No model but the inline one has moved.
 async fn three_orders(folder: &Folder) -> PathBuf {
     let store = folder.store();
@@ -395,4 +398,16 @@ fn order_body() -> String {
     let line = json!({ "productId": "lamp", "quantity": 1, "unitPrice": price });
     let address = json!({ "street": "", "city": "", "state": "", "zip": "", "country": "EIRE" });
     json!({ "lines": [line], "shippingAddress": address }).to_string()
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_to_stop_as_soon_as_it_is_there_stops_as_it_should() {
+    let folder = Folder::new("stopped at once");
+    for start in 1..=STARTS {
+        let server = Server::start(&folder.store()).await;
+        server.terminate().await;
+        let (status, said) = server.ended().await;
+        assert_eq!(status.code(), Some(0), "start {start}: {said:?}");
+        assert!(said.iter().any(|line| line == "finishing what has begun"), "start {start}: {said:?}");
+    }
 }
