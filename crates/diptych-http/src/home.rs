@@ -1,8 +1,10 @@
-//! `GET /`: what this service is, a page for people and JSON for programs, with every model's lag.
+//! `GET /`: what this service is, a page for people and JSON for programs, with every model's lag and how its
+//! jobs stand.
 
 use crate::app::{App, framed, private};
 use crate::headers;
 use crate::html::{self, escape};
+use crate::jobs;
 use crate::json::{Node, Object};
 use crate::wire::Panels;
 use axum::extract::{Request, State};
@@ -108,6 +110,7 @@ fn document(app: &App, prefix: &str, standings: &[Standing]) -> Object {
         .with("description", service.description.as_str())
         .with("commands", commands.collect::<Vec<_>>())
         .with("readModels", models)
+        .with_some("jobs", jobs::told(app))
         .with("try", entries)
         .with("documentation", format!("{prefix}/docs"))
         .with("openapi", format!("{prefix}/openapi.json"))
@@ -159,6 +162,7 @@ fn page(app: &App, prefix: &str, standings: &[Standing]) -> String {
     if !standings.is_empty() {
         model_table(&mut out, prefix, standings);
     }
+    jobs::table(&mut out, app);
     for decider in deciders(app) {
         command_table(&mut out, app, prefix, decider.as_ref());
     }

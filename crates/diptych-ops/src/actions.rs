@@ -132,7 +132,7 @@ pub enum ActionError {
     Fault(#[from] Fault),
 }
 
-/// What the log holds and how every read model is doing.
+/// What the log holds, how every read model is doing, and how every job stands.
 ///
 /// # Errors
 /// A fault of the store.
@@ -148,6 +148,7 @@ pub async fn status(operator: &Operator<'_>) -> Result<Report, ActionError> {
         commands,
         log_bytes: bytes,
         models: statuses(operator).await?,
+        jobs: crate::jobs::reports(operator).await?,
     }))
 }
 

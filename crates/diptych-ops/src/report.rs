@@ -5,7 +5,7 @@ use crate::builds_report::{BuildsReport, MoveReport, builds_text, moves_table};
 use crate::catalog::CatalogReport;
 use crate::export::ExportReport;
 use crate::history::{AuditReport, EventReport, StreamReport, events_table, stream_text};
-use crate::jobs::{JobReport, JobRun, job_text, jobs_table, run_text};
+use crate::jobs::{JobReport, JobRun, job_text, jobs_table, run_text, standings_table};
 use crate::operation::{Operation, operations_table};
 use crate::outbox::OutboxReport;
 use crate::policies::{
@@ -174,6 +174,9 @@ pub struct StatusReport {
     pub log_bytes: u64,
     /// Every read model.
     pub models: Vec<ModelStatus>,
+    /// Every job with its last run; none where the service has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobReport>,
 }
 
 /// How a read model is doing.
@@ -406,6 +409,9 @@ fn status_text(status: &StatusReport) -> String {
         if let Some(kept) = &model.kept {
             let _ = write!(text, "\n{} is kept as {kept}", model.model);
         }
+    }
+    if !status.jobs.is_empty() {
+        let _ = write!(text, "\n{}", standings_table(&status.jobs));
     }
     text
 }

@@ -23,6 +23,16 @@ pub enum RowsFormat {
     Csv,
 }
 
+impl RowsFormat {
+    /// How the names of its files end.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+}
+
 impl FromStr for RowsFormat {
     type Err = String;
 

@@ -1,9 +1,10 @@
 //! How the scheduled jobs of a service stand, as this process last saw them: what answers of models that are
 //! folded from an export say of themselves. Runs no job and reads no clock.
 
-use diptych_core::{Position, Timestamp};
+use crate::lag::duration_in_words;
+use diptych_core::{BoxFuture, Fault, Position, Timestamp};
 use serde::Serialize;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// How a job stands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -34,6 +35,24 @@ impl JobStanding {
     #[must_use]
     pub fn lag_seconds(&self, now: Timestamp) -> f64 {
         self.overdue_since.map_or(0.0, |since| now.seconds_since(since))
+    }
+
+    /// How it stands, as people say it: `last success 02:00, next due 2026-11-30 02:00`, or `25 hours late,
+    /// last success 2026-11-28 02:00, due since 02:00`.
+    #[must_use]
+    pub fn in_words(&self, now: Timestamp) -> String {
+        let last = match self.succeeded_at {
+            Some(at) => format!("last success {}", clock_in_words(at, now)),
+            None => "no success yet".to_owned(),
+        };
+        if let Some(since) = self.overdue_since.filter(|since| *since <= now) {
+            let late = duration_in_words(now.seconds_since(since));
+            return format!("{late} late, {last}, due since {}", clock_in_words(since, now));
+        }
+        match self.next_due {
+            Some(next) => format!("{last}, next due {}", clock_in_words(next, now)),
+            None => format!("{last}, runs only when ordered"),
+        }
     }
 
     /// What somebody waits for who waits for what the next run brings.
@@ -77,27 +96,83 @@ pub fn clock_in_words(at: Timestamp, now: Timestamp) -> String {
     if date == now.date() { time.to_owned() } else { format!("{date} {time}") }
 }
 
+/// Where the standing of a job is read afresh.
+pub trait JobRecords: Send + Sync + 'static {
+    /// How a job stands now; none where there is no such job.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    fn standing<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Option<JobStanding>, Fault>>;
+}
+
 /// The jobs of a service. Whoever looks at their records writes here, answers read.
-#[derive(Debug, Default)]
-pub struct JobBoard(RwLock<Vec<JobStanding>>);
+#[derive(Default)]
+pub struct JobBoard {
+    jobs: RwLock<Vec<Arc<JobStanding>>>,
+    records: OnceLock<Arc<dyn JobRecords>>,
+}
 
 impl JobBoard {
+    /// Says where standings are read afresh. What was said first holds.
+    pub fn read_from(&self, records: Arc<dyn JobRecords>) {
+        // Who says it again says the same.
+        let _ = self.records.set(records);
+    }
+
     /// Notes how the jobs stand.
     pub fn note(&self, jobs: Vec<JobStanding>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = jobs;
+        let jobs = jobs.into_iter().map(Arc::new).collect();
+        *self.jobs.write().unwrap_or_else(PoisonError::into_inner) = jobs;
     }
 
-    /// How all of them stand.
+    /// How all of them stood at the last look.
     #[must_use]
-    pub fn all(&self) -> Vec<JobStanding> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn all(&self) -> Vec<Arc<JobStanding>> {
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How one of them stands.
+    /// How one of them stood at the last look.
     #[must_use]
-    pub fn of(&self, job: &str) -> Option<JobStanding> {
-        let jobs = self.0.read().unwrap_or_else(PoisonError::into_inner);
+    pub fn of(&self, job: &str) -> Option<Arc<JobStanding>> {
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
         jobs.iter().find(|standing| standing.job == job).cloned()
+    }
+
+    /// How an export stands of which somebody holds everything up to a position. That it never was, that a
+    /// run of it is missing, and what the position contradicts is not told from memory: another process may
+    /// have exported since the last look.
+    pub async fn export(&self, job: &str, reached: Position, now: Timestamp) -> Option<Arc<JobStanding>> {
+        let seen = self.of(job)?;
+        let has_come = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
+        let is_missing =
+            seen.succeeded_at.is_none() || has_come(seen.overdue_since) || has_come(seen.next_due);
+        if !is_missing && seen.exported_through >= Some(reached) {
+            return Some(seen);
+        }
+        let Some(records) = self.records.get() else { return Some(seen) };
+        match records.standing(job).await {
+            Ok(Some(fresh)) => Some(self.noted(fresh)),
+            Ok(None) => Some(seen),
+            Err(fault) => {
+                tracing::warn!(job, %fault, "how a job stands is told as it stood at the last look");
+                Some(seen)
+            }
+        }
+    }
+
+    fn noted(&self, fresh: JobStanding) -> Arc<JobStanding> {
+        let fresh = Arc::new(fresh);
+        let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = jobs.iter_mut().find(|held| held.job == fresh.job) {
+            *held = Arc::clone(&fresh);
+        }
+        fresh
+    }
+}
+
+impl std::fmt::Debug for JobBoard {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("JobBoard").field(&self.all()).finish()
     }
 }
 
@@ -154,6 +229,25 @@ mod tests {
         ];
         for (lag, export, words) in table {
             assert_eq!(lag.told(export.as_ref(), now), words);
+        }
+    }
+
+    #[test]
+    fn a_job_says_in_words_how_it_stands() {
+        let now = time("2026-11-29T02:30:00Z");
+        let (last, before) = (Some("2026-11-29T02:00:00Z"), Some("2026-11-28T02:00:00Z"));
+        let table = [
+            (export(last, None), "last success 02:00, next due 2026-11-30 02:00"),
+            (export(None, None), "no success yet, next due 2026-11-30 02:00"),
+            (export(before, last), "30 minutes late, last success 2026-11-28 02:00, due since 02:00"),
+            (export(None, before), "25 hours late, no success yet, due since 2026-11-28 02:00"),
+            (
+                JobStanding { next_due: None, ..export(last, None) },
+                "last success 02:00, runs only when ordered",
+            ),
+        ];
+        for (standing, words) in table {
+            assert_eq!(standing.in_words(now), words);
         }
     }
 

@@ -35,20 +35,10 @@ impl Lag {
     /// ```
     #[must_use]
     pub fn in_words(self) -> String {
-        let some = |count: f64, unit: &str| {
-            let count = count.round();
-            let plural = if count > 1.0 { "s" } else { "" };
-            format!("{count} {unit}{plural}")
-        };
-        let amount = match self.seconds {
-            _ if self.events == 0 => return "up to date".to_owned(),
-            s if s < 1.0 => "less than a second".to_owned(),
-            s if s < 120.0 => some(s, "second"),
-            s if s < 7_200.0 => some(s / 60.0, "minute"),
-            s if s < 172_800.0 => some(s / 3_600.0, "hour"),
-            s => some(s / 86_400.0, "day"),
-        };
-        format!("{amount} behind")
+        if self.events == 0 {
+            return "up to date".to_owned();
+        }
+        format!("{} behind", duration_in_words(self.seconds))
     }
 
     /// What an answer says of itself: the lag, and for a model that is folded from an export, of which one:
@@ -59,6 +49,22 @@ impl Lag {
             Some(export) => format!("{}, {}", self.in_words(), export.export_in_words(now)),
             None => self.in_words(),
         }
+    }
+}
+
+/// A time that has passed, as people say it: `2 minutes`.
+pub(crate) fn duration_in_words(seconds: f64) -> String {
+    let some = |count: f64, unit: &str| {
+        let count = count.round();
+        let plural = if count > 1.0 { "s" } else { "" };
+        format!("{count} {unit}{plural}")
+    };
+    match seconds {
+        s if s < 1.0 => "less than a second".to_owned(),
+        s if s < 120.0 => some(s, "second"),
+        s if s < 7_200.0 => some(s / 60.0, "minute"),
+        s if s < 172_800.0 => some(s / 3_600.0, "hour"),
+        s => some(s / 86_400.0, "day"),
     }
 }
 

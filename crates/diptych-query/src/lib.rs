@@ -65,7 +65,7 @@ pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{FailedRow, Fold, FoldError, FoldErrorKind, Passed};
 pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
-pub use job_board::{JobBoard, JobStanding, clock_in_words};
+pub use job_board::{JobBoard, JobRecords, JobStanding, clock_in_words};
 pub use lag::Lag;
 pub use metrics::{Latency, QueryMetrics};
 pub use model::ReadModel;

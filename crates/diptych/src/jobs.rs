@@ -5,6 +5,7 @@ use crate::{Config, Models, Place, Role, Service, Store};
 use diptych_command::{Commands, OutboxWorker};
 use diptych_core::Fault;
 use diptych_ops::export::ExportSources;
+use diptych_ops::jobs::StoredJobs;
 use diptych_ops::{JobDesk, JobRun, LogStatus, Operator, run_due_jobs};
 use diptych_projector::Projector;
 use diptych_query::{Feed, JobBoard, JobStanding, Queries, Statistics};
@@ -112,6 +113,11 @@ pub(crate) async fn desk(
 ) -> Result<JobDesk, Fault> {
     let exports = exports(config);
     let board = Arc::<JobBoard>::default();
+    board.read_from(Arc::new(StoredJobs {
+        jobs: service.jobs.clone(),
+        registry: Arc::clone(store) as _,
+        clock: Arc::clone(&service.clock),
+    }));
     let log = Arc::clone(store) as Arc<dyn Feed>;
     let sources = Arc::new(ExportSources::new(&log, &service.jobs, &exports, &board));
     let (jobs, limits) = (service.jobs.clone(), config.jobs.clone());
@@ -169,7 +175,7 @@ impl JobMetrics {
         registry.register("job_last_run_seconds", "How long the last run of a job took", seconds);
     }
 
-    fn measured(&self, jobs: &[JobStanding], now: diptych_core::Timestamp) {
+    fn measured(&self, jobs: &[Arc<JobStanding>], now: diptych_core::Timestamp) {
         for standing in jobs {
             let labels = JobLabels { job: standing.job.clone() };
             self.lag.get_or_create(&labels).set(standing.lag_seconds(now));

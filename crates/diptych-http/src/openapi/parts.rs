@@ -288,12 +288,15 @@ fn job() -> Value {
             "kind": { "type": "string" },
             "schedule": { "type": "string", "description": "When it is due, in UTC" },
             "state": { "enum": ["waiting", "overdue", "running"] },
+            "words": { "type": "string", "description": "How it stands: `last success 02:00, next due …`" },
             "lagSeconds": { "type": "number", "description": "How long a run is due that did not happen" },
             "lastSuccessAt": time,
             "exportedThrough": { "type": "integer", "description": "Up to where the last export reaches" },
             "nextDue": time,
         },
-        "required": ["job", "kind", "schedule", "state", "lagSeconds", "lastSuccessAt", "nextDue"],
+        "required": [
+            "job", "kind", "schedule", "state", "words", "lagSeconds", "lastSuccessAt", "nextDue",
+        ],
     })
 }
 

@@ -1,7 +1,7 @@
 //! Feeds over export files: read models are folded from them as from the log. What they hold is held against
 //! the log that they must be of; where each entry stands is known to the log.
 
-use super::files::{ExportFile, Places, Stamp, damaged, joined, listed};
+use super::files::{ExportFile, Places, Stamp, damaged, in_order, listed};
 use diptych_core::{BoxFuture, Code, Fault, Position, RawFact, StreamRef, Token, Version};
 use diptych_query::{Block, Categories, Feed, JobBoard, Mark};
 use std::collections::HashMap;
@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// The files of an export, as far as they are whole and join.
+/// How often files are looked for that others join meanwhile.
+const LOOKS_MAX: usize = 5;
+
+/// The files of an export, as far as they are whole and follow each other.
 pub(crate) struct ExportFeed {
     log: Arc<dyn Feed>,
     files: Arc<Files>,
@@ -39,20 +42,42 @@ impl Files {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks which files there are, and opens those that are new.
+    /// Looks which files there are, and opens those that are new. What is found wrong counts only if the same
+    /// files are there still: others may join some of them meanwhile.
     fn look(&self) -> Result<Vec<Arc<ExportFile>>, Fault> {
-        let paths = if self.place.is_file() { vec![self.place.clone()] } else { listed(&self.place)? };
+        let mut paths = self.paths()?;
+        let mut looks = 1;
+        loop {
+            let fault = match self.open(&paths) {
+                Ok(chain) => return Ok(chain),
+                Err(fault) => fault,
+            };
+            let again = self.paths()?;
+            if again == paths || looks == LOOKS_MAX {
+                return Err(fault);
+            }
+            (paths, looks) = (again, looks + 1);
+        }
+    }
+
+    fn paths(&self) -> Result<Vec<PathBuf>, Fault> {
+        if self.place.is_file() { Ok(vec![self.place.clone()]) } else { listed(&self.place) }
+    }
+
+    fn open(&self, paths: &[PathBuf]) -> Result<Vec<Arc<ExportFile>>, Fault> {
         let held = self.known().chain.clone();
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let stamp = Stamp::of(&path)?;
-            match held.iter().find(|file| file.path == path && file.stamp == stamp) {
+            let stamp = Stamp::of(path)?;
+            match held.iter().find(|file| file.path == *path && file.stamp == stamp) {
                 Some(file) => files.push(Arc::clone(file)),
-                None => files.push(Arc::new(ExportFile::open(&path)?)),
+                None => files.push(Arc::new(ExportFile::open(path)?)),
             }
         }
-        let chain = joined(files)?;
-        self.known().chain.clone_from(&chain);
+        let chain = in_order(files)?;
+        let mut known = self.known();
+        known.verified.retain(|path, _| chain.iter().any(|file| file.path == *path));
+        known.chain.clone_from(&chain);
         Ok(chain)
     }
 
@@ -200,6 +225,31 @@ impl ExportFeed {
         Ok(())
     }
 
+    /// The wanted events after a position, at most over so many positions, and where they end. Files that are
+    /// gone may have been joined since the last look.
+    async fn read_files(
+        &self,
+        after: Position,
+        categories: &Categories,
+        positions_max: usize,
+    ) -> Result<(Vec<Arc<RawFact>>, Position), Fault> {
+        let mut looks = 1;
+        loop {
+            let seen = self.files.known().chain.clone();
+            let (files, wanted) = (Arc::clone(&self.files), categories.clone());
+            let fault = match on_its_thread(move || files.read(after, &wanted, positions_max)).await {
+                Ok(read) => return Ok(read),
+                Err(fault) => fault,
+            };
+            let chain = self.look().await?;
+            let is_same = chain.len() == seen.len() && chain.iter().zip(&seen).all(|(a, b)| a.path == b.path);
+            if is_same || looks == LOOKS_MAX {
+                return Err(fault);
+            }
+            looks += 1;
+        }
+    }
+
     async fn marked(&self, position: Position) -> Result<Mark, Fault> {
         let mark = self.log.mark(position).await?;
         mark.ok_or_else(|| {
@@ -220,8 +270,7 @@ impl Feed for ExportFeed {
             if after >= *self.head.borrow() {
                 self.look().await?;
             }
-            let (files, wanted) = (Arc::clone(&self.files), categories.clone());
-            let (facts, through) = on_its_thread(move || files.read(after, &wanted, positions_max)).await?;
+            let (facts, through) = self.read_files(after, categories, positions_max).await?;
             let (through, head) = (self.marked(through).await?, *self.head.borrow());
             Ok(Block { after, through, facts, head: head.max(through.position()) })
         })

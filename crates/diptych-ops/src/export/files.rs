@@ -1,10 +1,12 @@
-//! Export files on disk: what a file says of itself, whether it is what it says, files that join to a chain,
-//! and the events of a part of one. Knows no log: what only a log can tell is held against it by the feed.
+//! Export files on disk: what a file says of itself, whether it is what it says, files that follow each other
+//! as a chain, and the events of a part of one. Knows no log: what only a log can tell is held against it by
+//! the feed.
 
 use super::EXPORT_FORMAT;
 use super::format::{Checksum, End, EndLine, EventLine, ExportFilter, Lineage};
 use diptych_core::{Code, EventName, Fault, Position, RawFact, StreamId, StreamRef};
 use diptych_query::Categories;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -96,9 +98,23 @@ impl ExportFile {
         self.lineage.through.position
     }
 
+    /// Whether it holds all events of another file.
+    pub(crate) fn holds(&self, other: &Self) -> bool {
+        self.from() <= other.from() && other.through() <= self.through()
+    }
+
     /// Looks at every byte: each position once and in order, as many events and the checksum that the last
     /// line says.
     pub(crate) fn verify(&self) -> Result<Places, Fault> {
+        self.walk(|_, _| Ok(()))
+    }
+
+    /// The same, and hands out every event as it stands there. What was handed out counts only once all of
+    /// it was found to be right.
+    pub(super) fn walk(
+        &self,
+        mut each: impl FnMut(&[u8], &EventLine) -> Result<(), Fault>,
+    ) -> Result<Places, Fault> {
         let path = &self.path;
         let damaged = |line: u64, reason: String| damaged(path, format!("line {line}: {reason}"));
         let unreadable = |error: std::io::Error| damaged(0, format!("it cannot be read: {error}"));
@@ -127,6 +143,7 @@ impl ExportFile {
             }
             reached = line.position();
             checksum.add(&line);
+            each(&text, &line)?;
             offset += bytes;
         }
         let (found, told, through) = (checksum.end(), &self.end, self.through());
@@ -235,38 +252,47 @@ pub(crate) fn listed(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     Ok(paths)
 }
 
-/// Puts files into the order of their events.
+/// Puts files into the order of their events. A file all of whose events another one holds as well is left
+/// out: it was joined to others, and is still there.
 ///
 /// # Errors
-/// Files that do not join without a gap from the beginning of one log, each named.
-pub(crate) fn joined(mut files: Vec<Arc<ExportFile>>) -> Result<Vec<Arc<ExportFile>>, Fault> {
-    files.sort_by_key(|file| (file.from(), file.through()));
-    let (mut reached, mut before) = (Position::START, None::<&ExportFile>);
-    for file in &files {
-        let path = &file.path;
-        if let Some(first) = before {
-            if file.lineage.epoch != first.lineage.epoch {
-                let (epoch, other) = (file.lineage.epoch.0, first.lineage.epoch.0);
-                return Err(damaged(
-                    path,
-                    format!("is of epoch {epoch} of the log, those before of {other}"),
-                ));
+/// Files that do not follow each other without a gap from the beginning of one log, each named.
+pub(crate) fn in_order(mut files: Vec<Arc<ExportFile>>) -> Result<Vec<Arc<ExportFile>>, Fault> {
+    files.sort_by_key(|file| (file.from(), Reverse(file.through())));
+    let mut chain: Vec<Arc<ExportFile>> = Vec::with_capacity(files.len());
+    for file in files {
+        let (path, from) = (&file.path, file.from());
+        let Some(before) = chain.last() else {
+            if from > Position::START {
+                return Err(missing(path, from, Position::START));
             }
-            if file.lineage.log != first.lineage.log {
-                return Err(damaged(path, "is of another log than those before"));
-            }
+            chain.push(file);
+            continue;
+        };
+        if file.lineage.epoch != before.lineage.epoch {
+            let (epoch, other) = (file.lineage.epoch.0, before.lineage.epoch.0);
+            return Err(damaged(path, format!("is of epoch {epoch} of the log, those before of {other}")));
         }
-        let from = file.from();
+        if file.lineage.log != before.lineage.log {
+            return Err(damaged(path, "is of another log than those before"));
+        }
+        let reached = before.through();
         if from > reached {
-            let reason =
-                format!("begins after position {from}: a file with those from {} is missing", reached.next());
-            return Err(damaged(path, reason));
+            return Err(missing(path, from, reached));
         }
         if from < reached {
-            let other = before.map_or_else(String::new, |other| other.path.display().to_string());
-            return Err(damaged(path, format!("holds positions that `{other}` holds too")));
+            if !before.holds(&file) {
+                let other = before.path.display();
+                return Err(damaged(path, format!("holds positions that `{other}` holds too, and others")));
+            }
+            continue;
         }
-        (reached, before) = (file.through(), Some(&**file));
+        chain.push(file);
     }
-    Ok(files)
+    Ok(chain)
+}
+
+fn missing(path: &Path, from: Position, reached: Position) -> Fault {
+    let next = reached.next();
+    damaged(path, format!("begins after position {from}: a file with those from {next} is missing"))
 }

@@ -5,6 +5,7 @@
 mod feed;
 pub(crate) mod files;
 mod format;
+pub(crate) mod join;
 mod read;
 mod sources;
 
@@ -98,12 +99,18 @@ pub(crate) async fn write_whole(
             return Err(error);
         }
     };
+    named(unfinished, file)?;
+    Ok(end)
+}
+
+/// Gives a file that is whole its name.
+fn named(unfinished: &Path, file: &Path) -> Result<(), Fault> {
     std::fs::rename(unfinished, file).map_err(|error| unwritable(file, error))?;
     // A name is kept by its folder. Where folders cannot be synchronised, the system does what it can.
     if let Some(folder) = file.parent().and_then(|folder| File::open(folder).ok()) {
         let _ = folder.sync_all();
     }
-    Ok(end)
+    Ok(())
 }
 
 async fn write(feed: &dyn Feed, lineage: &Lineage, file: &Path) -> Result<End, Fault> {

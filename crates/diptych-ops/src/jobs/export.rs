@@ -4,10 +4,11 @@
 use super::record::{Done, ExportRange};
 use super::{Job, JobDesk};
 use crate::Operator;
-use crate::export::files::{EXTENSION, ExportFile};
+use crate::export::files::ExportFile;
+use crate::export::join::file_of;
 use crate::export::{EXPORT_FORMAT, ExportFilter, Lineage, write_whole};
 use diptych_core::{Code, Fault, Position, Timestamp};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Says what is new since the last file.
 ///
@@ -53,7 +54,7 @@ pub(super) async fn write(operator: &Operator<'_>, job: &Job, range: &ExportRang
         return Ok(Done { outcome: "nothing is new".to_owned(), position, ..Done::default() });
     }
     let folder = job.folder(&operator.jobs.exports);
-    let file = file_of(&folder, range);
+    let file = file_of(&folder, range.from, through);
     let written = match whole(&file, range).await {
         Some(written) => written,
         None => {
@@ -70,8 +71,8 @@ pub(super) async fn write(operator: &Operator<'_>, job: &Job, range: &ExportRang
                 exported_at: range.at,
             };
             std::fs::create_dir_all(&folder).map_err(|error| crate::export::unwritable(&folder, error))?;
-            clear(&file);
-            let suffix = format!("{}.partial", operator.jobs.process.replace(['/', '\\', ':'], "-"));
+            clear(&folder, file.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+            let suffix = format!("{}.partial", operator.jobs.own_suffix());
             write_whole(operator.feed, &lineage, &file, &suffix).await?;
             ExportFile::open(&file)?
         }
@@ -84,13 +85,8 @@ pub(super) async fn write(operator: &Operator<'_>, job: &Job, range: &ExportRang
         file: Some(file.display().to_string()),
         checksum: Some(written.end.checksum),
         position,
+        untidied: None,
     })
-}
-
-/// The file of a range. Names sort as their events do.
-fn file_of(folder: &Path, range: &ExportRange) -> PathBuf {
-    let (first, last) = (range.from.next().0, range.through.position.0);
-    folder.join(format!("events-{first:012}-{last:012}.{EXTENSION}"))
 }
 
 /// The file of a range, if a run that was cut short has finished it.
@@ -108,17 +104,14 @@ async fn whole(file: &Path, range: &ExportRange) -> Option<ExportFile> {
     (found.lineage.from == range.from && found.lineage.through == range.through).then_some(found)
 }
 
-/// Removes what processes that have died left of a file. One that lives still, and is only slow, writes
-/// nothing more under that name, and fails.
-fn clear(file: &Path) {
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
-        return;
-    };
+/// Removes what processes that have died left of files whose names begin so. One that lives still, and is
+/// only slow, writes nothing more under such a name, and fails.
+pub(super) fn clear(folder: &Path, beginning: &str) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let found = entry.file_name();
         let found = found.to_string_lossy();
-        if found.starts_with(name) && found.ends_with(".partial") {
+        if found.starts_with(beginning) && found.ends_with(".partial") {
             // What is left behind takes room and nothing else.
             let _ = std::fs::remove_file(entry.path());
         }

@@ -24,6 +24,7 @@ pub struct Job {
     kind: JobKind,
     schedule: Result<Schedule, String>,
     into: Option<PathBuf>,
+    keep: Option<usize>,
 }
 
 /// What a job does. Read models go by their names.
@@ -82,7 +83,7 @@ impl JobKind {
 
 impl Job {
     fn new(name: impl Into<String>, kind: JobKind) -> Self {
-        Self { name: name.into(), kind, schedule: Ok(Schedule::OnOrder), into: None }
+        Self { name: name.into(), kind, schedule: Ok(Schedule::OnOrder), into: None, keep: None }
     }
 
     /// A job that writes the events of the log to files, each with those since the one before. Read models
@@ -144,6 +145,28 @@ impl Job {
         self
     }
 
+    /// Has it keep so many of its last files as they are; without, all are kept for ever. Older files of rows
+    /// are removed. Older files of an export are joined into one once there are as many again: nothing that a
+    /// read model may be folded from is ever lost.
+    ///
+    /// ```
+    /// use diptych_ops::{Job, RowsFormat};
+    /// let nightly = Job::export("nightly-events").daily_at("02:00").keep_last(30);
+    /// let sheet = Job::rows("shelf-sheet", "shelf", RowsFormat::Csv).daily_at("06:00").keep_last(7);
+    /// assert_eq!((nightly.kept(), sheet.kept()), (Some(30), Some(7)));
+    /// ```
+    #[must_use]
+    pub fn keep_last(mut self, files: usize) -> Self {
+        self.keep = Some(files);
+        self
+    }
+
+    /// How many of its last files are kept as they are; none where all are.
+    #[must_use]
+    pub fn kept(&self) -> Option<usize> {
+        self.keep
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -190,6 +213,13 @@ pub fn job_problems(jobs: &[Job], models: &[&Schema]) -> Vec<String> {
         }
         if let Err(reason) = &job.schedule {
             problems.push(format!("job `{name}` is never due: {reason}"));
+        }
+        match (job.keep, &job.kind) {
+            (Some(0), _) => problems.push(format!("job `{name}` must keep at least its last file")),
+            (Some(_), JobKind::Verify { .. } | JobKind::Patrol { .. } | JobKind::Rebuild { .. }) => {
+                problems.push(format!("job `{name}` writes no files, so it cannot keep the last of them"));
+            }
+            _ => {}
         }
         if let Some(model) = job.kind.model()
             && models.iter().all(|schema| schema.name != model)

@@ -4,6 +4,7 @@
 
 mod export;
 mod job;
+mod keeping;
 mod record;
 mod report;
 mod run;
@@ -12,13 +13,13 @@ mod schedule;
 pub use job::{Job, JobKind, job_problems};
 pub use record::{Claim, Done, ExportRange, JOB, JobRun, JobState};
 pub use report::{JobReport, list_jobs, show_job};
-pub(crate) use report::{job_text, jobs_table, run_text};
+pub(crate) use report::{job_text, jobs_table, reports, run_text, standings_table};
 pub use run::{order_job, run_due_jobs};
 pub use schedule::{EVERY_MAX, EVERY_MIN, Schedule};
 
 use crate::export::ExportSources;
-use diptych_core::{Fault, Timestamp};
-use diptych_query::{JobBoard, Registry};
+use diptych_core::{BoxFuture, Clock, Fault, Timestamp};
+use diptych_query::{JobBoard, JobRecords, JobStanding, Registry};
 use record::Held;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,6 +75,11 @@ impl JobDesk {
         self.jobs.iter().find(|job| job.name() == name)
     }
 
+    /// What is put at the end of the names of files that this process has not finished.
+    pub(crate) fn own_suffix(&self) -> String {
+        self.process.replace(['/', '\\', ':'], "-")
+    }
+
     /// Keeps of every job since when it is known: what is due from then on is missed where nobody runs it.
     ///
     /// # Errors
@@ -120,5 +126,25 @@ impl JobDesk {
         self.board.note(standings);
         self.sources.look().await;
         Ok(())
+    }
+}
+
+/// The records of jobs, for whoever must not tell from memory how one stands.
+pub struct StoredJobs {
+    /// What was declared.
+    pub jobs: Vec<Job>,
+    /// Where the records are.
+    pub registry: Arc<dyn Registry>,
+    /// The present time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl JobRecords for StoredJobs {
+    fn standing<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<JobStanding>, Fault>> {
+        Box::pin(async move {
+            let Some(job) = self.jobs.iter().find(|job| job.name() == name) else { return Ok(None) };
+            let now = self.clock.now();
+            Ok(Some(Held::of(&*self.registry, name, now).await?.state.standing(job, now)))
+        })
     }
 }

@@ -103,6 +103,9 @@ pub struct Done {
     /// Up to where what it did holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+    /// Why older files could not be joined or removed; what the run was for is done all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untidied: Option<String>,
 }
 
 impl JobState {

@@ -21,6 +21,8 @@ pub struct JobReport {
     pub standing: JobStanding,
     /// Since how many seconds a run is due that has not happened; 0 when none is.
     pub lag_seconds: f64,
+    /// How it stands, as people say it.
+    pub words: String,
     /// How many runs there were.
     pub runs_ever: u64,
     /// The last of them, the last one first.
@@ -32,11 +34,16 @@ pub struct JobReport {
 /// # Errors
 /// A fault of the store.
 pub async fn list_jobs(operator: &Operator<'_>) -> Result<Report, ActionError> {
+    Ok(Report::Jobs(reports(operator).await?))
+}
+
+/// Every job with its last run.
+pub(crate) async fn reports(operator: &Operator<'_>) -> Result<Vec<JobReport>, ActionError> {
     let mut reports = Vec::new();
     for job in &operator.jobs.jobs {
         reports.push(report(operator, job.name(), 1).await?);
     }
-    Ok(Report::Jobs(reports))
+    Ok(reports)
 }
 
 /// One job with its runs.
@@ -55,15 +62,16 @@ async fn report(operator: &Operator<'_>, name: &str, most: usize) -> Result<JobR
     let now = operator.commands.now();
     let Held { state, .. } = Held::of(operator.registry, name, now).await?;
     let standing = state.standing(job, now);
-    let lag_seconds = standing.lag_seconds(now);
+    let (lag_seconds, words) = (standing.lag_seconds(now), standing.in_words(now));
     let runs = state.runs.into_iter().take(most).collect();
-    Ok(JobReport { standing, lag_seconds, runs_ever: state.runs_ever, runs })
+    Ok(JobReport { standing, lag_seconds, words, runs_ever: state.runs_ever, runs })
 }
 
 impl JobReport {
-    /// Whether nothing is due that did not happen, and the last run did not fail.
+    /// Whether nothing is due that did not happen, and the last run did not fail or leave anything undone.
     pub(crate) fn is_clean(&self) -> bool {
-        self.lag_seconds == 0.0 && self.standing.failure.is_none()
+        let untidied = self.runs.first().and_then(|run| run.done.as_ref()?.untidied.as_ref());
+        self.lag_seconds == 0.0 && self.standing.failure.is_none() && untidied.is_none()
     }
 
     fn state(&self) -> String {
@@ -96,10 +104,30 @@ pub(crate) fn jobs_table(reports: &[JobReport]) -> String {
     table.to_string()
 }
 
+/// How every job stands, in words: what an operator looks at first.
+pub(crate) fn standings_table(reports: &[JobReport]) -> String {
+    let mut table = table(&["job", "does", "when", "how it stands", "last run"]);
+    for report in reports {
+        let JobStanding { job, kind, schedule, running, .. } = &report.standing;
+        let running = running.as_ref().map_or_else(String::new, |process| format!("; running in {process}"));
+        table.add_row(vec![
+            job.clone(),
+            (*kind).to_owned(),
+            schedule.clone(),
+            format!("{}{running}", report.words),
+            report.runs.first().map_or_else(|| "none yet".to_owned(), outcome),
+        ]);
+    }
+    table.to_string()
+}
+
 fn outcome(run: &JobRun) -> String {
     match (&run.done, &run.failure, run.ended) {
         (_, Some(reason), _) => format!("FAILED: {reason}"),
-        (Some(done), None, _) => done.outcome.clone(),
+        (Some(done), None, _) => match &done.untidied {
+            Some(reason) => format!("{}; OLDER FILES STAY: {reason}", done.outcome),
+            None => done.outcome.clone(),
+        },
         (None, None, None) => "under way".to_owned(),
         (None, None, Some(_)) => "not known".to_owned(),
     }

@@ -2,7 +2,7 @@
 //! process dies.
 
 use super::record::{Claim, Done, Held, JobRun};
-use super::{Job, JobKind, export};
+use super::{Job, JobKind, export, keeping};
 use crate::action::Action;
 use crate::actions::{find_model, group_of, verify_models};
 use crate::operation::Operation;
@@ -161,17 +161,25 @@ async fn end(
     Ok(None)
 }
 
-/// Does what a job is for.
+/// Does what a job is for, and with its files what it declares.
 async fn perform(operator: &Operator<'_>, job: &Job, run: &JobRun) -> Result<Done, ActionError> {
-    match (job.kind(), &run.range) {
-        (JobKind::Export, Some(range)) => Ok(export::write(operator, job, range).await?),
+    let done = match (job.kind(), &run.range) {
+        (JobKind::Export, Some(range)) => export::write(operator, job, range).await?,
         (JobKind::Export, None) => {
-            Err(Fault::permanent(Code::Internal, "it is not known what is to be exported").into())
+            return Err(Fault::permanent(Code::Internal, "it is not known what is to be exported").into());
         }
-        (JobKind::Verify { model }, _) => verified(operator, model.as_deref()).await,
-        (JobKind::Patrol { model }, _) => patrolled(operator, model.as_deref()).await,
-        (JobKind::Rebuild { model }, _) => rebuilt(operator, job, model, run).await,
-        (JobKind::Rows { model, format }, _) => rows(operator, job, model, *format, run.due).await,
+        (JobKind::Verify { model }, _) => verified(operator, model.as_deref()).await?,
+        (JobKind::Patrol { model }, _) => patrolled(operator, model.as_deref()).await?,
+        (JobKind::Rebuild { model }, _) => rebuilt(operator, job, model, run).await?,
+        (JobKind::Rows { model, format }, _) => rows(operator, job, model, *format, run.due).await?,
+    };
+    match keeping::keep(operator, job).await {
+        Ok(None) => Ok(done),
+        Ok(Some(kept)) => Ok(Done { outcome: format!("{}, {kept}", done.outcome), ..done }),
+        Err(fault) => {
+            tracing::error!(job = job.name(), %fault, "older files of a job stay as they are");
+            Ok(Done { untidied: Some(fault.to_string()), ..done })
+        }
     }
 }
 
@@ -213,21 +221,24 @@ impl RebuildWatcher for Unwatched {
 
 async fn rebuilt(operator: &Operator<'_>, job: &Job, model: &str, run: &JobRun) -> Result<Done, ActionError> {
     let group = group_of(operator, model)?.name().to_owned();
-    // One that a process began that has died goes on.
-    if operator
-        .projector
-        .rebuild_of(&group)
-        .await?
-        .is_none_or(|rebuild| rebuild.step == RebuildStep::Switched)
-    {
+    let reason = || Order::of_the_hinge(format!("job `{}` was due at {}", job.name(), run.due));
+    let order = run.order.clone().unwrap_or_else(reason);
+    let held = operator.projector.rebuild_of(&group).await?;
+    // One that a process began that has died goes on; if it has switched, there is nothing left to do.
+    let is_own = |held: &Rebuild| held.order == order && held.started_at >= run.due;
+    if held.as_ref().is_none_or(|held| held.step == RebuildStep::Switched && !is_own(held)) {
+        if held.is_some() {
+            // The way back to the build before last ends here: the one that answers now becomes the way back.
+            let retire = Action::Retire { group: group.clone(), build: None };
+            retire.apply(operator, order.clone()).await?;
+        }
         let action = Action::Rebuild {
             group: group.clone(),
             intended: Differing::default(),
             switching: Switching::Automatic,
             filled_from: None,
         };
-        let reason = || Order::of_the_hinge(format!("job `{}` was due at {}", job.name(), run.due));
-        action.apply(operator, run.order.clone().unwrap_or_else(reason)).await?;
+        action.apply(operator, order).await?;
     }
     let Report::Rebuild(rebuild) = watch_rebuild(operator, &group, &mut Unwatched).await? else {
         return Err(unexpected());
@@ -258,10 +269,8 @@ async fn rows(
     let (found, _) = find_model(operator, model)?;
     let folder = job.folder(&operator.jobs.exports);
     std::fs::create_dir_all(&folder).map_err(|error| crate::export::unwritable(&folder, error))?;
-    let extension = if format == RowsFormat::Csv { "csv" } else { "ndjson" };
     // A run that is repeated writes over what the one before left.
-    let when = due.to_string().replace(':', "");
-    let file = folder.join(format!("{}-{when}.{extension}", found.schema().name));
+    let file = folder.join(keeping::rows_file(found.schema().name, due, format.extension()));
     let Report::RowsExported(report) = export_rows(operator, model, &[], format, &file).await? else {
         return Err(unexpected());
     };
@@ -274,6 +283,7 @@ async fn rows(
         file: Some(report.file.clone()),
         checksum: Some(lineage.checksum.clone()),
         position: Some(lineage.position),
+        untidied: None,
     })
 }
 

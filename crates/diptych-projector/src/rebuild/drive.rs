@@ -38,6 +38,8 @@ pub(crate) struct Drive {
     /// The old build after a switch, as long as a rollback is possible.
     pub(super) former: Option<Shadow>,
     pub(super) filling: Option<Filling>,
+    /// What the group is folded from: the log or an export.
+    pub(super) feed: Arc<dyn Feed>,
     /// What the new build is filled from.
     pub(super) filled_by: Arc<dyn Feed>,
     /// Whether the new build goes on in batches.
@@ -61,13 +63,15 @@ impl Drive {
             (Some(from), _) => as_declared(group, from).map(Arc::new),
             (None, _) => Err("there is no build to compare it with".to_owned()),
         };
+        let feed = follower.feeds().of(group);
         Self {
             to: rebuild.to,
             shadow: Shadow::new(group, rebuild.to, progress, worker, follower),
             old,
             former: None,
             filling: None,
-            filled_by: follower.feeds().of(group),
+            filled_by: Arc::clone(&feed),
+            feed,
             batches: false,
             fill_target: Position::START,
             row_bytes: 1_024,
@@ -98,6 +102,11 @@ impl Drive {
             records.write(held).await?;
         }
         Ok(())
+    }
+
+    /// Where the feed ends that the group is folded from.
+    async fn head(&self) -> Result<Position, Fault> {
+        Ok(self.feed.head().await?.position())
     }
 
     pub(super) fn note_progress(
@@ -310,7 +319,7 @@ impl Driving<'_> {
         let store = &self.parts.follower.store;
         let own = store.partitions_of(drive.shadow.group()).len();
         let Ok(old) = &drive.old else {
-            return Ok(vec![self.head().await?; own]);
+            return Ok(vec![drive.head().await?; own]);
         };
         let mut targets = Vec::new();
         for partition in store.partitions_of(old) {
@@ -318,7 +327,7 @@ impl Driving<'_> {
                 Ok(checkpoint) => targets.push(checkpoint.mark.position()),
                 Err(fault) if fault.is_transient() => return Err(fault),
                 // What cannot be read cannot be compared either, which is said then.
-                Err(_) => return Ok(vec![self.head().await?; own]),
+                Err(_) => return Ok(vec![drive.head().await?; own]),
             }
         }
         if targets.len() != own {
@@ -326,11 +335,6 @@ impl Driving<'_> {
             targets = vec![lowest; own];
         }
         Ok(targets)
-    }
-
-    /// Where the feed ends that the group is folded from.
-    async fn head(&self) -> Result<Position, Fault> {
-        Ok(self.parts.follower.feeds().of(self.group).head().await?.position())
     }
 
     /// Lets the new build take the place of the one that answers.

@@ -67,7 +67,7 @@ impl Driving<'_> {
             self.parts.follower.metrics.built(model.schema().name, drive.worked);
         }
         // What follows comes from where the group is folded from in any case.
-        drive.shadow.set_feed(&self.parts.follower.feeds().of(self.group));
+        drive.shadow.set_feed(&drive.feed);
         self.go_to(RebuildStep::CatchingUp).await
     }
 

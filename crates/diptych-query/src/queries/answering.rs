@@ -10,6 +10,7 @@ use crate::{
     Schema, Stage,
 };
 use diptych_core::{Position, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Queries {
@@ -96,14 +97,15 @@ impl Queries {
             caught_up_to_requested_position: target.map(|target| position >= target),
             token: mark.token,
             stale: false,
-            words: lag.told(self.export_of(served).as_ref(), self.clock.now()),
+            words: lag.told(self.export_of(served, position).await.as_deref(), self.clock.now()),
         })
     }
 
-    /// How the export stands that a model is folded from; none where it is folded from the log.
-    pub(super) fn export_of(&self, served: &Served) -> Option<JobStanding> {
+    /// How the export stands that a model is folded from whose rows hold everything up to a position; none
+    /// where it is folded from the log.
+    pub(super) async fn export_of(&self, served: &Served, position: Position) -> Option<Arc<JobStanding>> {
         let source = served.group.source();
-        if source.is_empty() { None } else { self.jobs.of(source) }
+        if source.is_empty() { None } else { self.jobs.export(source, position, self.clock.now()).await }
     }
 }
 

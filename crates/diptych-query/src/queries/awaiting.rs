@@ -140,10 +140,14 @@ impl Queries {
         let target = at_least.map(|token| token.position);
         let freshness = self.measure(served, &checkpoint, target).await?;
         let reached = freshness.caught_up_to_requested_position;
+        let export = match reached {
+            Some(false) => self.export_of(served, checkpoint.mark.position()).await,
+            _ => None,
+        };
         // Whoever took it out of service outdoes what else is wrong with it.
         let outcome = reached.map(|reached| match served.entry.troubles().suspended {
             Some(reason) => WaitOutcome::Suspended { reason },
-            None => match (waited(reached, &health), self.export_of(served)) {
+            None => match (waited(reached, &health), export) {
                 (WaitOutcome::TimedOut, Some(export)) => {
                     WaitOutcome::AwaitsExport { reason: export.awaited_in_words(self.clock.now()) }
                 }

@@ -104,10 +104,11 @@ async fn what_is_wrong_with_a_file_stops_the_model_by_name(world: World) {
     night_reaches(&running, token).await;
     let files: Vec<_> = world.file_names().into_iter().map(|name| world.files().join(name)).collect();
     let whole: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
-    let table: [Spoiled; 6] = [
+    let table: [Spoiled; 7] = [
         ("a hole", |files| std::fs::remove_file(&files[1]).unwrap(), "a file with those from 3 is missing"),
         ("no last file", |files| std::fs::remove_file(&files[2]).unwrap(), "it is missing"),
         ("another epoch", |files| replaced(&files[1], "\"epoch\":1", "\"epoch\":2"), "is of epoch 2"),
+        ("an overlap", |files| replaced(&files[1], "\"from\":2", "\"from\":1"), "holds positions that"),
         (
             "a flipped byte",
             |files| replaced(&files[1], "{\\\"spoons\\\":3}", "{\\\"spoons\\\":8}"),
@@ -132,7 +133,7 @@ async fn what_is_wrong_with_a_file_stops_the_model_by_name(world: World) {
     running.stop().await.unwrap();
 }
 
-fn replaced(file: &PathBuf, from: &str, to: &str) {
+pub(crate) fn replaced(file: &PathBuf, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{from}: {text}");
     std::fs::write(file, text.replacen(from, to, 1)).unwrap();

@@ -5,9 +5,12 @@
 mod support;
 
 mod chain;
+mod keeping;
 mod killed;
+mod kinds;
 mod rebuilds;
 mod runs;
+mod standing;
 mod world;
 
 /// Has each case run on the embedded store and on PostgreSQL.

@@ -15,7 +15,7 @@ on_both_stores!(
 );
 
 /// Builds a model anew, from where it is told, and answers how that went.
-async fn rebuilt(running: &Running, model: &str, filled_from: Option<&Path>) -> Rebuild {
+pub(crate) async fn rebuilt(running: &Running, model: &str, filled_from: Option<&Path>) -> Rebuild {
     let order = Order { actor: running.principal().actor.clone(), reason: "to be sure".to_owned() };
     let filled_from = filled_from.map(|path| path.display().to_string());
     let projector = running.projector();

@@ -38,6 +38,8 @@ pub(crate) struct World {
     place: Place,
     hands: Hands,
     folder: PathBuf,
+    /// How many files of the export stay as they are; none for all.
+    kept: Option<usize>,
     /// Removes the folder; none where another process does.
     _owned: Option<Folder>,
 }
@@ -59,7 +61,7 @@ impl World {
 
     fn at(place: Place, folder: PathBuf, owned: Option<Folder>) -> Self {
         let hands = Hands(Arc::new(AtomicI64::new(0)));
-        let world = Self { place, hands, folder, _owned: owned };
+        let world = Self { place, hands, folder, kept: None, _owned: owned };
         world.set("2026-11-28T12:00:00Z");
         world
     }
@@ -111,23 +113,43 @@ impl World {
 
     /// Where the files of the nightly export are.
     pub(crate) fn files(&self) -> PathBuf {
-        self.folder.join("exports").join(NIGHTLY)
+        self.files_of(NIGHTLY)
     }
 
     /// The names of its files, in order.
     pub(crate) fn file_names(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.files()) else { return Vec::new() };
+        self.file_names_of(NIGHTLY)
+    }
+
+    /// The names of the files of a job, in order.
+    pub(crate) fn file_names_of(&self, job: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.files_of(job)) else { return Vec::new() };
         let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
 
+    /// The same, where so many files of the export stay as they are.
+    pub(crate) fn keeping_last(self, files: usize) -> Self {
+        Self { kept: Some(files), ..self }
+    }
+
+    /// Where a job writes its files.
+    pub(crate) fn files_of(&self, job: &str) -> PathBuf {
+        self.folder.join("exports").join(job)
+    }
+
     pub(crate) fn service(&self) -> Service {
+        let nightly = Job::export(NIGHTLY).daily_at("02:00");
+        let nightly = match self.kept {
+            Some(files) => nightly.keep_last(files),
+            None => nightly,
+        };
         Service::new("kitchen")
             .decider::<Jar>()
             .read_model::<Shelf>()
             .read_model::<NightShelf>()
-            .job(Job::export(NIGHTLY).daily_at("02:00"))
+            .job(nightly)
             .job(Job::verify("checked").of("shelf").every(Duration::from_secs(3_600)))
             .clock(self.hands.clone())
     }
@@ -146,6 +168,19 @@ impl World {
             Place::Directory(_) => None,
             Place::Postgres(_) => Some(self.open().await),
         }
+    }
+
+    /// Opens the service with further jobs.
+    pub(crate) async fn open_with(&self, jobs: impl IntoIterator<Item = Job>) -> Running {
+        let service = jobs.into_iter().fold(self.service(), Service::job);
+        service.open(self.config()).await.unwrap()
+    }
+
+    /// Opens what an operator's tool is beside a process that serves: it runs only what it is told to.
+    pub(crate) async fn open_tool(&self) -> Running {
+        let mut config = self.config();
+        config.roles = Roles::ALL.without(Role::Projector).without(Role::Command);
+        self.service().open(config).await.unwrap()
     }
 
     pub(crate) async fn open(&self) -> Running {
@@ -173,8 +208,13 @@ pub(crate) async fn fill(running: &Running, jar: &str, spoons: i64) -> Token {
 
 /// Runs what is due, and answers the runs of the nightly export.
 pub(crate) async fn run_due(running: &Running) -> Vec<JobRun> {
+    run_due_of(running, NIGHTLY).await
+}
+
+/// Runs what is due, and answers the runs of a job.
+pub(crate) async fn run_due_of(running: &Running, job: &str) -> Vec<JobRun> {
     let runs = running.run_due_jobs().await.unwrap();
-    runs.into_iter().filter(|(job, _)| job == NIGHTLY).map(|(_, run)| run).collect()
+    runs.into_iter().filter(|(name, _)| name == job).map(|(_, run)| run).collect()
 }
 
 /// What is kept of the nightly export.
@@ -188,6 +228,11 @@ pub(crate) async fn shown(running: &Running) -> (Report, String) {
     let report = jobs::show_job(&running.operator().await.unwrap(), NIGHTLY).await.unwrap();
     let text = report.render(Output::Human);
     (report, text)
+}
+
+/// `jobs list`.
+pub(crate) async fn listed(running: &Running) -> Report {
+    jobs::list_jobs(&running.operator().await.unwrap()).await.unwrap()
 }
 
 /// Waits until the night shelf holds a position.
