@@ -8,6 +8,7 @@
 //! here, on purpose: any store but the oracle, any wait for time to pass but by looking again, and any
 //! judgement of speed.
 
+pub mod answering;
 mod cases;
 pub mod chain;
 mod counting;

@@ -9,6 +9,7 @@ use crate::CouchStore;
 use crate::document::{Document, Told, Version};
 use crate::order::id_of;
 use crate::part::Part;
+use crate::route::Holders;
 use crate::store::{Build, Saved};
 use diptych_core::{Code, Fault, Position, Value, ValueType};
 use diptych_query::fold::ROWS_PER_FACT_MAX;
@@ -87,27 +88,39 @@ impl<'a> Batch<'a> {
         table: usize,
         wanted: &Matching,
     ) -> Result<Vec<StoredRow>, AdvanceError> {
-        let found = self.store.holding(&self.build, table, wanted, &self.part).await?;
-        let mut stored = Vec::new();
-        for json in found {
-            let id = json["_id"].as_str().unwrap_or_default().to_owned();
-            if !self.read.contains_key(&id) {
-                self.note(table, id.clone(), &json)?;
-            }
-            let document = self.read.get(&id).and_then(Option::as_ref);
-            let Some(document) = document.filter(|held| held.part == self.partition.index()) else {
-                continue;
-            };
-            let fits = |held: &StoredRow| {
-                let values = held.values.as_ref().filter(|_| held.row.tenant == wanted.tenant);
-                values.is_some_and(|values| values[wanted.column] == wanted.value)
-            };
-            stored.extend(self.stands(document)?.filter(fits));
-            if stored.len() > ROWS_PER_FACT_MAX {
-                break;
+        let (build, mut stored) = (Arc::clone(&self.build), Vec::new());
+        let mut holders = Holders::of(self.store, &build, table, wanted);
+        while let Some(found) = holders.next().await? {
+            for json in found {
+                stored.extend(self.holder(table, wanted, &json)?);
+                if stored.len() > ROWS_PER_FACT_MAX {
+                    return Ok(stored);
+                }
             }
         }
         Ok(stored)
+    }
+
+    /// The row of a document, if it is the partition's and holds a value in a column.
+    fn holder(
+        &mut self,
+        table: usize,
+        wanted: &Matching,
+        json: &Json,
+    ) -> Result<Option<StoredRow>, AdvanceError> {
+        let id = json["_id"].as_str().unwrap_or_default().to_owned();
+        if !self.read.contains_key(&id) {
+            self.note(table, id.clone(), json)?;
+        }
+        let document = self.read.get(&id).and_then(Option::as_ref);
+        let Some(document) = document.filter(|held| held.part == self.partition.index()) else {
+            return Ok(None);
+        };
+        let fits = |held: &StoredRow| {
+            let values = held.values.as_ref().filter(|_| held.row.tenant == wanted.tenant);
+            values.is_some_and(|values| values[wanted.column] == wanted.value)
+        };
+        Ok(self.stands(document)?.filter(fits))
     }
 
     fn note(&mut self, table: usize, id: String, json: &Json) -> Result<(), Fault> {
@@ -190,7 +203,8 @@ impl<'a> Batch<'a> {
         let now = Version { values, guard: guard.0, hash, position: position.0, batch };
         let (rev, floor) = (held.and_then(|held| held.rev.clone()), self.part.floor);
         let document = Document { id, rev, row, part: self.partition.index(), floor, now, before };
-        Ok(document.to_json(self.build.tables[table], &self.build.id.to_string()))
+        let (schema, indexed) = (self.build.tables[table], &self.build.indexed[table]);
+        Ok(document.to_json(schema, indexed, &self.build.id.to_string()))
     }
 
     async fn judge(&self, schema: &Schema, answers: &[Json]) -> Result<(), AdvanceError> {

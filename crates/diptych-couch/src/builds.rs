@@ -1,6 +1,7 @@
 //! Which build a group means, and its database: made when it is first needed, refused in another shape.
 
 use crate::CouchStore;
+use crate::index;
 use crate::money;
 use crate::order::after;
 use crate::part::Part;
@@ -40,29 +41,42 @@ impl CouchStore {
             let message = format!("build {} of `{}` is retired", known.id, group.name());
             return Err(Fault::permanent(Code::ModelRetired, message));
         }
-        let build = Arc::new(Build {
+        let mut build = Build {
             id: known.id,
             database: database.clone(),
             shape: shape.clone(),
             tables: group.models().iter().map(|model| model.schema()).collect(),
+            indexed: Vec::new(),
             partitions: group.partitions().collect(),
             label: group.label(),
-        });
-        self.make(&build).await?;
+        };
+        self.make(&build, group).await?;
+        for schema in &build.tables {
+            let designs = self.documents(&database, &index::names(schema)).await?.unwrap_or_default();
+            build.indexed.push(index::ways(&designs));
+        }
+        let build = Arc::new(build);
         self.opened().insert((database, shape), Arc::clone(&build));
         Ok(build)
     }
 
     /// Makes a build's database with everything but rows, where it is not there. Two processes may do so at
     /// once, and one that died half-way is gone on from.
-    async fn make(&self, build: &Build) -> Result<(), Fault> {
+    async fn make(&self, build: &Build, group: &Group) -> Result<(), Fault> {
         let path = format!("/{}", build.database);
         let reply = self.client.ask(Method::PUT, &path, None).await?;
         if !reply.is_good() && reply.status != 412 {
             return Err(self.client.unexpected("a new database", &reply));
         }
         let (start, now) = (self.start().await?, self.clock.now());
-        let mut documents: Vec<_> = money::guard(&build.tables).into_iter().collect();
+        let mut documents: Vec<_> = money::guard(group.models()).into_iter().collect();
+        // Rows that were written before there were indexes would be missing in them.
+        let first: Vec<_> =
+            build.partitions.iter().take(1).map(|partition| Part::id_of(*partition)).collect();
+        let found = self.documents(&build.database, &first).await?.unwrap_or_default();
+        if found.iter().all(Json::is_null) {
+            documents.extend(index::designs(&build.tables));
+        }
         for partition in &build.partitions {
             let part = Part::new(*partition, build.tables.len(), start, now);
             documents.push(serde_json::to_value(part).map_err(|error| {

@@ -1,5 +1,5 @@
 //! Questions to a server that speaks the CouchDB protocol: JSON over HTTP/1.1, each with a deadline. Knows no
-//! read model and tries nothing twice.
+//! read model, and tries nothing twice but what met a connection that had ended while it waited.
 
 use crate::Address;
 use bytes::Bytes;
@@ -20,6 +20,9 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// How many connections wait for a question at most.
 const IDLE_CONNECTIONS_MAX: usize = 16;
+
+/// How the path ends of a question that is not one: it writes.
+const WRITING: &str = "/_bulk_docs";
 
 /// How far questions may go.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,13 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// What it says.
     pub(crate) body: Json,
+}
+
+/// A question without an answer.
+struct Lost {
+    fault: Fault,
+    /// Whether any of it may have left.
+    sent: bool,
 }
 
 impl Reply {
@@ -77,7 +87,11 @@ impl Client {
             }
         };
         if status == 401 || status == 403 {
-            let message = format!("the document store at {} refuses who asks: status {status}", self.address);
+            let message = format!(
+                "the document store at {} refuses who asks (status {status}): mend the name and password in \
+                 its address, or what they may do there",
+                self.address
+            );
             return Err(Fault::permanent(Code::DocumentsUnavailable, message));
         }
         if status >= 500 {
@@ -99,26 +113,49 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<&Json>) -> Result<(u16, Bytes), Fault> {
-        let text = body.map(Json::to_string).unwrap_or_default();
+        let only_asks = method == Method::GET || (method == Method::POST && !path.ends_with(WRITING));
+        let text = Bytes::from(body.map(Json::to_string).unwrap_or_default());
+        let request = || self.request(&method, path, text.clone());
+        if let Some(connection) = self.waiting() {
+            match self.send(connection, request()?).await {
+                // It was ended while it waited. What only asks, or never left, may be sent once more.
+                Err(Lost { sent, .. }) if only_asks || !sent => {}
+                sent => return sent.map_err(|lost| lost.fault),
+            }
+        }
+        let connection = self.connect().await?;
+        self.send(connection, request()?).await.map_err(|lost| lost.fault)
+    }
+
+    fn request(&self, method: &Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Fault> {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header(HOST, format!("{}:{}", self.address.host, self.address.port));
         request = request.header(ACCEPT, "application/json").header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.address.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Full::new(Bytes::from(text))).map_err(|error| {
+        request.body(Full::new(body)).map_err(|error| {
             Fault::permanent(Code::Internal, "a question to the document store is none").because(error)
+        })
+    }
+
+    async fn send(
+        &self,
+        mut connection: SendRequest<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(u16, Bytes), Lost> {
+        let lost = |error, sent| Lost { fault: self.unavailable("does not answer").because(error), sent };
+        connection.ready().await.map_err(|error| lost(error, false))?;
+        let response = connection.try_send_request(request).await.map_err(|failed| {
+            let sent = failed.message().is_none();
+            lost(failed.into_error(), sent)
         })?;
-        let lost = |error| self.unavailable("does not answer").because(error);
-        let mut connection = match self.waiting() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        connection.ready().await.map_err(lost)?;
-        let response = connection.send_request(request).await.map_err(lost)?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), self.bounds.answer_bytes_max).collect().await;
-        let body = body.map_err(|error| self.unavailable("does not end its answer").because(error))?;
+        let body = body.map_err(|error| {
+            let fault = self.unavailable("does not end its answer").because(error);
+            Lost { fault, sent: true }
+        })?;
         self.keep(connection);
         Ok((status, body.to_bytes()))
     }

@@ -1,7 +1,8 @@
 //! The document of a row: what people and other programs read in it, and the exact row in it and before it.
 //! Talks to no server.
 
-use crate::order::{id_of, ordered};
+use crate::index::Ways;
+use crate::order::{form, id_of};
 use crate::part::{Part, Standing, canonical, read_canonical};
 use diptych_core::{Code, Currency, Fault, Money, Position, Tenant, Timestamp, Value, ValueType};
 use diptych_query::{ColumnSpec, RowRef, Schema, StoredRow};
@@ -77,8 +78,8 @@ impl Document {
         StoredRow { row: self.row.clone(), values: values.clone(), guard: Position(*guard), hash: *hash }
     }
 
-    /// The JSON that a server keeps.
-    pub(crate) fn to_json(&self, schema: &Schema, build: &str) -> Json {
+    /// The JSON that a server keeps, with what its index has of it.
+    pub(crate) fn to_json(&self, schema: &Schema, indexed: &[Ways], build: &str) -> Json {
         let own = |value: &Value, column: usize| to_json(&schema.columns[column], value);
         let key = self.row.key.iter().zip(schema.key).map(|(value, column)| own(value, *column));
         let mut document = json!({
@@ -89,25 +90,14 @@ impl Document {
             "build": build,
             "part": self.part,
             "floor": self.floor,
-            "before": self.before.as_ref().map(|before| before.to_json(schema)),
+            "before": self.before.as_ref().map(|before| before.to_json(schema, indexed)),
         });
         if let Some(rev) = &self.rev {
             document["_rev"] = rev.as_str().into();
         }
-        let now = self.now.to_json(schema);
+        let now = self.now.to_json(schema, indexed);
         if let (Json::Object(document), Json::Object(now)) = (&mut document, now) {
             document.extend(now);
-        }
-        if let Some(values) = &self.now.values {
-            document["order"] = Json::Object(
-                schema
-                    .columns
-                    .iter()
-                    .enumerate()
-                    .filter(|(column, spec)| spec.filter || spec.sort || schema.is_indexed(*column))
-                    .map(|(column, spec)| (spec.name.to_owned(), ordered(&values[column]).into()))
-                    .collect(),
-            );
         }
         document
     }
@@ -143,8 +133,8 @@ impl Document {
 }
 
 impl Version {
-    fn to_json(&self, schema: &Schema) -> Json {
-        let (mut row, mut texts) = (Json::Null, Map::new());
+    fn to_json(&self, schema: &Schema, indexed: &[Ways]) -> Json {
+        let (mut row, mut texts, mut order) = (Json::Null, Map::new(), Map::new());
         if let Some(values) = &self.values {
             let mut columns = Map::new();
             for (column, value) in schema.columns.iter().zip(values) {
@@ -154,6 +144,11 @@ impl Version {
                 }
             }
             row = Json::Object(columns);
+            let told = schema.columns.iter().zip(values).zip(indexed);
+            let told = told.filter(|(_, ways)| **ways != Ways::None);
+            order = told
+                .map(|((column, value), _)| (column.name.to_owned(), form(column, value).into()))
+                .collect();
         }
         let mut json = json!({
             "row": row,
@@ -164,6 +159,9 @@ impl Version {
         });
         if !texts.is_empty() {
             json["texts"] = Json::Object(texts);
+        }
+        if !order.is_empty() {
+            json["order"] = Json::Object(order);
         }
         json
     }

@@ -1,7 +1,7 @@
 //! Two homes of rows behind one port: each group lives in one of them, by its declaration. Keeps no row.
 
 use crate::CouchStore;
-use diptych_core::{BoxFuture, Fault, Position, Timestamp};
+use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Exporting, Fold, Found, Group, Lease, Mend, ModelStore,
     Parked, Partition, RawExport, RawFind, Readiness, Registry, RowRef, RowsStamp, ScannedRow, Schema,
@@ -64,7 +64,17 @@ impl ModelStore for Documents {
         Box::pin(async move {
             // The home store knows the builds of every group, and keeps no row of those that live elsewhere.
             let checkpoint = self.home.attach(group).await?;
-            if (self.there)(group) { self.couch.attach(group).await } else { Ok(checkpoint) }
+            if !(self.there)(group) {
+                return Ok(checkpoint);
+            }
+            match self.couch.attach(group).await {
+                Err(fault) if fault.code() == Code::DocumentsUnavailable && fault.is_transient() => {
+                    tracing::warn!(model = group.name(), %fault, "begins without its documents");
+                    self.couch.attach_later(group);
+                    Ok(checkpoint)
+                }
+                attached => attached,
+            }
         })
     }
 

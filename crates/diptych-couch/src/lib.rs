@@ -10,13 +10,18 @@ mod builds;
 mod client;
 mod document;
 mod documents;
+mod export;
+mod index;
 mod leases;
 mod models;
 mod money;
 mod order;
 mod part;
+mod plan;
 mod read;
 mod registry;
+mod route;
+mod scan;
 mod store;
 
 pub use address::Address;

@@ -6,22 +6,19 @@ use crate::read::{digest_of, lowest};
 use crate::store::{Build, part_of};
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, BucketDigest, Checkpoint, EXPORT_BATCH_ROWS, Exporting, Fold, Found, Group,
-    Lease, Mend, Mode, ModelStore, Parked, Partition, RawExport, RawFind, Readiness, RowRef, RowsStamp,
-    ScannedRow, Schema, Shares, Stopped, TableSnapshot, WorkerId, export_channel,
+    AdvanceError, Advanced, BucketDigest, Checkpoint, Exporting, Fold, Found, Group, Lease, Mend, Mode,
+    ModelStore, Parked, Partition, RawExport, RawFind, Readiness, RowRef, RowsStamp, ScannedRow, Schema,
+    Shares, Stopped, TableSnapshot, WorkerId,
 };
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl ModelStore for CouchStore {
     fn attach<'a>(&'a self, group: &'a Group) -> BoxFuture<'a, Result<Checkpoint, Fault>> {
         Box::pin(async move {
             refuse(group)?;
             let (build, parts) = self.at(group).await?;
-            self.check_shape(&build).await?;
-            for part in &parts {
-                self.check_log(part.mark(), &build.label).await?;
-            }
+            self.check(&build, &parts).await?;
             Ok(lowest(&parts))
         })
     }
@@ -105,7 +102,7 @@ impl ModelStore for CouchStore {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
-            let found = tokio::time::timeout(timeout, self.fitting(group, schema, find, false)).await;
+            let found = tokio::time::timeout(timeout, self.fitting(group, schema, find)).await;
             found.unwrap_or_else(|_| Err(too_long("the query took longer than allowed")))
         })
     }
@@ -118,28 +115,9 @@ impl ModelStore for CouchStore {
         at_most: Duration,
     ) -> BoxFuture<'a, Result<Exporting, Fault>> {
         Box::pin(async move {
-            let deadline = Instant::now() + at_most;
-            // A server without transactions keeps no moment for us: the rows of one are read before the first
-            // is handed out.
-            let question = export.question(usize::MAX);
-            let found = tokio::time::timeout(at_most, self.fitting(group, schema, &question, true)).await;
-            let found = found.unwrap_or_else(|_| Err(too_long("the export took longer than allowed")))?;
-            let (sender, rows) = export_channel(deadline);
-            let exporting = Exporting { checkpoint: found.checkpoint, build: found.build, rows };
-            let send = async move {
-                let mut left = found.rows;
-                while !left.is_empty() {
-                    let later = left.split_off(left.len().min(EXPORT_BATCH_ROWS));
-                    match sender.rows(left, Instant::now()).await {
-                        Ok(true) => left = later,
-                        Ok(false) => return,
-                        Err(fault) => return sender.end(Err(fault)).await,
-                    }
-                }
-                sender.end(Ok(())).await;
-            };
-            drop(tokio::spawn(send));
-            Ok(exporting)
+            let begun =
+                tokio::time::timeout(at_most, self.begin_export(group, schema, export, at_most)).await;
+            begun.unwrap_or_else(|_| Err(too_long("the export took longer than allowed")))
         })
     }
 
@@ -254,6 +232,6 @@ fn refuse(group: &Group) -> Result<(), Fault> {
     Err(Fault::permanent(Code::ServiceInvalid, format!("`{}` {why}", group.name())))
 }
 
-fn too_long(message: &str) -> Fault {
+pub(crate) fn too_long(message: &str) -> Fault {
     Fault::transient(Code::TimedOut, message)
 }

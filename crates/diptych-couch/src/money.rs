@@ -1,21 +1,24 @@
-//! The guard that the server itself holds before money fields: a design document, made from the
-//! declarations, that refuses what is no money. Says nothing of amounts that a fold makes: those are of the
-//! type already.
+//! The guard that the server itself holds before money: a design document, made from the declarations, that
+//! refuses what is no money in a money field, also inside of `#[json]` columns whose JSON Schema says money.
+//! Says nothing of amounts that a fold makes: those are of the type already.
 
 use diptych_core::{Currency, ValueType};
-use diptych_query::Schema;
-use serde_json::{Value as Json, json};
+use diptych_query::{AnyModel, MoneyPath, MoneyStep, money_in_columns};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The name of the guard's document.
 const GUARD: &str = "_design/money";
 
-/// What the server runs before it keeps a document: `fields` are the money fields by table, `known` the
-/// currencies. Amounts are texts of at most three decimals, compared
-/// digit by digit, since the largest have more digits than the server's numbers keep.
+/// What the server runs before it keeps a document: `tables` are the places of money by table and column,
+/// `known` the currencies. Amounts are texts of at most three decimals, compared digit by digit, since the
+/// largest have more digits than the server's numbers keep. A column whose numbers the server would not keep
+/// stands in its row as the text that is beside the row.
 const REFUSE: &str = r#"function (doc) {
   if (doc._deleted || !doc.table) { return; }
-  var fields = FIELDS[doc.table];
-  if (!fields) { return; }
+  var columns = TABLES[doc.table];
+  if (!columns) { return; }
   function bad(amount) {
     if (typeof amount !== 'string') { return true; }
     var parts = /^(-?)([0-9]+)(?:\.([0-9]{1,3}))?$/.exec(amount);
@@ -25,38 +28,99 @@ const REFUSE: &str = r#"function (doc) {
     while (digits.length < 19) { digits = '0' + digits; }
     return digits.length > 19 || digits > LARGEST;
   }
-  function refuse(row) {
-    if (!row) { return; }
-    for (var i = 0; i < fields.length; i++) {
-      var money = row[fields[i]];
-      if (money === null || money === undefined) { continue; }
-      if (typeof money !== 'object' || Object.keys(money).length !== 2 || bad(money.amount) ||
-          KNOWN.indexOf(money.currency) < 0) {
-        throw({ forbidden: '`' + fields[i] + '` is not money' });
-      }
+  function is_money(value) {
+    return typeof value === 'object' && Object.keys(value).length === 2 && !bad(value.amount) &&
+      KNOWN.indexOf(value.currency) >= 0;
+  }
+  function member(place, name) {
+    for (var i = 0; i < place.members.length; i++) {
+      if (place.members[i][0] === name) { return place.members[i][1]; }
+    }
+    return place.any;
+  }
+  function look(place, value, field) {
+    if (!place || value === null || value === undefined) { return; }
+    if (place.money) {
+      if (!is_money(value)) { throw({ forbidden: '`' + field + '` is not money' }); }
+    } else if (Array.isArray(value)) {
+      for (var i = 0; i < value.length; i++) { look(place.each, value[i], field + '[]'); }
+    } else if (typeof value === 'object') {
+      Object.keys(value).forEach(function (name) {
+        look(member(place, name), value[name], field + '.' + name);
+      });
     }
   }
-  refuse(doc.row);
-  if (doc.before) { refuse(doc.before.row); }
+  function refuse(version) {
+    if (!version || !version.row) { return; }
+    columns.forEach(function (column) {
+      var value = version.row[column[0]];
+      if (typeof value === 'string' && version.texts && version.texts[column[0]] === value) {
+        try { value = JSON.parse(value); } catch (none) { return; }
+      }
+      look(column[1], value, column[0]);
+    });
+  }
+  refuse(doc);
+  refuse(doc.before);
 }"#;
 
-/// The design document that guards the money fields of tables; none where they have no such field.
-pub(crate) fn guard(tables: &[&'static Schema]) -> Option<Json> {
-    let mut fields = serde_json::Map::new();
-    for schema in tables {
-        let money = schema.columns.iter().filter(|column| column.value_type == ValueType::Money);
-        let money: Vec<_> = money.map(|column| column.public).collect();
-        if !money.is_empty() {
-            fields.insert(schema.name.to_owned(), money.into());
+/// Where money is in a value.
+#[derive(Default)]
+struct Place {
+    money: bool,
+    members: BTreeMap<String, Self>,
+    each: Option<Box<Self>>,
+    any: Option<Box<Self>>,
+}
+
+impl Place {
+    fn add(&mut self, path: &MoneyPath) {
+        let mut at = self;
+        for step in path {
+            at = match step {
+                MoneyStep::Member(name) => at.members.entry(name.clone()).or_default(),
+                MoneyStep::Each => at.each.get_or_insert_default(),
+                MoneyStep::Any => at.any.get_or_insert_default(),
+            };
+        }
+        at.money = true;
+    }
+
+    /// Members as pairs: a name such as `__proto__` is none of a literal's.
+    fn to_json(&self) -> Json {
+        let members: Vec<_> =
+            self.members.iter().map(|(name, place)| json!([name, place.to_json()])).collect();
+        let inner = |place: &Option<Box<Self>>| place.as_ref().map(|place| place.to_json());
+        json!({ "money": self.money, "members": members, "each": inner(&self.each), "any": inner(&self.any) })
+    }
+}
+
+/// The design document that guards the money in tables; none where they have no such field.
+pub(crate) fn guard(models: &[Arc<dyn AnyModel>]) -> Option<Json> {
+    let mut tables = Map::new();
+    for model in models {
+        let columns = model.schema().columns;
+        let mut places = BTreeMap::<usize, Place>::new();
+        for (column, _) in columns.iter().enumerate().filter(|(_, spec)| spec.value_type == ValueType::Money)
+        {
+            places.entry(column).or_default().money = true;
+        }
+        for (column, path) in money_in_columns(&**model) {
+            places.entry(column).or_default().add(&path);
+        }
+        if !places.is_empty() {
+            let told = places.iter().map(|(column, place)| json!([columns[*column].public, place.to_json()]));
+            tables.insert(model.schema().name.to_owned(), told.collect());
         }
     }
-    if fields.is_empty() {
+    if tables.is_empty() {
         return None;
     }
     let known: Vec<_> = Currency::all().map(|currency| currency.as_str().to_owned()).collect();
     let function = REFUSE
-        .replace("FIELDS", &Json::Object(fields).to_string())
         .replace("KNOWN", &json!(known).to_string())
-        .replace("LARGEST", &format!("'{:019}'", diptych_core::Money::THOUSANDTHS_MAX));
+        .replace("LARGEST", &format!("'{:019}'", diptych_core::Money::THOUSANDTHS_MAX))
+        // The last, since it holds names.
+        .replace("TABLES", &Json::Object(tables).to_string());
     Some(json!({ "_id": GUARD, "language": "javascript", "validate_doc_update": function }))
 }

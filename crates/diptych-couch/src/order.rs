@@ -2,7 +2,7 @@
 //! may compare. No text of a row stands in them as it is, since servers order text by other rules.
 
 use diptych_core::{Tenant, Value};
-use diptych_query::RowRef;
+use diptych_query::{ColumnSpec, RowRef};
 use std::fmt::Write;
 
 /// What ends a part of an identity: it sorts before every digit.
@@ -14,11 +14,40 @@ const AFTER_END: char = '.';
 /// What sorts after [`AFTER_END`] and before every digit.
 const AFTER_TABLE: char = '/';
 
-/// The form of no value, which comes after every value.
-pub(crate) const NO_VALUE: &str = "~";
+/// The form of no value in an identity, which comes after every value.
+const NO_VALUE: &str = "~";
+
+/// The form of no value in an index, which comes after every value, also by the Unicode Collation Algorithm,
+/// by which servers order what is no identity.
+pub(crate) const NOTHING: &str = "z";
+
+/// What ends a form that is turned round: it comes after every digit and before [`NOTHING`].
+const TURNED_END: char = 'g';
+
+/// The form of a column's value in an index: forms sort as questions compare the values.
+pub(crate) fn form(column: &ColumnSpec, value: &Value) -> String {
+    match value {
+        Value::Null => NOTHING.to_owned(),
+        Value::Text(name) if column.ranked => {
+            let rank = column.choices.iter().position(|choice| choice == name);
+            // What is no choice was written by hand; it stands after all choices.
+            rank.map_or_else(|| format!("ffff{}", hex(name.as_bytes())), |rank| format!("{rank:04x}"))
+        }
+        other => ordered(other),
+    }
+}
+
+/// A form that sorts the other way round; no value still comes last. The server makes the same.
+pub(crate) fn turned(form: &str) -> String {
+    if form == NOTHING {
+        return form.to_owned();
+    }
+    let turn = |digit: char| digit.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16));
+    form.chars().filter_map(turn).chain([TURNED_END]).collect()
+}
 
 /// The form of a value: of one type, forms sort as [`Value::portable_cmp`] does.
-pub(crate) fn ordered(value: &Value) -> String {
+fn ordered(value: &Value) -> String {
     match value {
         Value::Null => NO_VALUE.to_owned(),
         Value::Integer(number) => biased(*number),
@@ -71,7 +100,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn beginning_of(table: usize, tenant: &Tenant) -> String {
+/// How the identities of a tenant's rows begin.
+pub(crate) fn beginning_of(table: usize, tenant: &Tenant) -> String {
     format!("t{table}{AFTER_END}{}{END}", hex(tenant.as_str().as_bytes()))
 }
 
@@ -135,5 +165,14 @@ mod tests {
         assert!(sorted.windows(2).all(|pair| ordered(&pair[0]) < ordered(&pair[1])));
         let flags = [Value::Bool(false), Value::Bool(true)];
         assert!(ordered(&flags[0]) < ordered(&flags[1]));
+    }
+
+    #[test]
+    fn turned_forms_sort_the_other_way_round_with_no_value_last() {
+        let texts = ["", "a", "a\u{0}", "ab", "b", "\u{10ffff}"];
+        let forms: Vec<_> = texts.iter().map(|text| ordered(&Value::Text((*text).to_owned()))).collect();
+        assert!(forms.windows(2).all(|pair| pair[0] < pair[1] && turned(&pair[0]) > turned(&pair[1])));
+        assert!(forms.iter().all(|form| form.as_str() < NOTHING && turned(form).as_str() < NOTHING));
+        assert_eq!(turned(NOTHING), NOTHING);
     }
 }

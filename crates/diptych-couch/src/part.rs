@@ -157,6 +157,22 @@ impl Part {
         }
     }
 
+    /// Whether more than one batch has come to count since this was read, as far as one can tell from what
+    /// was read later: then a document may have lost what stood in it here.
+    pub(crate) fn is_left_behind(&self, later: &Self) -> bool {
+        if later.floor != self.floor || later.batch < self.batch {
+            return true;
+        }
+        let void = later.void.iter().filter(|(first, _)| *first > self.batch);
+        let void: u64 = void.map(|(first, last)| last - first + 1).sum();
+        match (later.batch - self.batch).saturating_sub(void) {
+            0 => false,
+            // What is begun after it may write over what stands here.
+            1 => later.tried > later.batch,
+            _ => true,
+        }
+    }
+
     /// Takes a number for a batch that is about to be written.
     pub(crate) fn begin(&mut self) -> u64 {
         self.tried = self.tried.max(self.batch) + 1;
@@ -180,7 +196,7 @@ impl Part {
         self.void.len()
     }
 
-    /// Batches at most that do not count and may have left documents.
+    /// Moves on.
     pub(crate) fn moved(&mut self, through: Mark, now: Timestamp) {
         let after = self.mark.position;
         if through.position().0 > after {
@@ -361,6 +377,24 @@ mod tests {
         assert_eq!((part.standing(late), part.standing(next)), (Standing::Open, Standing::Counts));
         assert_eq!(part.standing(batch), Standing::Counts);
         assert_eq!(part.gaps(), 2);
+    }
+
+    #[test]
+    fn a_reader_is_left_behind_once_a_second_batch_is_begun_after_one_that_counts() {
+        let read = part();
+        let mut later = read.clone();
+        let _died = later.begin();
+        assert!(!read.is_left_behind(&later));
+        let first = later.begin();
+        later.count(first);
+        assert!(!read.is_left_behind(&later), "what stood there is still beside the first batch");
+        let second = later.begin();
+        assert!(read.is_left_behind(&later), "the second may write over it");
+        later.count(second);
+        assert!(read.is_left_behind(&later));
+        assert!(!later.is_left_behind(&later.clone()));
+        later.reset(later.mark(), Timestamp::EPOCH);
+        assert!(read.is_left_behind(&later));
     }
 
     #[test]

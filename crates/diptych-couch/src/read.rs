@@ -7,13 +7,15 @@
 
 use crate::CouchStore;
 use crate::document::{Document, Told};
-use crate::order::{after, beginning, end_of, id_of, table_bounds};
+use crate::index::Ways;
+use crate::order::{after, id_of, table_bounds};
 use crate::part::Part;
+use crate::plan::{Along, Reach, ways_to};
+use crate::scan::{Gone, Question};
 use crate::store::Build;
 use diptych_core::{Code, Fault, Value};
 use diptych_query::{
-    Checkpoint, Condition, Found, Group, Matching, Operator, Partition, RawFind, RowRef, ScannedRow, Schema,
-    StoredRow, TableSnapshot,
+    Checkpoint, Found, Group, Partition, RawFind, RowRef, ScannedRow, Schema, StoredRow, TableSnapshot,
 };
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ const SETTLE_ROUNDS_MAX: usize = 8;
 
 /// What is done with a row that has moved more than once since its checkpoint was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Moved {
+pub(crate) enum Moved {
     /// Everything is read again.
     Again,
     /// It is taken as it stood before its last batch, which is newer than the checkpoint.
@@ -31,15 +33,22 @@ enum Moved {
 }
 
 /// A moment of a build: where each of its partitions stood.
-struct Moment<'a> {
-    build: &'a Build,
-    parts: &'a [Part],
-    moved: Moved,
+pub(crate) struct Moment<'a> {
+    pub(crate) build: &'a Build,
+    pub(crate) parts: &'a [Part],
+    pub(crate) moved: Moved,
+}
+
+/// Rows of one moment, with the moment.
+pub(crate) struct Settled {
+    pub(crate) build: Arc<Build>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) rows: Vec<Vec<Value>>,
 }
 
 impl Moment<'_> {
     /// The row of a document at that moment, with its tombstone; an error where it has moved on.
-    fn row(&self, document: &Document) -> Result<Option<StoredRow>, ()> {
+    pub(crate) fn row(&self, document: &Document) -> Result<Option<StoredRow>, ()> {
         let part = self.parts.get(usize::from(document.part)).ok_or(())?;
         match document.at(part) {
             Told::Version(version) => Ok(Some(document.stored(version))),
@@ -57,75 +66,68 @@ impl CouchStore {
         group: &Group,
         schema: &'static Schema,
         find: &RawFind,
-        exact: bool,
     ) -> Result<Found, Fault> {
+        let reach = self.limits.walk_rows_max;
+        let Settled { build, parts, rows } = self.settled(group, schema, find, Moved::Newer, reach).await?;
+        Ok(Found { rows, checkpoint: lowest(&parts), build: build.id })
+    }
+
+    /// Rows of one tenant that fit, in order, of one moment; `at_last` says what is done with rows that have
+    /// moved in every round.
+    pub(crate) async fn settled(
+        &self,
+        group: &Group,
+        schema: &'static Schema,
+        find: &RawFind,
+        at_last: Moved,
+        documents_max: usize,
+    ) -> Result<Settled, Fault> {
         for round in 1..=SETTLE_ROUNDS_MAX {
             let (build, parts) = self.at(group).await?;
             let last = round == SETTLE_ROUNDS_MAX;
-            if last && exact {
-                break;
-            }
-            let moment = Moment {
-                build: &build,
-                parts: &parts,
-                moved: if last { Moved::Newer } else { Moved::Again },
-            };
-            let rows = self.walk(&moment, build.table(schema)?, schema, find).await?;
-            if let Some(rows) = rows {
-                return Ok(Found { rows, checkpoint: lowest(&parts), build: build.id });
+            let moved = if last { at_last } else { Moved::Again };
+            let moment = Moment { build: &build, parts: &parts, moved };
+            let question = Question { moment: &moment, table: build.table(schema)?, schema, find };
+            // In the index, a row that moves while somebody reads may be missed; by key it is met once.
+            if let Some(rows) = self.answer(&question, !last, documents_max).await? {
+                return Ok(Settled { build, parts, rows });
             }
         }
-        Err(too_fast(group))
+        Err(too_fast(&group.label()))
     }
 
-    /// Looks at the rows that may fit, in the order of their keys; none where one has moved on.
-    async fn walk(
+    /// The rows of a moment that fit; none where they have moved on.
+    pub(crate) async fn answer(
         &self,
-        moment: &Moment<'_>,
-        table: usize,
-        schema: &'static Schema,
-        find: &RawFind,
+        question: &Question<'_>,
+        indexes: bool,
+        documents_max: usize,
     ) -> Result<Option<Vec<Vec<Value>>>, Fault> {
-        let begins = beginning(table, &find.tenant, &fixed_key(schema, &find.conditions));
-        let ranked = schema.key.iter().any(|column| schema.columns[*column].ranked);
-        // Then documents come in the order that was asked for, and the first that fit are the answer.
-        let by_key = find.sort.is_none() && !ranked;
-        let mut from = match &find.after {
-            Some(cursor) if by_key => {
-                let row = RowRef { tenant: find.tenant.clone(), key: cursor.key.clone() };
-                after(&id_of(table, &row)).max(begins.clone())
-            }
-            _ => begins.clone(),
-        };
-        let (to, mut rows, mut walked) = (end_of(&begins), Vec::new(), 0);
-        loop {
-            let page = self.limits.request_documents_max.max(1);
-            let found = self.range(&moment.build.database, (&from, &to), page).await?;
-            // Looked at again, the build is made anew or another one answers.
-            let Some(found) = found else { return Ok(None) };
-            for json in &found {
-                let document = Document::read(table, schema, json)?;
-                let Ok(row) = moment.row(&document) else { return Ok(None) };
-                let values = row.and_then(|row| row.values);
-                let fits = |row: &Vec<Value>| find.fits(schema, row) && find.is_beyond(schema, row);
-                rows.extend(values.filter(fits));
-                if by_key && rows.len() >= find.rows_max {
-                    rows.truncate(find.rows_max);
-                    return Ok(Some(rows));
+        let &Question { moment, table, schema, find } = question;
+        let indexed = &moment.build.indexed[table];
+        let has = if indexes { indexed.clone() } else { vec![Ways::None; indexed.len()] };
+        for (way, reach) in ways_to(table, schema, &has, find) {
+            let most = match reach {
+                Reach::Short => self.limits.request_documents_max,
+                Reach::Whole => documents_max,
+            };
+            match self.go(question, &way, most).await? {
+                Gone::TooFar => {}
+                Gone::Moved => return Ok(None),
+                Gone::Whole(rows) if matches!(way.along, Along::Keys(_)) => return Ok(Some(rows)),
+                // What stood here once and does so no more is not in the index: was it lost meanwhile?
+                Gone::Whole(rows) => {
+                    let Some(later) = self.parts(moment.build).await? else { return Ok(None) };
+                    let mut both = moment.parts.iter().zip(&later);
+                    return Ok(both.all(|(read, later)| !read.is_left_behind(later)).then_some(rows));
                 }
             }
-            walked += found.len();
-            if walked > self.limits.walk_rows_max {
-                return Err(too_many(schema, self.limits.walk_rows_max));
-            }
-            match found.last().and_then(|last| last["_id"].as_str()) {
-                Some(last) if found.len() == page => from = after(last),
-                _ => break,
-            }
         }
-        rows.sort_by(|a, b| find.compare(schema, a, b));
-        rows.truncate(find.rows_max);
-        Ok(Some(rows))
+        if !indexes && !indexed.iter().all(|ways| *ways == Ways::None) {
+            // The index would have led to an answer, had the rows not moved.
+            return Ok(None);
+        }
+        Err(too_many(schema, documents_max))
     }
 
     /// The row of one key, with the checkpoint of its partition.
@@ -150,7 +152,7 @@ impl CouchStore {
             let rows = stands.flatten().and_then(|stands| stands.values).into_iter().collect();
             return Ok(Found { rows, checkpoint, build: build.id });
         }
-        Err(too_fast(group))
+        Err(too_fast(&group.label()))
     }
 
     /// Rows of every tenant after one, with digest and checkpoints, all of one moment.
@@ -171,7 +173,7 @@ impl CouchStore {
             let checkpoints = parts.iter().map(Part::checkpoint).collect();
             return Ok(TableSnapshot { checkpoints, digest: digest_of(&parts, table), rows });
         }
-        Err(too_fast(group))
+        Err(too_fast(&group.label()))
     }
 
     async fn rows_after(
@@ -202,29 +204,6 @@ impl CouchStore {
         }
         Ok(Some(rows))
     }
-
-    /// The documents of a table's rows that may hold a value in a column.
-    pub(crate) async fn holding(
-        &self,
-        build: &Arc<Build>,
-        table: usize,
-        wanted: &Matching,
-        _: &Part,
-    ) -> Result<Vec<Json>, Fault> {
-        let begins = beginning(table, &wanted.tenant, &[]);
-        let (mut from, to, mut all) = (begins.clone(), end_of(&begins), Vec::new());
-        loop {
-            let page = self.limits.request_documents_max.max(1);
-            let found = self.range(&build.database, (&from, &to), page).await?.unwrap_or_default();
-            let full = found.len() == page;
-            let last = found.last().and_then(|last| last["_id"].as_str()).map(after);
-            all.extend(found);
-            match last {
-                Some(last) if full => from = last,
-                _ => return Ok(all),
-            }
-        }
-    }
 }
 
 /// The lowest mark of the partitions, with the first fact that stopped one of them.
@@ -250,28 +229,15 @@ fn owner<'a>(build: &Build, parts: &'a [Part], row: &RowRef) -> Option<&'a Part>
     parts.get(usize::from(Partition::owner(of, &row.tenant, &row.key).index()))
 }
 
-/// The values of a key that conditions fix, from its first column on.
-fn fixed_key(schema: &Schema, conditions: &[Condition]) -> Vec<Value> {
-    let fixed = |column: &usize| {
-        let own = |condition: &&Condition| {
-            condition.column == *column
-                && condition.operator == Operator::Equal
-                && matches!(condition.values.as_slice(), [value] if *value != Value::Null)
-        };
-        conditions.iter().find(own).and_then(|condition| condition.values.first().cloned())
-    };
-    schema.key.iter().map_while(fixed).collect()
-}
-
-fn too_fast(group: &Group) -> Fault {
-    let message = format!("the rows of `{}` move faster than they can be read", group.label());
+pub(crate) fn too_fast(label: &str) -> Fault {
+    let message = format!("the rows of `{label}` move faster than they can be read");
     Fault::transient(Code::DocumentsUnavailable, message)
 }
 
 fn too_many(schema: &Schema, walk_rows_max: usize) -> Fault {
     let message = format!(
-        "the question to `{}` would look at more than {walk_rows_max} documents: fix the first columns of \
-         its key",
+        "the question to `{}` would look at more than {walk_rows_max} documents: narrow it by a column that \
+         it filters by",
         schema.name
     );
     Fault::permanent(Code::Unbounded, message)

@@ -2,14 +2,15 @@
 
 use crate::Address;
 use crate::client::{Bounds, Client, Reply};
+use crate::index::{Span, Ways};
 use crate::order::hex;
 use crate::part::Part;
 use diptych_core::{Clock, Code, Fault};
 use diptych_query::{BuildId, Feed, Group, Mark, Partition, Registry, Schema};
 use hyper::Method;
 use serde_json::{Value as Json, json};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How often a document is written anew because somebody else was faster, before that is an error.
@@ -43,6 +44,9 @@ pub struct CouchLimits {
     pub walk_rows_max: usize,
     /// How many batches may die half written while a build lives; then it must be built anew.
     pub dead_batches_max: usize,
+    /// How many rows an export holds in memory. One of no more rows is read again where they have moved; a
+    /// longer one fails.
+    pub export_rows_held_max: usize,
 }
 
 impl Default for CouchLimits {
@@ -53,6 +57,7 @@ impl Default for CouchLimits {
             request_documents_max: 1_000,
             walk_rows_max: 1_000_000,
             dead_batches_max: 10_000,
+            export_rows_held_max: 10_000,
         }
     }
 }
@@ -66,6 +71,11 @@ pub struct CouchStore {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: CouchLimits,
     opened: Mutex<HashMap<(String, String), Arc<Build>>>,
+    /// The groups, by label, that were attached while the server was away: they are looked at when it
+    /// answers.
+    unseen: Mutex<HashSet<String>>,
+    /// The store itself, for what goes on after the call that began it.
+    me: Weak<Self>,
 }
 
 /// A build whose database is there.
@@ -76,6 +86,8 @@ pub(crate) struct Build {
     /// What tells its tables' shapes apart.
     pub(crate) shape: String,
     pub(crate) tables: Vec<&'static Schema>,
+    /// Which indexes its database has of each table: those that it was made with.
+    pub(crate) indexed: Vec<Vec<Ways>>,
     pub(crate) partitions: Vec<Partition>,
     /// Its group, for people.
     pub(crate) label: String,
@@ -106,12 +118,36 @@ impl CouchStore {
         let CouchOptions { address, feed, registry, clock, limits } = options;
         let CouchLimits { request_wait_max, answer_bytes_max, .. } = limits;
         let client = Client::new(address, Bounds { request_wait_max, answer_bytes_max });
-        Arc::new(Self { client, feed, registry, clock, limits, opened: Mutex::default() })
+        Arc::new_cyclic(|me| Self {
+            client,
+            feed,
+            registry,
+            clock,
+            limits,
+            opened: Mutex::default(),
+            unseen: Mutex::default(),
+            me: Weak::clone(me),
+        })
+    }
+
+    /// The store, to be held for longer than a call.
+    pub(crate) fn held(&self) -> Result<Arc<Self>, Fault> {
+        let gone = || Fault::permanent(Code::Internal, "a store of documents is asked while it ends");
+        self.me.upgrade().ok_or_else(gone)
     }
 
     /// The builds that were opened here, by database and shape.
     pub(crate) fn opened(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Build>>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a group looked at before it is used for the first time.
+    pub(crate) fn attach_later(&self, group: &Group) {
+        self.unseen().insert(group.label());
+    }
+
+    fn unseen(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name of a build's database.
@@ -166,15 +202,35 @@ impl CouchStore {
         self.rows_of(reply, "a range of documents").map(Some)
     }
 
-    fn rows_of(&self, mut reply: Reply, what: &str) -> Result<Vec<Json>, Fault> {
-        if !reply.is_good() {
-            return Err(self.client.unexpected(what, &reply));
+    /// Rows of a part of an index, with their documents, in its order, at most so many. None where index or
+    /// database is gone.
+    pub(crate) async fn index_rows(
+        &self,
+        database: &str,
+        span: &Span,
+        most: usize,
+    ) -> Result<Option<Vec<Json>>, Fault> {
+        let Some((from, to)) = span.keys() else { return Ok(Some(Vec::new())) };
+        let wanted = json!({ "startkey": from, "endkey": to, "limit": most, "include_docs": true });
+        let path = format!("/{database}/{}", span.path);
+        let reply = self.client.ask(Method::POST, &path, Some(&wanted)).await?;
+        if reply.status == 404 {
+            self.forget(database);
+            return Ok(None);
         }
-        let Json::Array(rows) = reply.body["rows"].take() else {
-            return Err(self.client.unexpected(what, &reply));
-        };
+        self.rows(reply, "a part of an index").map(Some)
+    }
+
+    fn rows_of(&self, reply: Reply, what: &str) -> Result<Vec<Json>, Fault> {
         // A document that was deleted is there as null.
-        Ok(rows.into_iter().map(|mut row| row["doc"].take()).collect())
+        Ok(self.rows(reply, what)?.into_iter().map(|mut row| row["doc"].take()).collect())
+    }
+
+    fn rows(&self, mut reply: Reply, what: &str) -> Result<Vec<Json>, Fault> {
+        match (reply.is_good(), reply.body["rows"].take()) {
+            (true, Json::Array(rows)) => Ok(rows),
+            _ => Err(self.client.unexpected(what, &reply)),
+        }
     }
 
     /// Writes a document over the revision that it names, or where there is none.
@@ -222,6 +278,24 @@ impl CouchStore {
 
     /// The build that a group means, with what is kept of its partitions.
     pub(crate) async fn at(&self, group: &Group) -> Result<(Arc<Build>, Vec<Part>), Fault> {
+        let (build, parts) = self.found(group).await?;
+        if self.unseen().contains(&build.label) {
+            self.check(&build, &parts).await?;
+            self.unseen().remove(&build.label);
+        }
+        Ok((build, parts))
+    }
+
+    /// Refuses a build of another shape, or one that was folded from another log.
+    pub(crate) async fn check(&self, build: &Build, parts: &[Part]) -> Result<(), Fault> {
+        self.check_shape(build).await?;
+        for part in parts {
+            self.check_log(part.mark(), &build.label).await?;
+        }
+        Ok(())
+    }
+
+    async fn found(&self, group: &Group) -> Result<(Arc<Build>, Vec<Part>), Fault> {
         let build = self.build(group).await?;
         if let Some(parts) = self.parts(&build).await? {
             return Ok((build, parts));

@@ -4,7 +4,7 @@
 mod harness;
 
 use diptych_conformance::Harness;
-use diptych_conformance::fixtures::{Sample, group};
+use diptych_conformance::fixtures::{Priced, Sample, group};
 use diptych_core::MONEY_CASES;
 use harness::{CouchHarness, Server};
 use std::io::{Read, Write};
@@ -53,4 +53,56 @@ async fn the_server_keeps_nothing_but_money_in_a_money_field() {
         }
     }
     assert!(taken > 1 && refused > 10, "{taken} taken, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_keeps_nothing_but_money_where_a_schema_says_money_inside_of_a_column() {
+    let server = Server::shared();
+    let harness = CouchHarness::at(&server.address("inside_"), "inside");
+    let stores = harness.open(Vec::new()).await.expect("the store opens");
+    let priced = group::<Priced>(&harness);
+    stores.models.attach(&priced).await.expect("the group is attached");
+    let table = priced.models()[0].schema().name;
+    let mut number = 0;
+    let mut put = |version: &str| {
+        number += 1;
+        let path = format!("/inside_{}_r{}_g1/{number}", priced.name(), priced.revision());
+        let now = ask(server.port(), "PUT", &path, &format!(r#"{{"table":"{table}",{version}}}"#));
+        let before = format!(r#"{{"table":"{table}","row":null,"before":{{{version}}}}}"#);
+        let before = ask(server.port(), "PUT", &format!("{path}_before"), &before);
+        let kept = now.contains("\"ok\":true");
+        assert_eq!(kept, before.contains("\"ok\":true"), "{version}: {now} {before}");
+        assert!(kept || now.contains("is not money"), "{version}: {now}");
+        (kept, now)
+    };
+    // A number that no server keeps: then the column stands in its row as text.
+    let large = "9007199254740993";
+    let (mut taken, mut refused) = (0, 0);
+    for (case, expected) in MONEY_CASES {
+        for (field, lines) in [
+            ("lines[].unitPrice", format!(r#"[{{"sku":"a"}},{{"sku":"b","unitPrice":{case}}}]"#)),
+            ("lines[].taxes.vat", format!(r#"[{{"unitPrice":null,"taxes":{{"vat":{case}}}}}]"#)),
+            ("lines[].unitPrice", format!(r#"[{{"sku":{large},"unitPrice":{case}}}]"#)),
+        ] {
+            let text = serde_json::Value::from(lines.as_str()).to_string();
+            let held = if lines.contains(large) { &text } else { &lines };
+            let (kept, told) = put(&format!(r#""row":{{"lines":{held}}},"texts":{{"lines":{text}}}"#));
+            assert_eq!(kept, expected.is_ok(), "{lines}: {told}");
+            assert!(kept || told.contains(&format!("`{field}` is not money")), "{lines}: {told}");
+            if kept { taken += 1 } else { refused += 1 }
+        }
+    }
+    assert!(taken > 3 && refused > 30, "{taken} taken, {refused} refused");
+    // The rest is none of its business, as it is none of the validator's.
+    for lines in ["null", "1.5", r#""none""#, r#"{"unitPrice":1}"#, r#"[{"note":{"unitPrice":1}},[]]"#] {
+        let (kept, told) = put(&format!(r#""row":{{"lines":{lines}}}"#));
+        assert!(kept, "{lines}: {told}");
+    }
+    // What is no JSON stands beside the row, too, and so may a text that only looks like lines.
+    for text in [r#""[{""#, r#""none""#] {
+        let (kept, told) = put(&format!(r#""row":{{"lines":{text}}},"texts":{{"lines":{text}}}"#));
+        assert!(kept, "{text}: {told}");
+    }
+    let looks = r#""[{\"unitPrice\":1}]""#;
+    assert!(put(&format!(r#""row":{{"lines":{looks}}},"texts":{{"lines":"\"other\""}}"#)).0);
 }

@@ -3,6 +3,7 @@
 
 use crate::follower::{Follower, FollowerParts, ProjectorLimits, Step};
 use crate::keeper::{GivenUp, Keeper, KeeperParts, Kept};
+use crate::serving::is_away;
 use crate::steward::StewardParts;
 use crate::worker::{Part, work_inline};
 use crate::{ProjectionMetrics, Steward, VerifyError, VerifyReport, verify};
@@ -379,7 +380,10 @@ impl Projector {
         self.look().await?;
         let FollowerParts { feed, store, clock, .. } = &self.parts;
         for followed in self.followed.values() {
-            let position = store.checkpoint(&followed.group).await?.mark.position();
+            let position = match store.checkpoint(&followed.group).await {
+                Err(fault) if is_away(&fault) => continue,
+                checkpoint => checkpoint?.mark.position(),
+            };
             let lag = Lag::measure(&**feed, &**clock, position).await?;
             for model in followed.group.models() {
                 self.metrics().measured(model.schema().name, position, lag);

@@ -2,7 +2,7 @@
 
 use crate::projector::Followed;
 use crate::{ActionTaken, Incident, IncidentStatus, Incidents, Projector, TroubleError};
-use diptych_core::Fault;
+use diptych_core::{Code, Fault};
 use diptych_query::{Notice, Order, Suspension};
 
 impl Projector {
@@ -72,7 +72,8 @@ impl Projector {
     }
 
     /// Looks which keys are parked, which incidents are open and what is suspended, so that this process
-    /// answers accordingly. Every process does so as often as it measures, whatever its roles.
+    /// answers accordingly. Every process does so as often as it measures, whatever its roles. A group whose
+    /// own store is away is told to be so, and holds up no other.
     ///
     /// # Errors
     /// A fault.
@@ -82,7 +83,12 @@ impl Projector {
         for (name, followed) in &self.followed {
             let notice = notices.iter().find(|(group, _)| group == name).map(|(_, notice)| notice);
             let open = incidents.get(*name).copied().unwrap_or(0);
-            self.tell_troubles(followed, open, notice).await?;
+            let told = self.tell_troubles(followed, open, notice).await;
+            let away = match told {
+                Err(fault) if is_away(&fault) => Some(fault.to_string()),
+                told => told.map(|()| None)?,
+            };
+            followed.entry.change_troubles(|troubles| troubles.unreachable = away);
         }
         Ok(())
     }
@@ -113,4 +119,10 @@ impl Projector {
     pub(crate) fn kept_incidents(&self) -> Incidents<'_> {
         Incidents::new(&*self.parts.registry, &*self.parts.clock)
     }
+}
+
+/// Whether a fault says that a store beside the service's own does not answer, which holds up the rows that
+/// live there alone.
+pub(crate) fn is_away(fault: &Fault) -> bool {
+    fault.code() == Code::DocumentsUnavailable
 }

@@ -35,6 +35,8 @@ pub struct Troubles {
     pub incidents: u64,
     /// Why it answers nobody, where somebody has ordered so.
     pub suspended: Option<String>,
+    /// Why the store of its rows cannot be reached, where it cannot.
+    pub unreachable: Option<String>,
 }
 
 impl Troubles {
@@ -43,6 +45,7 @@ impl Troubles {
     pub fn health(&self) -> Option<Health> {
         match self {
             Self { suspended: Some(reason), .. } => Some(Health::Suspended { reason: reason.clone() }),
+            Self { unreachable: Some(reason), .. } => Some(Health::Retrying { reason: reason.clone() }),
             Self { parked: 0, incidents: 0, .. } => None,
             Self { parked, incidents, .. } => {
                 Some(Health::Degraded { parked: *parked, incidents: *incidents })

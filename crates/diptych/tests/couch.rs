@@ -2,6 +2,8 @@
 //! protocol, all others in the store, and nobody who asks sees a difference.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+#[path = "../../diptych-couch/tests/harness/proxy.rs"]
+mod proxy;
 #[path = "../../diptych-couch/tests/harness/server.rs"]
 mod server;
 mod support;
@@ -11,6 +13,7 @@ use diptych::couch::Address;
 use diptych::ops::{Output, show_model, status, verify_models};
 use diptych::prelude::*;
 use diptych::query::{Ask, Health};
+use proxy::Proxy;
 use server::{Kept, Server};
 use std::time::Duration;
 use support::Folder;
@@ -189,5 +192,82 @@ async fn a_server_that_is_away_holds_up_its_models_alone_until_it_is_back() {
     let answer = running.queries().ask(running.principal(), "worth", &ask(wanted)).await.unwrap();
     let Value::Money(worth) = &answer.value.rows[0].values[1] else { panic!("{answer:?}") };
     assert_eq!(worth.to_string(), "1.75 GBP");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_begins_without_its_documents_and_goes_on_when_they_are_there() {
+    let (folder, mut server) = (Folder::new(), Server::start("late", Kept::InFiles));
+    let mut config = config(&folder, &server.address("late_"));
+    config.roles = Roles::ALL;
+    config.projector.retry_pause_max = Duration::from_millis(50);
+    let ask = |token| Ask { at_least: Some(token), wait: Some(HANG), ..Ask::default() };
+    let running = kitchen().open(config.clone()).await.unwrap();
+    fill(&running, "honey", 3).await;
+    let moved = running.feed().head().await.unwrap().token;
+    running.queries().ask(running.principal(), "worth", &ask(moved)).await.unwrap();
+    running.stop().await.unwrap();
+    server.kill();
+
+    let running = kitchen().open(config).await.expect("the service begins without its documents");
+    fill(&running, "honey", 4).await;
+    let wanted = running.feed().head().await.unwrap().token;
+    let answer = running.queries().ask(running.principal(), "spoons", &ask(wanted)).await.unwrap();
+    assert_eq!(answer.value.rows[0].values[1], Value::Integer(7), "columns are as ever");
+    let refused = running.queries().ask(running.principal(), "worth", &Ask::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::DocumentsUnavailable, "{refused}");
+    let troubles = running.projector().progress().entry("worth").troubles();
+    let Some(Health::Retrying { reason }) = troubles.health() else { panic!("{troubles:?}") };
+    assert!(reason.contains("DP0068"), "{reason}");
+    running.projector().measure().await.expect("the other models are measured");
+
+    server.start_again();
+    let answer = running.queries().ask(running.principal(), "worth", &ask(wanted)).await.unwrap();
+    let Value::Money(worth) = &answer.value.rows[0].values[1] else { panic!("{answer:?}") };
+    assert_eq!(worth.to_string(), "1.75 GBP");
+    running.projector().measure().await.expect("every model is measured");
+    assert_eq!(running.projector().progress().entry("worth").troubles().health(), None);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_password_is_refused_does_not_begin() {
+    let (folder, proxy) = (Folder::new(), Proxy::before(Server::shared().port()));
+    proxy.answer(1, std::iter::repeat_n("HTTP/1.1 401 Who\r\ncontent-length: 2\r\n\r\n{}", 100));
+    let refused = kitchen().open(config(&folder, &proxy.address("refused_"))).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), Code::DocumentsUnavailable, "{refused}");
+    assert!(refused.to_string().contains("mend the name and password"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_goes_on_after_every_answer_that_is_none() {
+    let (folder, proxy) = (Folder::new(), Proxy::before(Server::shared().port()));
+    let mut config = config(&folder, &proxy.address("none_"));
+    config.roles = Roles::ALL;
+    config.projector.retry_pause_max = Duration::from_millis(50);
+    let running = kitchen().open(config).await.unwrap();
+    let ask = |token| Ask { at_least: Some(token), wait: Some(HANG), ..Ask::default() };
+    for answer in [
+        "HTTP/1.1 500 Failed\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n<h1>Hello",
+        "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"rows\":[",
+        "HTTP/1.1 401 Who\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\n{}",
+    ] {
+        // Whoever comes next meets it: the worker, who keeps leases, who measures.
+        proxy.answer(1, std::iter::repeat_n(answer, 12));
+        fill(&running, "honey", 1).await;
+        let wanted = running.feed().head().await.unwrap().token;
+        let met = async {
+            while !proxy.is_done() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANG, met).await.expect("nobody asks again");
+        let answer = running.queries().ask(running.principal(), "worth", &ask(wanted)).await;
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    let worth = rows(&running, "worth", &[]).await;
+    assert_eq!(worth[0][1], Value::Money(Money::from_thousandths(1_250, Currency::GBP).unwrap()));
     running.stop().await.unwrap();
 }

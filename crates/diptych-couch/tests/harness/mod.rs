@@ -18,6 +18,7 @@ use diptych_memory::{INLINE_CATCH_UP_EVENTS_MAX, ManualClock, MemoryStore};
 use diptych_query::{Group, Mode};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A place in memory, with databases of its own.
 pub(crate) struct CouchHarness {
@@ -26,6 +27,8 @@ pub(crate) struct CouchHarness {
     log: String,
     store: Mutex<Option<Arc<MemoryStore>>>,
     address: Address,
+    /// How many rows an export holds in memory.
+    export_rows_held_max: usize,
 }
 
 impl CouchHarness {
@@ -42,7 +45,14 @@ impl CouchHarness {
         let start = Timestamp::from_micros(1_800_000_000_000_000).expect("a time of this century");
         let address = Address::parse(address).expect("an address");
         let clock = Arc::new(ManualClock::at(start));
-        Self { clock, log: log.to_owned(), store: Mutex::default(), address }
+        let export_rows_held_max = CouchLimits::default().export_rows_held_max;
+        Self { clock, log: log.to_owned(), store: Mutex::default(), address, export_rows_held_max }
+    }
+
+    /// The same, where an export holds so many rows in memory.
+    #[allow(dead_code, reason = "each test program uses a part of it")]
+    pub(crate) fn holding(self, export_rows_held_max: usize) -> Self {
+        Self { export_rows_held_max, ..self }
     }
 }
 
@@ -61,8 +71,14 @@ impl Harness for CouchHarness {
                 feed: Arc::clone(&store) as _,
                 registry: Arc::clone(&store) as _,
                 clock: Arc::clone(&self.clock) as _,
-                // Small, so that everything comes in more than one piece.
-                limits: CouchLimits { request_documents_max: 7, ..CouchLimits::default() },
+                limits: CouchLimits {
+                    // Small, so that everything comes in more than one piece.
+                    request_documents_max: 7,
+                    // This server takes its time to make an index of many rows.
+                    request_wait_max: Duration::from_secs(300),
+                    export_rows_held_max: self.export_rows_held_max,
+                    ..CouchLimits::default()
+                },
             });
             let there = |group: &Group| group.mode() != Mode::Inline;
             let documents =

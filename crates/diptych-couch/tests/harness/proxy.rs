@@ -1,7 +1,8 @@
-//! What stands between a store and its server: passes requests on, counts them, and does something at one of
-//! them. Changes nothing that it passes on.
+//! What stands between a store and its server: passes requests on, counts them and the documents that come
+//! back, and does something at one of them. Changes nothing that it passes on.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +14,8 @@ pub(crate) enum AtRequest {
     Withheld,
     /// It arrives, and nobody waits for the answer.
     Delivered,
+    /// It arrives when what is done is over, and so do all later ones.
+    Late,
 }
 
 /// A proxy on a port of its own.
@@ -31,7 +34,14 @@ struct State {
     at: AtRequest,
     action: Option<Action>,
     done: bool,
+    /// How many documents of rows the server has sent since it was armed.
+    documents: usize,
+    /// What is answered in place of the server, as it goes over the wire.
+    answers: VecDeque<&'static str>,
 }
+
+/// How the name of a row's document begins where the document itself is sent.
+const OF_A_ROW: &[u8] = b"\"_id\":\"t";
 
 impl Proxy {
     /// A proxy before a port of this machine.
@@ -44,13 +54,15 @@ impl Proxy {
             at: AtRequest::Withheld,
             action: None,
             done: false,
+            documents: 0,
+            answers: VecDeque::new(),
         };
         let state = Arc::new(Mutex::new(idle));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let state = Arc::clone(&shared);
-                std::thread::spawn(move || pass(&client, server, &state));
+                std::thread::spawn(move || pass(&client, server, state));
             }
         });
         Self { port, state }
@@ -61,10 +73,31 @@ impl Proxy {
         format!("http://127.0.0.1:{}/{prefix}", self.port)
     }
 
-    /// Has something done at the nth request from now on; nothing is passed on after it.
+    /// Has something done at the nth request from now on.
     pub(crate) fn arm(&self, nth: usize, at: AtRequest, action: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();
-        *state = State { requests: Vec::new(), nth, at, action: Some(Box::new(action)), done: false };
+        let action = Some(Box::new(action) as Action);
+        let answers = VecDeque::new();
+        *state = State { requests: Vec::new(), nth, at, action, done: false, documents: 0, answers };
+    }
+
+    /// Answers requests from the nth one on in place of the server, which never hears of them; everything
+    /// after them is passed on. Each answer ends its connection.
+    pub(crate) fn answer(&self, nth: usize, answers: impl IntoIterator<Item = &'static str>) {
+        self.disarm();
+        let mut state = self.lock();
+        (state.nth, state.action) = (nth, None);
+        state.answers = answers.into_iter().collect();
+    }
+
+    /// Has everything passed on from now on, and counts anew.
+    pub(crate) fn disarm(&self) {
+        self.arm(usize::MAX, AtRequest::Withheld, || {});
+    }
+
+    /// How many documents of rows the server has sent since it was armed.
+    pub(crate) fn documents(&self) -> usize {
+        self.lock().documents
     }
 
     /// The requests since it was armed.
@@ -83,12 +116,13 @@ impl Proxy {
 }
 
 /// Passes one connection on until either side ends it.
-fn pass(client: &TcpStream, server: u16, state: &Mutex<State>) {
+fn pass(client: &TcpStream, server: u16, state: Arc<Mutex<State>>) {
     let Ok(upstream) = TcpStream::connect(("127.0.0.1", server)) else { return };
     let (Ok(mut answers), Ok(mut back)) = (upstream.try_clone(), client.try_clone()) else { return };
+    let counted = Arc::clone(&state);
     std::thread::spawn(move || {
         // Either end may be gone.
-        let _ = std::io::copy(&mut answers, &mut back);
+        let _ = pass_back(&mut answers, &mut back, &counted);
         let _ = back.shutdown(Shutdown::Both);
     });
     let (mut from, mut to) = (client, &upstream);
@@ -97,11 +131,30 @@ fn pass(client: &TcpStream, server: u16, state: &Mutex<State>) {
         let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
         held.requests.push(String::from_utf8_lossy(line).into_owned());
         let reached = held.requests.len() >= held.nth;
-        if reached && held.action.is_some() {
-            if held.at == AtRequest::Delivered {
+        if reached && let Some(answer) = held.answers.pop_front() {
+            if held.answers.is_empty() {
+                (held.nth, held.done) = (usize::MAX, true);
+            }
+            drop(held);
+            let _ = (&mut &*client).write_all(answer.as_bytes());
+            break;
+        }
+        let (at, action) = (held.at, if reached { held.action.take() } else { None });
+        if at == AtRequest::Late {
+            // What is done may ask through here, too.
+            drop(held);
+            action.into_iter().for_each(|action| action());
+            state.lock().expect("nobody panics under the lock").done |= reached;
+            if to.write_all(&request).is_err() {
+                break;
+            }
+            continue;
+        }
+        if let Some(action) = action {
+            if at == AtRequest::Delivered {
                 let _ = to.write_all(&request);
             }
-            held.action.take().into_iter().for_each(|action| action());
+            action();
             held.done = true;
         }
         drop(held);
@@ -111,6 +164,23 @@ fn pass(client: &TcpStream, server: u16, state: &Mutex<State>) {
     }
     let _ = client.shutdown(Shutdown::Both);
     let _ = upstream.shutdown(Shutdown::Both);
+}
+
+/// Passes answers back and counts the documents in them.
+fn pass_back(from: &mut impl Read, to: &mut impl Write, state: &Mutex<State>) -> std::io::Result<()> {
+    let (mut bytes, mut tail) = ([0; 1 << 14], Vec::new());
+    loop {
+        let length = from.read(&mut bytes)?;
+        if length == 0 {
+            return Ok(());
+        }
+        // A name may begin in one piece and end in the next.
+        tail.extend_from_slice(&bytes[..length]);
+        let found = tail.windows(OF_A_ROW.len()).filter(|window| *window == OF_A_ROW).count();
+        state.lock().expect("nobody panics under the lock").documents += found;
+        tail.drain(..tail.len().saturating_sub(OF_A_ROW.len() - 1));
+        to.write_all(&bytes[..length])?;
+    }
 }
 
 /// One whole request; none when the connection ends.
