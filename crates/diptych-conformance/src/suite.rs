@@ -117,6 +117,7 @@ suites! {
         a_condition_holds_until_a_fact_matches,
         items_find_what_they_say,
         a_boundary_loads_in_pages,
+        an_item_is_read_from_its_newest_beginning_on,
         other_tenants_never_match,
         earlier_commands_of_a_group_count,
         racing_callers_keep_the_invariant,
@@ -404,6 +405,7 @@ suites! {
     money {
         money_inside_of_a_column_is_money,
         refused_money_has_a_code_of_its_own,
+        money_that_statements_write_is_money,
     }
     drift {
         what_was_changed_by_hand_is_found_and_repaired,

@@ -5,7 +5,8 @@
 //! query if it matches one of its items, and an item if it has all of its tags and one of its types.
 
 use crate::limits::{QUERY_ITEMS_MAX, TAGS_PER_ITEM_MAX, TYPES_PER_ITEM_MAX};
-use crate::{Category, RawFact, StreamId, Tag, TagValue, TextError};
+use crate::{Category, Position, RawFact, StreamId, Tag, TagValue, TextError};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Facts of one tenant, by their tags, their types and their stream.
@@ -34,6 +35,9 @@ pub enum QueryItem {
         tags: Vec<Tag>,
         /// The stored names of types.
         types: Vec<String>,
+        /// The stored names of types with which the item begins anew: what stands before the newest of them
+        /// is not read. Nothing is left out where there is none.
+        since: Vec<String>,
     },
     /// It belongs to this stream.
     Stream(StreamId),
@@ -60,6 +64,12 @@ pub enum TagError {
     /// A condition was added to an item that takes none.
     #[error("an item for a whole stream takes no tags and no types")]
     WholeStream,
+    /// An item begins with a type that it does not read.
+    #[error("an item begins with `{name}`, which is none of its types")]
+    BeginningLeftOut {
+        /// The stored name of the type.
+        name: String,
+    },
 }
 
 impl TagQuery {
@@ -78,7 +88,7 @@ impl TagQuery {
     /// Also facts with a tag: another item. A list of values makes an item whose facts have all of them.
     #[must_use]
     pub fn or_tagged<V: TagValue + ?Sized>(mut self, name: &str, value: &V) -> Self {
-        self.items.push(QueryItem::Tagged { tags: Vec::new(), types: Vec::new() });
+        self.items.push(QueryItem::Tagged { tags: Vec::new(), types: Vec::new(), since: Vec::new() });
         self.and_tagged(name, value)
     }
 
@@ -102,10 +112,36 @@ impl TagQuery {
 
     /// Of the last item only the facts of one of these types, by their stored names.
     #[must_use]
-    pub fn of_types(mut self, names: &[&str]) -> Self {
+    pub fn of_types(self, names: &[&str]) -> Self {
+        self.add_types(names, |types, _| types)
+    }
+
+    /// Of the last item only the newest fact of one of these types, by their stored names, and what came
+    /// after it: a fact that says all over again what those before it said, as a balance that is carried
+    /// forward does. All of the item is read where there is no such fact.
+    ///
+    /// It narrows what is read, never what a decision is held against: any later fact of the item breaks the
+    /// condition. INVARIANT (the decider's): `evolve` puts what such a fact says in the place of what its
+    /// state has on the matter, because another item may bring in some of the facts before it.
+    ///
+    /// ```
+    /// # use diptych_core::TagQuery;
+    /// let query = TagQuery::tagged("account", "ann").since(&["BalanceCarriedForward"]);
+    /// # assert!(query.checked().is_ok());
+    /// ```
+    #[must_use]
+    pub fn since(self, names: &[&str]) -> Self {
+        self.add_types(names, |_, since| since)
+    }
+
+    fn add_types(
+        mut self,
+        names: &[&str],
+        list: for<'a> fn(&'a mut Vec<String>, &'a mut Vec<String>) -> &'a mut Vec<String>,
+    ) -> Self {
         let added = match self.items.last_mut() {
-            Some(QueryItem::Tagged { types, .. }) => {
-                types.extend(names.iter().map(|name| (*name).to_owned()));
+            Some(QueryItem::Tagged { types, since, .. }) => {
+                list(types, since).extend(names.iter().map(|name| (*name).to_owned()));
                 Ok(())
             }
             Some(QueryItem::Stream(_)) => Err(TagError::WholeStream),
@@ -130,9 +166,12 @@ impl TagQuery {
         }
         at_most("items", QUERY_ITEMS_MAX, self.items.len())?;
         for item in &self.items {
-            if let QueryItem::Tagged { tags, types } = item {
+            if let QueryItem::Tagged { tags, types, since } = item {
                 at_most("tags in an item", TAGS_PER_ITEM_MAX, tags.len())?;
-                at_most("types in an item", TYPES_PER_ITEM_MAX, types.len())?;
+                at_most("types in an item", TYPES_PER_ITEM_MAX, types.len().max(since.len()))?;
+                if let Some(name) = since.iter().find(|name| !types.is_empty() && !types.contains(name)) {
+                    return Err(TagError::BeginningLeftOut { name: name.clone() });
+                }
                 if tags.is_empty() {
                     return Err(TagError::Empty);
                 }
@@ -159,18 +198,29 @@ impl TagQuery {
         self.category.as_ref().is_none_or(|category| *category == stream.category)
     }
 
-    /// Whether a fact of the query's tenant matches, given the tags that it was written with.
+    /// Whether a fact of the query's tenant matches, given the tags that it was written with. This is what
+    /// breaks a condition; where an item has a beginning, less is read ([`TagQuery::selects`]).
     #[must_use]
     pub fn matches(&self, fact: &RawFact, tags: &[Tag]) -> bool {
-        let stream = &fact.stream.stream;
-        self.admits(stream)
-            && self.items.iter().any(|item| match item {
-                QueryItem::Stream(wanted) => wanted == stream,
-                QueryItem::Tagged { tags: wanted, types } => {
-                    wanted.iter().all(|tag| tags.contains(tag))
-                        && (types.is_empty() || types.iter().any(|name| **name == *fact.event.name))
+        self.admits(&fact.stream.stream) && self.items.iter().any(|item| item.matches(fact, tags))
+    }
+
+    /// Which facts of a log are read: those that match an item and do not stand before its beginning. The log
+    /// is the tenant's, in order of position, each fact with the tags that it was written with.
+    #[must_use]
+    pub fn selects<'a>(&self, log: impl IntoIterator<Item = (&'a RawFact, &'a [Tag])>) -> BTreeSet<Position> {
+        let mut found: Vec<Vec<Position>> = vec![Vec::new(); self.items.len()];
+        for (fact, tags) in log.into_iter().filter(|(fact, _)| self.admits(&fact.stream.stream)) {
+            for (item, found) in self.items.iter().zip(&mut found) {
+                if item.matches(fact, tags) {
+                    if item.begins_with(&fact.event.name) {
+                        found.clear();
+                    }
+                    found.push(fact.position);
                 }
-            })
+            }
+        }
+        found.into_iter().flatten().collect()
     }
 
     fn note(mut self, added: Result<(), TagError>) -> Self {
@@ -181,6 +231,23 @@ impl TagQuery {
     }
 }
 
+impl QueryItem {
+    fn matches(&self, fact: &RawFact, tags: &[Tag]) -> bool {
+        match self {
+            Self::Stream(wanted) => *wanted == fact.stream.stream,
+            Self::Tagged { tags: wanted, types, .. } => {
+                wanted.iter().all(|tag| tags.contains(tag))
+                    && (types.is_empty() || types.iter().any(|name| **name == *fact.event.name))
+            }
+        }
+    }
+
+    /// Whether the item begins anew with a fact of a type, by its stored name, that matches it.
+    fn begins_with(&self, name: &str) -> bool {
+        matches!(self, Self::Tagged { since, .. } if since.iter().any(|held| held == name))
+    }
+}
+
 fn at_most(what: &'static str, limit: usize, count: usize) -> Result<(), TagError> {
     if count > limit { Err(TagError::TooMany { what, limit }) } else { Ok(()) }
 }
@@ -188,7 +255,7 @@ fn at_most(what: &'static str, limit: usize, count: usize) -> Result<(), TagErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventName, Position, StreamRef, Tenant, Timestamp, Version};
+    use crate::{EventName, StreamRef, Tenant, Timestamp, Version};
     use std::sync::Arc;
 
     fn fact(stream: &str, event: &str) -> RawFact {
@@ -239,6 +306,29 @@ mod tests {
         check(&within("course"), &["course:c"], false);
     }
 
+    #[test]
+    fn an_item_is_read_from_its_newest_beginning_on_and_matches_all_the_same() {
+        let log: Vec<_> = ["Enrolled", "Left", "Enrolled", "Left", "Enrolled"]
+            .into_iter()
+            .zip(1..)
+            .map(|(event, number)| {
+                let course = if number == 4 { "course:d" } else { "course:c" };
+                let fact = RawFact { position: Position(number), ..fact("enrolment-1", event) };
+                (fact, tags(&[course, "student:s"]))
+            })
+            .collect();
+        let read = |query: &TagQuery| {
+            let log = log.iter().map(|(fact, tags)| (fact, tags.as_slice()));
+            query.selects(log).into_iter().map(|position| position.0).collect::<Vec<_>>()
+        };
+        let since = TagQuery::tagged("course", "c").since(&["Left"]);
+        assert_eq!(read(&since), [2, 3, 5], "a beginning has all tags of its item");
+        assert!(since.matches(&log[0].0, &log[0].1), "what is not read breaks a condition");
+        let never = TagQuery::tagged("course", "c").since(&["CourseOffered"]);
+        assert_eq!(read(&never), [1, 2, 3, 5], "without a beginning all is read");
+        assert_eq!(read(&since.clone().or_tagged("student", "s")), [1, 2, 3, 4, 5], "items are read apart");
+    }
+
     #[track_caller]
     fn refused(query: TagQuery, expected: &str) {
         assert_eq!(query.checked().unwrap_err().to_string(), expected);
@@ -257,6 +347,9 @@ mod tests {
         let wide = many.iter().chain(&many).fold(TagQuery::default(), |query, n| query.or_tagged("n", n));
         refused(wide, "a query has at most 16 items, this one has more");
         let stream = TagQuery::stream(&StreamId::parse("course-1").unwrap());
-        refused(stream.and_tagged("a", "b"), "an item for a whole stream takes no tags and no types");
+        refused(stream.clone().and_tagged("a", "b"), "an item for a whole stream takes no tags and no types");
+        refused(stream.since(&["Left"]), "an item for a whole stream takes no tags and no types");
+        let left_out = TagQuery::tagged("a", "b").of_types(&["Enrolled"]).since(&["Left"]);
+        refused(left_out, "an item begins with `Left`, which is none of its types");
     }
 }

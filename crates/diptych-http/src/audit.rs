@@ -88,7 +88,7 @@ fn node(app: &App, prefix: &str, tree: &CauseNode) -> Object {
 fn document(app: &App, prefix: &str, entry: &AuditEntry) -> Object {
     let stream = &entry.stream.stream;
     let (category, key) = (stream.category.as_str(), stream.key.as_str());
-    let address = format!("{prefix}/{}/{}", app.names.collection(category), words::segment(key));
+    let address = format!("{prefix}/{}/{}", app.names.collection(category), words::percent_encoded(key));
     let target = Object::new()
         .with("category", category)
         .with(words::id_member(category), key)

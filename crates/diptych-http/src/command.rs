@@ -186,11 +186,11 @@ async fn status_of(app: &App, principal: &Principal, receipt: &RawReceipt) -> Op
 fn answer(app: &App, receipt: &RawReceipt, status: Option<String>, asked: &Asked) -> Response {
     let category = receipt.stream.category.as_str();
     let key = receipt.stream.key.as_str();
-    let mut body = Object::new()
-        .with(words::id_member(category), key)
-        .with("status", status)
-        .with("version", receipt.version.0)
-        .with("committedPosition", receipt.token.to_string());
+    let mut body = Object::new().with(words::id_member(category), key);
+    if let Some(status) = status {
+        body = body.with("status", status);
+    }
+    body = body.with("version", receipt.version.0).with("committedPosition", receipt.token.to_string());
     if asked.representation {
         let events: Vec<_> = receipt.events.iter().map(|raw| event(raw)).collect();
         body = body.with("events", events);
@@ -206,7 +206,7 @@ fn answer(app: &App, receipt: &RawReceipt, status: Option<String>, asked: &Asked
     }
     if created {
         let collection = app.names.collection(category);
-        insert(headers, header::LOCATION, &format!("{prefix}/{collection}/{}", words::segment(key)));
+        insert(headers, header::LOCATION, &format!("{prefix}/{collection}/{}", words::percent_encoded(key)));
     }
     insert(headers, COMMAND_ID, receipt.command.as_str());
     // `status` is the link relation of RFC 8631 for where a thing's status is told.
@@ -224,7 +224,7 @@ fn answer(app: &App, receipt: &RawReceipt, status: Option<String>, asked: &Asked
 
 /// Where a command's status is told.
 pub(crate) fn status_url(prefix: &str, id: &CommandId) -> String {
-    format!("{prefix}/commands/{}", words::segment(id.as_str()))
+    format!("{prefix}/commands/{}", words::percent_encoded(id.as_str()))
 }
 
 /// An event as callers see it, with its data as stored.

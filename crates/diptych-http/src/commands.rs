@@ -158,7 +158,7 @@ fn asked(app: &App, prefix: &str, entry: Option<&QueueEntry>, record: Option<&Co
 
 fn of(app: &App, prefix: &str, stream: &diptych_core::StreamId, name: &str, actor: &str) -> Object {
     let (category, key) = (stream.category.as_str(), stream.key.as_str());
-    let address = format!("{prefix}/{}/{}", app.names.collection(category), words::segment(key));
+    let address = format!("{prefix}/{}/{}", app.names.collection(category), words::percent_encoded(key));
     let target = Object::new()
         .with("category", category)
         .with(words::id_member(category), key)

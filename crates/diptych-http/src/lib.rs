@@ -49,3 +49,4 @@ pub use own_pages::{AskedPage, Html, OwnPage};
 pub use pages::error_page;
 pub use router::router;
 pub use wire::{Hosts, HttpLimits, MetricsAccess, Panels, Readiness, ServiceInfo, Wire};
+pub use words::percent_encoded;

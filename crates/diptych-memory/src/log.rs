@@ -152,12 +152,13 @@ impl Log {
         facts.map(Arc::new).collect()
     }
 
-    /// The facts of a tenant that match a query, looked at one by one.
+    /// The facts of a tenant that a query selects, looked at one by one.
     pub(crate) fn matched(&self, tenant: &Tenant, query: &TagQuery, after: Position, most: usize) -> Matched {
-        let later = self.facts.iter().zip(&self.tags).skip(after.0 as usize);
-        let own = later.filter(|(fact, _)| fact.stream.tenant == *tenant);
-        let matching = own.filter(|(fact, tags)| query.matches(fact, tags));
-        let facts: Vec<_> = matching.map(|(fact, _)| Arc::clone(fact)).take(most).collect();
+        let log = self.facts.iter().zip(&self.tags);
+        let own = log.filter(|(fact, _)| fact.stream.tenant == *tenant);
+        let selected = query.selects(own.map(|(fact, tags)| (&**fact, tags.as_slice())));
+        let later = selected.range(after.next()..).take(most);
+        let facts: Vec<_> = later.map(|position| Arc::clone(&self.facts[position.0 as usize - 1])).collect();
         let last = facts.last().filter(|_| facts.len() >= most);
         let through = last.map_or(self.head().position(), |fact| fact.position);
         Matched { facts, through }

@@ -4,7 +4,7 @@
 use crate::authentication;
 use crate::progress_line::ProgressLine;
 use crate::serve::{listen, stop_signal};
-use crate::{Config, Place, Role, Roles, Service, Verb, VerbError};
+use crate::{Config, Place, Role, Roles, Running, Service, Verb, VerbError};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use diptych_command::Persistence;
@@ -257,7 +257,9 @@ async fn serve(
     if let Some(verb) = first {
         let defaults = verb.command().no_binary_name(true).get_matches_from(Vec::<String>::new());
         tokio::select! {
-            result = verb.run(&running, &defaults) => result?,
+            result = verb.run(&running, &defaults) => if let Err(error) = result {
+                return Err(ended_with(error, running).await);
+            },
             () = &mut stop => {
                 running.stop().await?;
                 return Ok(stopped_early());
@@ -271,6 +273,14 @@ async fn serve(
     eprintln!("finishing what has begun");
     running.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Stops what runs, and answers why it had to: an end without a stop would look like faults of its workers.
+async fn ended_with(error: VerbError, running: Running) -> VerbError {
+    if let Err(fault) = running.stop().await {
+        tracing::warn!(%fault, "what ran did not stop as it should");
+    }
+    error
 }
 
 /// The end of a process that was asked to stop before it served.
@@ -295,9 +305,14 @@ async fn run_verb(
     arguments: &ArgMatches,
 ) -> Result<ExitCode, VerbError> {
     let running = service.open(config).await?;
-    let interrupted = tokio::select! {
-        result = verb.run(&running, arguments) => { result?; false }
-        () = stop_signal() => true,
+    let result = tokio::select! {
+        result = verb.run(&running, arguments) => Some(result),
+        () = stop_signal() => None,
+    };
+    let interrupted = match result {
+        Some(Err(error)) => return Err(ended_with(error, running).await),
+        Some(Ok(())) => false,
+        None => true,
     };
     running.stop().await?;
     Ok(if interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS })
@@ -328,7 +343,10 @@ async fn operate(
         running.stop().await?;
         return Ok(ExitCode::from(130));
     };
-    let report = report?;
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return Err(ended_with(error.into(), running).await),
+    };
     say(&report.render(output(arguments)))?;
     let clean = report.is_clean();
     running.stop().await?;

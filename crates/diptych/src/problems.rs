@@ -2,8 +2,8 @@
 
 use crate::{Service, columns};
 use diptych_command::AnyDecider;
-use diptych_core::{Language, UnknownTypes};
-use diptych_query::{AnyModel, Corrections, Mode, Tenants};
+use diptych_core::{Language, UnknownTypes, ValueType};
+use diptych_query::{AnyModel, Corrections, Mode, Schema, Tenants};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,6 +48,7 @@ pub(crate) fn problems(service: &Service) -> Vec<String> {
     for model in service.models() {
         let schema = model.schema();
         problems.extend(across_tenants(&**model));
+        problems.extend(currencies(schema));
         let known = |category: &&str| {
             let mut deciders = service.deciders.iter().map(|decider| decider.category());
             deciders.any(|own| own == *category) || service.outbox.categories().any(|own| own == *category)
@@ -82,6 +83,22 @@ fn across_tenants(model: &dyn AnyModel) -> Option<String> {
         Tenants::All => return None,
     };
     Some(format!("read model `{}` cannot be for all tenants: {why}", schema.name))
+}
+
+/// Columns that have the name of the one in which money beside them keeps its currency.
+fn currencies(schema: &Schema) -> impl Iterator<Item = String> {
+    let money = schema.columns.iter().filter(|column| column.value_type == ValueType::Money);
+    money.filter_map(|money| {
+        let name = format!("{}_currency", money.name);
+        let clashes = schema.columns.iter().any(|column| column.name == name);
+        clashes.then(|| {
+            format!(
+                "column `{name}` of read model `{}` has the name in which `{}` keeps its currency: name it \
+                 otherwise with `#[column(name = \"...\")]`",
+                schema.name, money.name
+            )
+        })
+    })
 }
 
 /// What is wrong with one decider.

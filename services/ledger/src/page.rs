@@ -7,7 +7,7 @@
 use crate::facts::{AccountId, AccountKind};
 use crate::query::{AccountBalance, AccountStatement, AccountYear};
 use diptych::core::BoxFuture;
-use diptych::http::{AskedPage, Html, OwnPage};
+use diptych::http::{AskedPage, Html, OwnPage, percent_encoded};
 use diptych::prelude::*;
 use diptych::query::{Find, Freshness, QueryError};
 
@@ -94,9 +94,22 @@ fn statement(page: &mut Html, asked: &AskedPage, order: Order, lines: &Answer<Pa
         page.element("p", &[], "Nothing was posted here.");
     } else {
         line_table(page, order, &lines.value.items);
+        for_nobody(page, &lines.value.items);
     }
     paging(page, asked, order, lines.value.next_page_token.as_deref());
     page.close("section");
+}
+
+/// Says how many of the lines no sum by customer has.
+fn for_nobody(page: &mut Html, lines: &[AccountStatement]) {
+    let nobody = lines.iter().filter(|line| line.customer.is_none()).count();
+    let words = match (nobody, lines.len()) {
+        (0, _) => return,
+        (nobody, all) if nobody == all => "None of these lines is for a customer".to_owned(),
+        (1, _) => "One of these lines is for no customer".to_owned(),
+        (nobody, _) => format!("{nobody} of these lines are for no customer"),
+    };
+    page.element("p", &[("class", "soft")], &format!("{words}: sums by customer and month leave them out."));
 }
 
 fn line_table(page: &mut Html, order: Order, lines: &[AccountStatement]) {
@@ -123,7 +136,7 @@ fn line_table(page: &mut Html, order: Order, lines: &[AccountStatement]) {
 
 /// Links to the other order, to the first page and to the next.
 fn paging(page: &mut Html, asked: &AskedPage, order: Order, next: Option<&str>) {
-    let address = format!("{}/statements/{}", asked.prefix, encoded(&asked.key));
+    let address = format!("{}/statements/{}", asked.prefix, percent_encoded(&asked.key));
     let (own, other, other_words) = match order {
         Order::Newest => ("newest", "oldest", "Oldest first"),
         Order::Oldest => ("oldest", "newest", "Newest first"),
@@ -136,7 +149,7 @@ fn paging(page: &mut Html, asked: &AskedPage, order: Order, next: Option<&str>) 
         page.close("li");
     };
     if let Some(token) = next {
-        let next = format!("{address}?order={own}&pageToken={}", encoded(token));
+        let next = format!("{address}?order={own}&pageToken={}", percent_encoded(token));
         link(&next, "next", "Next lines");
     }
     if asked.parameter("pageToken").is_some() {
@@ -213,16 +226,4 @@ fn table<T>(page: &mut Html, caption: &str, headings: &[&str], rows: &[T], cells
         page.close("tr");
     }
     page.close("tbody").close("table").close("div");
-}
-
-/// A text as it stands in an address (RFC 3986, section 2.1).
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

@@ -7,7 +7,7 @@ mod support;
 
 use diptych::prelude::*;
 use diptych::query::{Categories, Find};
-use ledger::command::{BookCommand, BookRejection, Books};
+use ledger::command::{BookCommand, BookRejection, Books, POSTINGS_CARRIED_MAX};
 use ledger::facts::{AccountId, AccountKind, BookEvent, Entry, Overdraft, TransactionId};
 use ledger::query::{AccountStatement, TrialBalance};
 use std::collections::BTreeMap;
@@ -106,6 +106,16 @@ async fn check_log(running: &Running) -> BTreeMap<String, i64> {
     let block = running.feed().read(Position::START, &Categories::All, 10_000).await.unwrap();
     for fact in &block.facts {
         let event = fact.decode::<BookEvent>().unwrap().unwrap();
+        if let BookEvent::BalanceCarriedForward { account, kind, balance, .. } = &event {
+            let held = held.get(account.as_str()).copied().unwrap_or_default();
+            let natural = if *kind == AccountKind::Asset { held } else { -held };
+            assert_eq!(
+                balance.thousandths(),
+                natural,
+                "what `{account}` carries forward at {}",
+                fact.position
+            );
+        }
         let Some(movement) = event.movement() else { continue };
         let mut sums: BTreeMap<Currency, i64> = BTreeMap::new();
         for side in movement.entries {
@@ -227,4 +237,88 @@ async fn of_two_withdrawals_at_once_an_account_pays_the_one_it_covers_on_sqlite(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_withdrawals_at_once_an_account_pays_the_one_it_covers_on_postgresql() {
     check_races(Config::at(fresh().to_str().unwrap())).await;
+}
+
+/// How many postings are asked for, and how many of them have to be paid: that many are more than one
+/// decision could read.
+const YEARS_ASKED: usize = 2_800;
+const YEARS_PAID_MIN: usize = 2_400;
+
+fn transfer(from: &str, to: &str, amount: i64) -> BookCommand {
+    let entries = vec![entry(from, -amount, "EUR"), entry(to, amount, "EUR")];
+    let (description, customer, value_date) = ("years of it".to_owned(), None, None);
+    BookCommand::PostTransaction { entries, description, customer, value_date }
+}
+
+/// Posts to Ann's account and from it, at random; how many were paid.
+async fn post_for_years(running: Arc<Running>, writer: usize, seed: u64) -> usize {
+    let (mut random, mut paid) = (fastrand::Rng::with_seed(seed), 0);
+    for number in 0..YEARS_ASKED / WRITERS {
+        let amount = 10 * random.i64(1..500);
+        let command = match random.u8(..7) {
+            0..4 => transfer("ann", "cash", amount),
+            4 | 5 => transfer("cash", "ann", amount),
+            _ => transfer("bob", "ann", amount),
+        };
+        let id = TransactionId::new(format!("Y-{writer}-{number}"));
+        let request = Request::by(running.principal()).to(&id, command);
+        match running.commands().handle::<Books>(request).await {
+            Ok(_) => paid += 1,
+            Err(HandleError::Rejected(BookRejection::Overdraft { .. }) | HandleError::Conflict(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    paid
+}
+
+/// Two writers post to one guarded account for years; it is never full and never overdrawn, what is carried
+/// forward is what a bookkeeper counts, and an early transaction can be taken back.
+async fn check_years(config: Config) {
+    let seed = fastrand::u64(..);
+    eprintln!("years of seed {seed}");
+    let running = Arc::new(ledger::service().open(config).await.unwrap());
+    open_accounts(&running).await;
+    let give = async |id: &str, command| {
+        let request = Request::by(running.principal()).to(&TransactionId::new(id), command);
+        running.commands().handle::<Books>(request).await
+    };
+    give("first", transfer("ann", "cash", 70)).await.unwrap();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(post_for_years(Arc::clone(&running), writer, seed ^ writer as u64)))
+        .collect();
+    let mut paid = 0;
+    for writer in writers {
+        paid += writer.await.unwrap();
+    }
+    assert!(paid > YEARS_PAID_MIN, "a history of {paid} postings is of no use");
+    let held = -check_log(&running).await["ann"];
+    let facts = running.feed().read(Position::START, &Categories::All, 10_000).await.unwrap().facts;
+    let carried = facts.iter().filter(|fact| &*fact.event.name == "BalanceCarriedForward").count();
+    eprintln!("{paid} paid, {carried} carried forward");
+    assert!(carried >= paid / usize::try_from(POSTINGS_CARRIED_MAX).unwrap() - 1, "{carried} of {paid}");
+
+    // What an account has is known to the last thousandth, whatever was carried forward.
+    let refused = give("too-much", transfer("cash", "ann", held + 1)).await.unwrap_err();
+    let HandleError::Rejected(BookRejection::Overdraft { balance, .. }) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(balance.thousandths(), held);
+    give("all-but-70", transfer("cash", "ann", held - 70)).await.unwrap();
+    let (accounts, reason) = (["ann", "cash"].map(AccountId::from).to_vec(), "long ago".to_owned());
+    let reverse = BookCommand::ReverseTransaction { accounts, reason, value_date: None };
+    give("first", reverse).await.unwrap();
+    give("ann", BookCommand::CloseAccount).await.unwrap();
+    assert_eq!(check_log(&running).await["ann"], 0);
+    Arc::into_inner(running).unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_is_guarded_for_years_on_sqlite() {
+    let folder = Folder::new("years");
+    check_years(Config::at(folder.store())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_is_guarded_for_years_on_postgresql() {
+    check_years(Config::at(fresh().to_str().unwrap())).await;
 }

@@ -47,3 +47,29 @@ async fn a_file_that_is_not_there_is_named_and_nothing_is_posted() {
     assert!(said(&refused).contains("nowhere.csv"), "{}", said(&refused));
     assert_eq!(run_json(&store, &["status"]).await["events"], 0);
 }
+
+/// What the binary says, the place of its store left out.
+async fn told(folder: &Folder, arguments: &[&str]) -> String {
+    let store = folder.store();
+    let output = run(&store, arguments).await;
+    let text = said(&output).replace(&store.display().to_string(), "STORE");
+    format!("exit {}\n{text}", output.status.code().unwrap())
+}
+
+#[tokio::test]
+async fn the_verbs_say_what_they_do() {
+    let folder = Folder::new("help");
+    insta::assert_snapshot!("help", told(&folder, &["--help"]).await);
+    insta::assert_snapshot!("help_import", told(&folder, &["import", "--help"]).await);
+    insta::assert_snapshot!("help_scenario", told(&folder, &["scenario", "--help"]).await);
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_is_refused_in_words() {
+    let folder = Folder::new("refusals");
+    insta::assert_snapshot!("no_such_file", told(&folder, &["import", "nowhere.csv"]).await);
+    insta::assert_snapshot!("one_file_too_many", told(&folder, &["import", "one.csv", "two.csv"]).await);
+    insta::assert_snapshot!("no_such_model", told(&folder, &["query", "balances"]).await);
+    insta::assert_snapshot!("no_such_filter", told(&folder, &["query", "trial-balance", "colour=red"]).await);
+    insta::assert_snapshot!("no_such_verb", told(&folder, &["exprot"]).await);
+}

@@ -129,6 +129,7 @@ async fn posting(served: &mut Served) {
     served.post("/books/T-1/post-transaction", &[], body).await.expect(400);
     let first = served.transfer("T-1", "ann", "cash", "100.00").await;
     assert_eq!((first.expect(201)["version"].clone(), first.header("etag")), (json!(1), Some("\"1\"")));
+    assert_eq!(first.json().get("status"), None, "the books have no status to tell");
     let again = served.transfer("T-1", "ann", "cash", "100.00").await;
     assert_eq!(again.header("idempotency-replayed"), Some("true"), "{again:?}");
     assert_eq!(again.json()["committedPosition"], first.json()["committedPosition"]);
@@ -229,6 +230,7 @@ async fn looking(served: &mut Served) {
         assert!(page.text.contains(part), "`{part}` is missing of {}", page.text);
     }
     assert!(!page.text.contains("<b>") && !page.text.contains("<script"));
+    assert!(!page.text.contains("customer"), "every line is for a customer: {}", page.text);
     served.get("/statements/eve").await.expect(404);
     served.get("/statements/ann?order=sideways").await.expect(400);
     served.get("/statements/ann?page=2").await.expect(400);
@@ -259,6 +261,23 @@ async fn exporting(served: &mut Served) {
     served.drain("customer_month").await;
     let month = served.get("/customer-month/C-1/2026-11").await.expect(200);
     assert_eq!((&month["item"]["transactions"], &month["item"]["reversals"]), (&json!(4), &json!(1)));
+    for_nobody(served).await;
+}
+
+/// The page says which lines are missing where sums are by customer.
+async fn for_nobody(served: &mut Served) {
+    let entries =
+        json!([{ "account": "cash", "amount": euros("1") }, { "account": "ann", "amount": euros("-1") }]);
+    let body = json!({ "entries": entries, "description": "found in the street" });
+    served.post("/books/T-9/post-transaction", &[("idempotency-key", "k9")], body).await.expect(201);
+    served.drain("statements").await;
+    let page = served.get("/statements/ann").await;
+    let words = "One of these lines is for no customer: sums by customer and month leave them out.";
+    assert!(page.text.contains(words), "{}", page.text);
+    assert!(page.text.contains("<time datetime=\"2026-11-29T02:30:00Z\">"), "{}", page.text);
+    served.drain("customer_month").await;
+    let month = served.get("/customer-month/C-1/2026-11").await.expect(200);
+    assert_eq!(month["item"]["transactions"], 4, "what is for nobody is in nobody's month");
 }
 
 #[tokio::test]

@@ -89,14 +89,14 @@ fn command_answer(draft: &mut Draft, decider: &dyn AnyDecider) -> Value {
         "type": "object",
         "properties": {
             &id: { "type": "string" },
-            "status": { "type": ["string", "null"], "description": "The state's `status`, where it has one" },
+            "status": { "type": "string", "description": "The state's `status`; left out where it has none" },
             "version": { "type": "integer", "minimum": 0 },
             "committedPosition": reference("diptych.Token"),
             "events": {
                 "type": "array", "items": event, "description": "With `Prefer: return=representation`",
             },
         },
-        "required": [&id, "status", "version", "committedPosition"],
+        "required": [&id, "version", "committedPosition"],
     });
     draft.schema(format!("{category}.CommandAnswer"), answer)
 }

@@ -42,8 +42,27 @@ struct Named {
     range_max: Option<RangeMax>,
 }
 
-/// Column names that every store keeps for itself.
-const RESERVED_COLUMNS: [&str; 3] = ["tenant_id", "projection_position", "row_hash"];
+/// Column names that a store keeps for itself: those of every table, then the system columns of PostgreSQL
+/// (its manual, section 5.6) and of SQLite (<https://sqlite.org/lang_createtable.html#rowid>).
+const RESERVED_COLUMNS: [&str; 11] = [
+    "tenant_id",
+    "projection_position",
+    "row_hash",
+    "tableoid",
+    "xmin",
+    "cmin",
+    "xmax",
+    "cmax",
+    "ctid",
+    "rowid",
+    "_rowid_",
+];
+
+/// The column of the document itself, where a row is one.
+const DOCUMENT_COLUMN: &str = "document";
+
+/// The column that counts the rows of an index of words, beside the columns of the key.
+const WORDS_COLUMN: &str = "id";
 
 /// Query parameters that are not filters.
 const RESERVED_PARAMETERS: [&str; 10] = [
@@ -85,11 +104,7 @@ fn check(column: &Column) -> Result<()> {
     let ident = &column.field.ident;
     let error = |message: String| Err(Error::new(ident.span(), message));
     if RESERVED_COLUMNS.contains(&column.sql.as_str()) {
-        return error(format!(
-            "the column name `{}` is kept for the store itself: name the field otherwise, or its column with \
-             `#[column(name = \"...\")]`",
-            column.sql
-        ));
+        return Err(kept(column, "the store itself"));
     }
     if !names::is_snake(&column.sql) {
         return error(format!("the column name `{}` is not snake_case ASCII", column.sql));
@@ -117,6 +132,30 @@ fn check(column: &Column) -> Result<()> {
         return error("a key always has a value: it cannot be an `Option`".to_owned());
     }
     Ok(())
+}
+
+/// Refuses column names that the store keeps for itself because of something else that is declared.
+pub(super) fn unreserved(columns: &[Column], document: bool) -> Result<()> {
+    let searched = columns.iter().any(|column| column.full_text);
+    for column in columns {
+        if document && column.sql == DOCUMENT_COLUMN {
+            return Err(kept(column, "the document itself, as the read model is declared `document`"));
+        }
+        if searched && column.key && column.sql == WORDS_COLUMN {
+            return Err(kept(column, "the index of words, as a column is marked `#[full_text]`"));
+        }
+    }
+    Ok(())
+}
+
+/// The error for a column name that is kept for something.
+fn kept(column: &Column, what: &str) -> Error {
+    let message = format!(
+        "the column name `{}` is kept for {what}: name the field otherwise, or its column with \
+         `#[column(name = \"...\")]`",
+        column.sql
+    );
+    Error::new(column.field.ident.span(), message)
 }
 
 fn names_of(field: &Field) -> Result<Named> {

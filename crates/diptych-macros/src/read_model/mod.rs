@@ -44,6 +44,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         );
     };
     distinct(&columns, &computed)?;
+    column::unreserved(&columns, declaration.document)?;
     let indexes = indexes_of(&columns, &declared)?;
     intended(&columns, declaration.intended.as_ref())?;
     let default_sort = default_sort(&columns, declaration.default_sort.as_ref())?;

@@ -1,8 +1,8 @@
 //! Finding facts by their tags, for a decision that is about to be made. Absent here: the check of a
-//! condition, which is the writer's, and the pure rule, which is `TagQuery::matches` and says the same.
+//! condition, which is the writer's, and the pure rule, which is `TagQuery::selects` and says the same.
 
 use super::read::{EventRows, Parameter, head};
-use crate::fault::{OrFault, unsigned};
+use crate::fault::OrFault;
 use crate::shared::Shared;
 use diptych_command::Matched;
 use diptych_core::{Fault, Position, QueryItem, TagQuery, Tenant};
@@ -18,6 +18,20 @@ const SELECT_MATCHING: &str = "SELECT \
             SELECT event_tag.position FROM diptych.event_tag \
             WHERE event_tag.tenant = (SELECT id FROM diptych.tenant WHERE name = $1) \
             AND event_tag.tag = wanted.tag AND event_tag.position > $3 \
+            AND event_tag.position >= coalesce(CASE WHEN wanted.item = ANY($13) THEN (\
+                SELECT begun.position FROM diptych.event_tag AS begun \
+                JOIN diptych.event AS first ON first.position = begun.position \
+                JOIN diptych.event_type AS first_type ON first_type.id = first.type \
+                JOIN diptych.category AS first_category ON first_category.id = first_type.category \
+                WHERE begun.tenant = (SELECT id FROM diptych.tenant WHERE name = $1) \
+                AND begun.tag = wanted.tag AND ($2 IS NULL OR first_category.name = $2) \
+                AND NOT EXISTS (SELECT 1 FROM unnest($7, $8) AS other (item, tag) \
+                    WHERE other.item = wanted.item AND NOT EXISTS (SELECT 1 FROM diptych.event_tag AS held \
+                        WHERE held.tenant = begun.tenant AND held.tag = other.tag \
+                        AND held.position = begun.position)) \
+                AND EXISTS (SELECT 1 FROM unnest($13, $14) AS since (item, name) \
+                    WHERE since.item = wanted.item AND since.name = first_type.name) \
+                ORDER BY begun.position DESC LIMIT 1) END, 0) \
             AND NOT EXISTS (SELECT 1 FROM unnest($7, $8) AS other (item, tag) \
                 WHERE other.item = wanted.item AND NOT EXISTS (SELECT 1 FROM diptych.event_tag AS held \
                     WHERE held.tenant = event_tag.tenant AND held.tag = other.tag \
@@ -52,6 +66,9 @@ pub(crate) struct ItemCells<'a> {
     /// Their types; none where every type will do.
     pub(crate) typed_items: Vec<i32>,
     pub(crate) types: Vec<&'a str>,
+    /// Their beginnings; none where everything is read.
+    pub(crate) since_items: Vec<i32>,
+    pub(crate) since: Vec<&'a str>,
     /// Items for whole streams.
     pub(crate) categories: Vec<&'a str>,
     pub(crate) keys: Vec<&'a str>,
@@ -65,7 +82,7 @@ impl<'a> ItemCells<'a> {
                 self.categories.push(stream.category.as_str());
                 self.keys.push(stream.key.as_str());
             }
-            QueryItem::Tagged { tags, types } => {
+            QueryItem::Tagged { tags, types, since } => {
                 let Some((first, others)) = tags.split_first() else {
                     return;
                 };
@@ -76,6 +93,8 @@ impl<'a> ItemCells<'a> {
                 self.others.extend(others.iter().map(|tag| tag.as_str()));
                 self.typed_items.extend(types.iter().map(|_| number));
                 self.types.extend(types.iter().map(String::as_str));
+                self.since_items.extend(since.iter().map(|_| number));
+                self.since.extend(since.iter().map(String::as_str));
             }
         }
     }
@@ -94,8 +113,9 @@ pub(crate) async fn load_query(
     query.items().iter().for_each(|item| cells.add(item));
     let (tenant, category) = (tenant.as_str(), query.category().map(|category| category.as_str()));
     let (after, limit) = (after.0.cast_signed(), i64::try_from(facts_max).unwrap_or(i64::MAX));
-    let ItemCells { items, leading, other_items, others, typed_items, types, categories, keys } = &cells;
-    let asked: [Parameter<'_>; 12] = [
+    let ItemCells { items, leading, other_items, others, typed_items, types, .. } = &cells;
+    let ItemCells { since_items, since, categories, keys, .. } = &cells;
+    let asked: [Parameter<'_>; 14] = [
         (&tenant, Type::TEXT),
         (&category, Type::TEXT),
         (&after, Type::INT8),
@@ -108,20 +128,25 @@ pub(crate) async fn load_query(
         (types, Type::TEXT_ARRAY),
         (categories, Type::TEXT_ARRAY),
         (keys, Type::TEXT_ARRAY),
+        (since_items, Type::INT4_ARRAY),
+        (since, Type::TEXT_ARRAY),
     ];
     let sql = shared.sql(SELECT_MATCHING);
     // INVARIANT: both go over the same connection in this order, so that the facts are read in a later
-    // snapshot than the head and everything up to there is seen; what is beyond it is left out.
+    // snapshot than the head and everything up to there is seen. A fact beyond it stays: the snapshot has
+    // every fact before it, and an item that begins with it has none else.
     let (head, read) = tokio::join!(biased; head(client, shared), client.query_typed(&sql, &asked));
     let head = head?.position();
     let mut rows = EventRows::default();
     for row in &read.or_fault()? {
-        if Position(unsigned(row, 0)?) <= head {
-            rows.add(row)?;
-        }
+        rows.add(row)?;
     }
     let facts = shared.names.facts(client, &shared.schema, rows, &Categories::All).await?;
-    let last = facts.last().filter(|_| facts.len() >= facts_max);
-    let through = last.map_or(head, |fact| fact.position);
+    let last = facts.last().map(|fact| fact.position);
+    let through = match last {
+        Some(last) if facts.len() >= facts_max => last,
+        Some(last) => last.max(head),
+        None => head,
+    };
     Ok(Matched { facts, through })
 }

@@ -1,5 +1,5 @@
 //! Finding facts by their tags: for a decision that is about to be made, and under the writer's lock for
-//! one that was made. Absent here: the pure rule, which is `TagQuery::matches` and says the same.
+//! one that was made. Absent here: the pure rules, `TagQuery::selects` and `matches`, which say the same.
 
 use super::gathered::Gathered;
 use super::read::position_of_head;
@@ -15,6 +15,8 @@ const SELECT_TENANT: &str = "SELECT id FROM tenant WHERE name = ?1";
 /// The first tag of an item leads; the others, type and category are looked at one by one.
 const SELECT_TAGGED: &str = "SELECT position FROM event_tag \
     WHERE tenant = ?1 AND tag = ?2 AND position > ?3 AND position <= ?4 ORDER BY position";
+const SELECT_TAGGED_NEWEST: &str = "SELECT position FROM event_tag \
+    WHERE tenant = ?1 AND tag = ?2 AND position <= ?3 ORDER BY position DESC";
 const HAS_TAG: &str = "SELECT 1 FROM event_tag WHERE tenant = ?1 AND tag = ?2 AND position = ?3";
 const SELECT_KIND: &str = "SELECT category.name, event_type.name FROM event \
     JOIN event_type ON event_type.id = event.type JOIN category ON category.id = event_type.category \
@@ -84,7 +86,7 @@ pub(crate) fn any_after(
     let range = Range { after, through: Position(i64::MAX.cast_unsigned()) };
     for item in query.items() {
         let found: Option<i64> = match item {
-            QueryItem::Tagged { tags, types } => {
+            QueryItem::Tagged { tags, types, .. } => {
                 let wanted = Wanted { tenant, tags, types, query };
                 wanted.positions(connection, range, 1)?.first().copied()
             }
@@ -114,7 +116,15 @@ fn positions(
     let mut found = BTreeSet::new();
     for item in query.items() {
         match item {
-            QueryItem::Tagged { tags, types } => {
+            QueryItem::Tagged { tags, types, since } => {
+                let beginning = match since.is_empty() {
+                    true => None,
+                    false => {
+                        Wanted { tenant, tags, types: since, query }.newest(connection, range.through)?
+                    }
+                };
+                let before = beginning.map_or(range.after, |position| Position(position.0 - 1));
+                let range = Range { after: range.after.max(before), ..range };
                 let wanted = Wanted { tenant, tags, types, query };
                 found.extend(wanted.positions(connection, range, positions_max)?);
             }
@@ -156,6 +166,22 @@ impl Wanted<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// The newest up to a position. What it looks at on the way is what is read from there on.
+    fn newest(&self, connection: &Connection, through: Position) -> Result<Option<Position>> {
+        let Some((first, others)) = self.tags.split_first() else {
+            return Ok(None);
+        };
+        let mut select = connection.prepare_cached(SELECT_TAGGED_NEWEST)?;
+        let mut rows = select.query((self.tenant, first.as_str(), through.0.cast_signed()))?;
+        while let Some(row) = rows.next()? {
+            let position = row.get(0)?;
+            if self.has_all(connection, others, position)? && self.is_of_kind(connection, position)? {
+                return Ok(Some(Position(position.cast_unsigned())));
+            }
+        }
+        Ok(None)
     }
 
     fn has_all(&self, connection: &Connection, tags: &[Tag], position: i64) -> Result<bool> {

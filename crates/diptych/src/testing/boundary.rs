@@ -64,7 +64,8 @@ impl<D: Boundary> GivenLog<D> {
         let command = through_wire(command);
         let query = D::boundary(&command, &self.context).within(self.context.stream.category.clone());
         let query = query.checked().expect("the boundary must be one that a store can answer");
-        let matching = self.log.iter().filter(|(fact, tags)| query.matches(fact, tags));
+        let selected = query.selects(self.log.iter().map(|(fact, tags)| (&**fact, tags.as_slice())));
+        let matching = self.log.iter().filter(|(fact, _)| selected.contains(&fact.position));
         let history = matching.filter_map(|(fact, _)| fact.decode().expect("a fact must read back"));
         decided(history.collect(), command, &self.context)
     }

@@ -87,4 +87,30 @@ struct SplitTooOften {
     order: String,
 }
 
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales", document)]
+struct DocumentInDocument {
+    #[key]
+    order: String,
+    document: String,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales")]
+struct SystemColumn {
+    #[key]
+    order: String,
+    ctid: String,
+    rowid: i64,
+}
+
+#[derive(Clone, ReadModel)]
+#[read_model(name = "orders", revision = 1, owner = "sales")]
+struct SearchedById {
+    #[key]
+    id: String,
+    #[full_text]
+    words: String,
+}
+
 fn main() {}

@@ -1,8 +1,8 @@
 //! An account as the boundary of a command shows it: what it is, and what it holds where that is guarded.
 
 use super::BookRejection;
-use super::posting::GUARDED_POSTINGS_MAX;
-use crate::facts::{AccountId, AccountKind, CurrencyCode, Overdraft, PostedEntry};
+use super::posting::{BALANCE_THOUSANDTHS_MAX, POSTINGS_CARRIED_MAX};
+use crate::facts::{AccountId, AccountKind, BookEvent, CurrencyCode, Overdraft, PostedEntry};
 use diptych::prelude::*;
 
 /// An account.
@@ -29,7 +29,7 @@ pub struct Account {
 pub struct Guarded {
     /// How much, on the side that increases it: never below zero.
     pub balance: Money,
-    /// How many postings and reversals made it.
+    /// How many postings and reversals made it since it was carried forward last.
     pub postings: i64,
 }
 
@@ -40,25 +40,45 @@ impl Account {
         self.overdraft == Overdraft::Refused
     }
 
-    /// What it would hold after an amount, on the side that increases it.
-    fn after(&self, natural: Money) -> Money {
-        let held = self.guarded.as_ref().map_or_else(|| Money::zero(natural.currency()), |held| held.balance);
-        held.plus(natural).expect("so few entries of bounded size stay within the range of money")
+    /// What it holds; nothing where nothing was posted to it, or where it is not guarded.
+    fn held(&self, currency: Currency) -> Money {
+        self.guarded.as_ref().map_or_else(|| Money::zero(currency), |held| held.balance)
     }
 
     /// What it holds after an entry that was posted.
     pub(super) fn post(&mut self, entry: &PostedEntry) {
         if self.is_guarded() {
-            let balance = self.after(self.kind.natural(entry.amount));
+            let (held, natural) = (self.held(entry.amount.currency()), self.kind.natural(entry.amount));
+            // What was accepted adds up. Only of an account whose beginning is still to come some entries may
+            // be missing here, and what it carries forward takes the place of this.
+            let balance = held.plus(natural).unwrap_or(held);
             let postings = self.guarded.as_ref().map_or(0, |held| held.postings) + 1;
             self.guarded = Some(Guarded { balance, postings });
         }
     }
 
+    /// An account as what it carried forward tells it.
+    pub(super) fn carried(account: AccountId, name: String, kind: AccountKind, balance: Money) -> Self {
+        let (currency, overdraft) = (CurrencyCode::from(balance.currency()), Overdraft::Refused);
+        let guarded = Some(Guarded { balance, postings: 0 });
+        Self { account, name, kind, currency, overdraft, closed: false, guarded }
+    }
+
+    /// What it carries forward before the next posting, where that is due.
+    pub(super) fn carried_forward(&self) -> Option<BookEvent> {
+        let held = self.guarded.as_ref().filter(|held| held.postings >= POSTINGS_CARRIED_MAX)?;
+        Some(BookEvent::BalanceCarriedForward {
+            account: self.account.clone(),
+            name: self.name.clone(),
+            kind: self.kind,
+            balance: held.balance,
+        })
+    }
+
     /// The entry as it may be recorded.
     ///
     /// # Errors
-    /// An account that is closed or of another currency, or that would be overdrawn or too long.
+    /// An account that is closed or of another currency, or that would be overdrawn or hold too much.
     pub(super) fn take(&self, amount: Money) -> Result<PostedEntry, BookRejection> {
         let (account, currency) = (self.account.clone(), CurrencyCode::from(amount.currency()));
         if self.closed {
@@ -74,21 +94,22 @@ impl Account {
         Ok(PostedEntry { account, kind: self.kind, amount })
     }
 
-    /// Whether a guarded account has what an entry takes from it.
+    /// Whether a guarded account has what an entry takes from it, and room for what one brings.
     fn cover(&self, amount: Money) -> Result<(), BookRejection> {
-        let account = self.account.clone();
+        let (account, balance) = (self.account.clone(), self.held(amount.currency()));
         let natural = self.kind.natural(amount);
-        let after = self.after(natural);
-        if after.is_negative() {
-            let balance = self.after(Money::zero(amount.currency()));
-            let amount = natural.times(-1).expect("the range of money is symmetric");
-            return Err(BookRejection::Overdraft { account, balance, amount });
+        let most = BALANCE_THOUSANDTHS_MAX;
+        match balance.plus(natural) {
+            Ok(after) if after.is_negative() => {
+                let amount = natural.times(-1).expect("the range of money is symmetric");
+                Err(BookRejection::Overdraft { account, balance, amount })
+            }
+            Ok(after) if after.thousandths() <= most || natural.is_negative() => Ok(()),
+            _ => {
+                let balance_max = Money::from_thousandths(most, amount.currency());
+                let balance_max = balance_max.expect("the most is within the range of money");
+                Err(BookRejection::BalanceTooLarge { account, balance_max })
+            }
         }
-        // What a full account holds can still leave it, all at once.
-        let full = self.guarded.as_ref().is_some_and(|held| held.postings >= GUARDED_POSTINGS_MAX);
-        if full && after.thousandths() != 0 {
-            return Err(BookRejection::AccountFull { account, postings_max: GUARDED_POSTINGS_MAX });
-        }
-        Ok(())
     }
 }

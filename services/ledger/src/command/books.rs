@@ -40,6 +40,7 @@ impl Decider for Books {
     type Rejection = BookRejection;
 
     fn decide(&self, command: BookCommand, context: &Context) -> Result<Vec<BookEvent>, BookRejection> {
+        let mut events = Vec::new();
         let event = match command {
             BookCommand::OpenAccount { name, kind, currency, overdraft } => {
                 let account = self.free_for_account(context.id())?;
@@ -56,6 +57,7 @@ impl Decider for Books {
                 balanced(&entries)?;
                 let value_date = counting_from(value_date, context.time)?;
                 let (entries, guarded) = self.posted(&entries)?;
+                events.extend(self.carried_forward(&guarded));
                 BookEvent::TransactionPosted {
                     transaction,
                     entries,
@@ -73,11 +75,13 @@ impl Decider for Books {
                 let opposite = transaction.entries.iter().map(PostedEntry::reversed);
                 let opposite = opposite.map(|PostedEntry { account, amount, .. }| Entry { account, amount });
                 let (entries, guarded) = self.posted(&opposite.collect::<Vec<_>>())?;
+                events.extend(self.carried_forward(&guarded));
                 let Transaction { transaction, customer, .. } = transaction.clone();
                 BookEvent::TransactionReversed { transaction, entries, guarded, reason, customer, value_date }
             }
         };
-        Ok(vec![event])
+        events.push(event);
+        Ok(events)
     }
 
     fn evolve(mut self, event: &BookEvent) -> Self {
@@ -90,6 +94,12 @@ impl Decider for Books {
                     .iter_mut()
                     .filter(|held| held.account == account)
                     .for_each(|held| held.closed = true);
+            }
+            // INVARIANT: it takes the place of whatever is known of the account, so that nothing before it
+            // has to be.
+            BookEvent::BalanceCarriedForward { account, name, kind, balance } => {
+                self.accounts.retain(|held| held.account != account);
+                self.accounts.push(Account::carried(account, name, kind, balance));
             }
             BookEvent::TransactionPosted { transaction, entries, description, customer, .. } => {
                 self.post(&entries);
@@ -178,6 +188,12 @@ impl Books {
         Ok((posted, guarded))
     }
 
+    /// What guarded accounts carry forward before what is posted to them.
+    fn carried_forward(&self, guarded: &[AccountId]) -> Vec<BookEvent> {
+        let held = guarded.iter().filter_map(|account| self.account(account));
+        held.filter_map(Account::carried_forward).collect()
+    }
+
     /// Entries that were posted change what guarded accounts hold. Those of accounts outside of the boundary
     /// are not all of theirs, and none of its business.
     fn post(&mut self, entries: &[PostedEntry]) {
@@ -190,10 +206,13 @@ impl Books {
 
 impl Boundary for Books {
     /// INVARIANT: whatever is posted to a guarded account carries its tag, so that it meets every other
-    /// posting to it. A transaction and its reversal share a stream, which makes each happen once.
+    /// posting to it; what it holds is decided on from where it was carried forward last. A transaction and
+    /// its reversal share a stream, which makes each happen once.
     fn boundary(command: &BookCommand, context: &Context) -> TagQuery {
         let own = TagQuery::stream(&context.stream);
-        let with = |query: TagQuery, account: &AccountId| query.or_tagged("account", account);
+        let with = |query: TagQuery, account: &AccountId| {
+            query.or_tagged("account", account).since(&["BalanceCarriedForward"])
+        };
         match command {
             BookCommand::OpenAccount { .. } | BookCommand::CloseAccount => with(own, &context.id()),
             // What has more entries is refused without a look at any account.

@@ -68,14 +68,21 @@ pub enum BookRejection {
         /// What it holds.
         balance: Money,
     },
-    /// A guarded account is decided on all that was ever posted to it, which has an end: what it holds moves
-    /// to a new account.
+    /// Not answered any more: balances are carried forward. Commands of earlier days were answered with it.
     #[reject("the account `{account}` has {postings_max} postings, the most it can have: move all it holds")]
     AccountFull {
         /// Which.
         account: AccountId,
         /// The most.
         postings_max: i64,
+    },
+    /// A guarded account holds only so much: sums of what comes to it stay exact.
+    #[reject("the account `{account}` would hold more than {balance_max}, the most that is guarded")]
+    BalanceTooLarge {
+        /// Which.
+        account: AccountId,
+        /// The most.
+        balance_max: Money,
     },
     /// An account and a transaction cannot have the same id.
     #[reject("the id is that of an account or of a transaction already")]

@@ -10,4 +10,6 @@ mod tests;
 pub use account::{Account, Guarded};
 pub use books::{Books, Transaction};
 pub use language::{BookCommand, BookRejection};
-pub use posting::{ENTRIES_MAX, ENTRY_THOUSANDTHS_MAX, GUARDED_ACCOUNTS_MAX, GUARDED_POSTINGS_MAX};
+pub use posting::{
+    BALANCE_THOUSANDTHS_MAX, ENTRIES_MAX, ENTRY_THOUSANDTHS_MAX, GUARDED_ACCOUNTS_MAX, POSTINGS_CARRIED_MAX,
+};

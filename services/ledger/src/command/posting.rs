@@ -13,15 +13,19 @@ const ENTRIES_MIN: usize = 2;
 pub const ENTRIES_MAX: usize = 14;
 
 /// The largest entry, in thousandths of its currency: 100,000,000.00. Sums of 90,000 of the largest stay
-/// within the range of money, and of any number of usual ones.
+/// within the range of money.
 pub const ENTRY_THOUSANDTHS_MAX: i64 = 100_000_000_000;
 
 /// The most accounts of a transaction that refuse overdraft.
 pub const GUARDED_ACCOUNTS_MAX: usize = 4;
 
-/// The most postings to an account that refuses overdraft, but for the last that takes it to zero. All of
-/// them are read for every further one: those of four accounts stay within `boundary_facts_max` (10,000).
-pub const GUARDED_POSTINGS_MAX: i64 = 2_400;
+/// The most postings to an account that refuses overdraft before what it holds is carried forward. As many
+/// are read for each further one at most: those of four accounts stay far within `boundary_facts_max`.
+pub const POSTINGS_CARRIED_MAX: i64 = 100;
+
+/// The most that an account that refuses overdraft may hold, in thousandths of its currency:
+/// 1,000,000,000,000.00, a ninth of the range of money.
+pub const BALANCE_THOUSANDTHS_MAX: i64 = 1_000_000_000_000_000;
 
 /// Refuses what cannot be a transaction.
 ///

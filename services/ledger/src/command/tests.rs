@@ -16,6 +16,12 @@ fn opened_as(account: &str, kind: AccountKind, overdraft: Overdraft) -> GivenFac
     on(account, BookEvent::AccountOpened { account: account.into(), name, kind, currency, overdraft })
 }
 
+fn opened_in_dollars() -> GivenFact {
+    let (account, name, currency) = ("usd".into(), "Dollars".to_owned(), "USD".into());
+    let (kind, overdraft) = (AccountKind::Asset, Overdraft::Allowed);
+    on("usd", BookEvent::AccountOpened { account, name, kind, currency, overdraft })
+}
+
 /// Cash, which may be overdrawn, and two customers, who may not.
 fn opened() -> Vec<GivenFact> {
     vec![
@@ -159,14 +165,7 @@ fn entries_need_accounts_that_are_open_and_of_their_currency() {
     let closed = BookRejection::AccountNotOpen { account: "ann".into() };
     check_rejected(log, "T-1", post([("cash", "1.00"), ("ann", "-1.00")]), closed);
     let mut log = opened();
-    let dollars = BookEvent::AccountOpened {
-        account: "usd".into(),
-        name: "Dollars".to_owned(),
-        kind: AccountKind::Asset,
-        currency: "USD".into(),
-        overdraft: Overdraft::Allowed,
-    };
-    log.push(on("usd", dollars));
+    log.push(opened_in_dollars());
     let mismatch = BookRejection::CurrencyMismatch {
         account: "usd".into(),
         currency: "EUR".into(),
@@ -248,15 +247,125 @@ fn a_day_is_a_day() {
     check_rejected(opened(), "T-1", command, wrong);
 }
 
+/// What Ann's deposit carries forward.
+fn carried(balance: &str) -> BookEvent {
+    let (name, kind) = ("Account ann".to_owned(), AccountKind::Liability);
+    BookEvent::BalanceCarriedForward { account: "ann".into(), name, kind, balance: euros(balance) }
+}
+
+/// As many deposits of Ann's as are read at most, so that the next posting carries them forward.
+fn due() -> Vec<GivenFact> {
+    let number = |number| posted(&format!("T-{number}"), &[("cash", "1.00"), ("ann", "-1.00")]);
+    opened().into_iter().chain((0..POSTINGS_CARRIED_MAX).map(number)).collect()
+}
+
+/// The same, carried forward by the posting after them, which leaves 60.00.
+fn carried_forward() -> Vec<GivenFact> {
+    let moved = [("ann", "40.00"), ("bob", "-40.00")];
+    due().into_iter().chain([on("T", carried("100.00")), posted("T", &moved)]).collect()
+}
+
 #[test]
-fn a_full_account_gives_all_it_holds_away_and_takes_no_more() {
-    let deposits = (0..GUARDED_POSTINGS_MAX)
-        .map(|number| posted(&format!("T-{number}"), &[("cash", "1.00"), ("ann", "-1.00")]));
-    let full: Vec<_> = opened().into_iter().chain(deposits).collect();
-    let no_more = BookRejection::AccountFull { account: "ann".into(), postings_max: GUARDED_POSTINGS_MAX };
-    check_rejected(full.clone(), "T", post([("cash", "1.00"), ("ann", "-1.00")]), no_more);
-    given_log::<Books>(full)
-        .on("T")
-        .when(post([("ann", "2400.00"), ("bob", "-2400.00")]))
-        .then([posted_event("T", &[("ann", "2400.00"), ("bob", "-2400.00")])]);
+fn what_a_guarded_account_holds_is_carried_forward_before_too_many_postings_are_to_be_read() {
+    let moved = [("ann", "40.00"), ("bob", "-40.00")];
+    given_log::<Books>(due()).on("T").when(post(moved)).then([carried("100.00"), posted_event("T", &moved)]);
+    let early: Vec<_> = due().into_iter().take(2 + POSTINGS_CARRIED_MAX as usize).collect();
+    given_log::<Books>(early).on("T").when(post(moved)).then([posted_event("T", &moved)]);
+    given_log::<Books>(carried_forward()).on("T+1").when(post(moved)).then([posted_event("T+1", &moved)]);
+}
+
+#[test]
+fn what_was_carried_forward_is_what_an_account_pays_from() {
+    let overdraft =
+        BookRejection::Overdraft { account: "ann".into(), balance: euros("60.00"), amount: euros("60.01") };
+    check_rejected(carried_forward(), "T+1", post([("ann", "60.01"), ("cash", "-60.01")]), overdraft);
+    let all = [("ann", "60.00"), ("cash", "-60.00")];
+    given_log::<Books>(carried_forward()).on("T+1").when(post(all)).then([posted_event("T+1", &all)]);
+    check_rejected(
+        carried_forward(),
+        "ann",
+        BookCommand::CloseAccount,
+        BookRejection::AccountNotEmpty { balance: euros("60.00") },
+    );
+    let one = |account: &str, amount| Entry {
+        account: account.into(),
+        amount: Money::parse(amount, Currency::USD).unwrap(),
+    };
+    let command = BookCommand::PostTransaction {
+        entries: vec![one("usd", "1.00"), one("ann", "-1.00")],
+        description: "dollars".to_owned(),
+        customer: None,
+        value_date: None,
+    };
+    let (account, currency, expected) = ("ann".into(), "USD".into(), "EUR".into());
+    let mismatch = BookRejection::CurrencyMismatch { account, currency, expected };
+    let log = carried_forward().into_iter().chain([opened_in_dollars()]).collect();
+    check_rejected(log, "T+1", command, mismatch);
+}
+
+#[test]
+fn a_transaction_from_before_is_reversed_from_what_was_carried_forward() {
+    let opposite = [("cash", "-1.00"), ("ann", "1.00")];
+    let reversed = |transaction: &str| BookEvent::TransactionReversed {
+        transaction: transaction.into(),
+        entries: sides(&opposite),
+        guarded: guarded(&opposite),
+        reason: "a mistake".to_owned(),
+        customer: None,
+        value_date: "2026-07-07".into(),
+    };
+    let log = || given_log::<Books>(carried_forward());
+    log().on("T-7").when(reverse(&["ann", "cash"])).then([reversed("T-7")]);
+    let again = carried_forward().into_iter().chain([on("T-7", reversed("T-7"))]).collect();
+    let rejection = BookRejection::AlreadyReversed { transaction: "T-7".into() };
+    check_rejected(again, "T-7", reverse(&["ann", "cash"]), rejection);
+    // A reversal is a posting like any other: it carries forward where that is due.
+    given_log::<Books>(due())
+        .on("T-7")
+        .when(reverse(&["ann", "cash"]))
+        .then([carried("100.00"), reversed("T-7")]);
+    // The stream of the transaction that carried forward says what was held then, not what is held now.
+    let spent = posted("T+1", &[("ann", "60.00"), ("cash", "-60.00")]);
+    let later = on("T+2", carried("0"));
+    let log: Vec<_> = carried_forward().into_iter().chain([spent, later]).collect();
+    let back =
+        BookRejection::Overdraft { account: "bob".into(), balance: euros("0"), amount: euros("40.00") };
+    let gone = posted("T+3", &[("bob", "40.00"), ("cash", "-40.00")]);
+    let log: Vec<_> = log.into_iter().chain([gone]).collect();
+    check_rejected(log.clone(), "T", reverse(&["ann", "bob"]), back);
+    let overdraft =
+        BookRejection::Overdraft { account: "ann".into(), balance: euros("0"), amount: euros("1.00") };
+    check_rejected(log, "T-7", reverse(&["ann", "cash"]), overdraft);
+}
+
+#[test]
+fn an_account_that_was_carried_forward_is_opened_once_and_closed_at_zero() {
+    let command = BookCommand::OpenAccount {
+        name: "Ann again".to_owned(),
+        kind: AccountKind::Liability,
+        currency: "EUR".into(),
+        overdraft: Overdraft::Refused,
+    };
+    check_rejected(carried_forward(), "ann", command, BookRejection::AccountExists);
+    let spent = posted("T+1", &[("ann", "60.00"), ("cash", "-60.00")]);
+    let empty: Vec<_> = carried_forward().into_iter().chain([spent]).collect();
+    given_log::<Books>(empty.clone())
+        .on("ann")
+        .when(BookCommand::CloseAccount)
+        .then([BookEvent::AccountClosed { account: "ann".into() }]);
+    let closed = on("ann", BookEvent::AccountClosed { account: "ann".into() });
+    let log: Vec<_> = empty.into_iter().chain([closed]).collect();
+    let rejection = BookRejection::AccountNotOpen { account: "ann".into() };
+    check_rejected(log, "T+2", post([("cash", "1.00"), ("ann", "-1.00")]), rejection);
+}
+
+#[test]
+fn a_guarded_account_holds_so_much_and_no_more() {
+    let most = on("T", carried("1000000000000.00"));
+    let log: Vec<_> = opened().into_iter().chain([most]).collect();
+    let rejection =
+        BookRejection::BalanceTooLarge { account: "ann".into(), balance_max: euros("1000000000000.00") };
+    check_rejected(log.clone(), "T+1", post([("cash", "0.001"), ("ann", "-0.001")]), rejection);
+    let away = [("ann", "0.001"), ("cash", "-0.001")];
+    given_log::<Books>(log).on("T+1").when(post(away)).then([posted_event("T+1", &away)]);
 }

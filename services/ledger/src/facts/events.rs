@@ -4,7 +4,7 @@
 //! The tag `account` says which facts a decision on an account rests on: its opening and its closing, and
 //! for an account that refuses overdraft also everything posted to it. Other accounts are not marked on
 //! transactions, so that busy ones never make two commands wait for each other and their history is never
-//! read.
+//! read. A balance that is carried forward says all of this anew, so that nothing before it is read again.
 
 use super::{
     AccountId, AccountKind, CurrencyCode, CustomerId, Day, LineKind, Overdraft, PostedEntry, TransactionId,
@@ -34,6 +34,19 @@ pub enum BookEvent {
         /// Which.
         #[tag]
         account: AccountId,
+    },
+    /// What an account that refuses overdraft holds was carried forward, as books are from one period to the
+    /// next. It stands right before the transaction that made it due, in the stream of that.
+    BalanceCarriedForward {
+        /// Which account.
+        #[tag]
+        account: AccountId,
+        /// What people call it.
+        name: String,
+        /// Of which of the five kinds it is.
+        kind: AccountKind,
+        /// What it holds, on the side that increases it, in its currency.
+        balance: Money,
     },
     /// Money moved between accounts.
     TransactionPosted {
@@ -91,7 +104,9 @@ impl BookEvent {
     #[must_use]
     pub fn movement(&self) -> Option<Movement<'_>> {
         let (kind, transaction, entries, words, customer, value_date) = match self {
-            Self::AccountOpened { .. } | Self::AccountClosed { .. } => return None,
+            Self::AccountOpened { .. } | Self::AccountClosed { .. } | Self::BalanceCarriedForward { .. } => {
+                return None;
+            }
             Self::TransactionPosted { transaction, entries, description, customer, value_date, .. } => {
                 (LineKind::Posting, transaction, entries, description, customer, value_date)
             }

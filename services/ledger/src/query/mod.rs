@@ -18,9 +18,17 @@ pub use trial_balance::TrialBalance;
 
 use diptych::prelude::*;
 
-/// The sum of two amounts of one account.
+/// The sum of two amounts of one currency. At an end of the range of money a sum stays there, whatever comes:
+/// it says that more was moved than is kept exactly, and never anything that looks exact and is not. An entry
+/// is bounded, so that this takes 90,000 of the largest.
 fn sum(left: Money, right: Money) -> Money {
-    left.plus(right).expect("an account has one currency, and sums of bounded entries stay exact")
+    let at_end = |money: &Money| money.thousandths().abs() == Money::THOUSANDTHS_MAX;
+    if let Some(unknown) = [left, right].into_iter().find(at_end) {
+        return unknown;
+    }
+    let wide = left.thousandths().saturating_add(right.thousandths());
+    let within = wide.clamp(-Money::THOUSANDTHS_MAX, Money::THOUSANDTHS_MAX);
+    Money::from_thousandths(within, left.currency()).expect("it is within the range of money")
 }
 
 /// The debit and the credit of an amount, neither below zero.

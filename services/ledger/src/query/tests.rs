@@ -117,6 +117,101 @@ fn a_line_says_what_the_account_holds_after_it() {
 }
 
 #[test]
+fn what_is_carried_forward_moves_nothing_and_is_no_line() {
+    let posting = || posted("T-1", "2026-07-07T10:00:00Z", &[("cash", "100.00"), ("ann", "-100.00")]);
+    let (account, name, kind) = ("ann".into(), "Account ann".to_owned(), kind_of("ann"));
+    let balance = euros("0");
+    let carried = on("T-1", BookEvent::BalanceCarriedForward { account, name, kind, balance });
+    let facts = all_opened().into_iter().chain([carried, posting()]);
+    let row = |account: &str, debit, credit, balance, entries| TrialBalance {
+        account: account.into(),
+        name: format!("Account {account}"),
+        kind: kind_of(account),
+        currency: "EUR".into(),
+        open: true,
+        debit: euros(debit),
+        credit: euros(credit),
+        balance: euros(balance),
+        entries,
+        version: Version(1),
+    };
+    let rows = [
+        row("ann", "0", "100.00", "-100.00", 1),
+        row("bob", "0", "0", "0", 0),
+        row("cash", "100.00", "0", "100.00", 1),
+        row("fees", "0", "0", "0", 0),
+    ];
+    given_facts(facts.clone()).then_rows(rows);
+    let (account, name, kind, balance) = ("ann".into(), "Account ann".to_owned(), kind_of("ann"), "100.00");
+    let held = AccountBalance { account, name, kind, balance: euros(balance), lines: 1 };
+    given_facts(facts).then_row(held);
+}
+
+#[test]
+fn a_sum_beyond_the_range_of_money_stays_at_its_end_and_breaks_nothing() {
+    let end = || Money::from_thousandths(Money::THOUSANDTHS_MAX, Currency::EUR).unwrap();
+    let almost = Money::from_thousandths(Money::THOUSANDTHS_MAX - 1, Currency::EUR).unwrap();
+    let least = euros("0.001");
+    assert_eq!(sum(almost, least), end(), "the end says that more may have been moved");
+    assert_eq!(sum(almost, euros("5.00")), end());
+    for (left, right) in [(end(), euros("-5.00")), (euros("-5.00"), end())] {
+        assert_eq!(sum(left, right), end(), "a sum that is not known does not come to look exact");
+    }
+    let below = end().times(-1).unwrap();
+    assert_eq!(sum(almost.times(-1).unwrap(), euros("-5.00")), below);
+    assert_eq!(sum(almost, almost.times(-1).unwrap()), euros("0"), "within the range sums are exact");
+
+    let amount = almost.amount();
+    let opposite = format!("-{amount}");
+    let most = [("cash", amount.as_str()), ("ann", opposite.as_str())];
+    let facts = all_opened().into_iter().chain([
+        posted("T-1", "2025-07-07T10:00:00Z", &most),
+        posted("T-2", "2025-07-07T10:00:01Z", &most),
+        posted("T-3", "2026-07-07T10:00:00Z", &[("ann", "5.00"), ("cash", "-5.00")]),
+    ]);
+    let given = || given_facts(facts.clone());
+    given().then_row(TrialBalance {
+        account: "cash".into(),
+        name: "Account cash".to_owned(),
+        kind: AccountKind::Asset,
+        currency: "EUR".into(),
+        open: true,
+        debit: end(),
+        credit: euros("5.00"),
+        balance: end(),
+        entries: 3,
+        version: Version(1),
+    });
+    given().then_row(AccountBalance {
+        account: "ann".into(),
+        name: "Account ann".to_owned(),
+        kind: AccountKind::Liability,
+        balance: end(),
+        lines: 3,
+    });
+    given().then_row(AccountYear {
+        account: "cash".into(),
+        year: "2026".into(),
+        entries: 1,
+        opening: end(),
+        debit: euros("0"),
+        credit: euros("5.00"),
+        closing: end(),
+        months: vec![month("2026-07", "0", "5.00")],
+    });
+    given().then_row(CustomerMonth {
+        customer: "C-1".into(),
+        month: "2025-07".into(),
+        transactions: 2,
+        reversals: 0,
+        sums: vec![
+            KindSum { kind: AccountKind::Asset, sum: end() },
+            KindSum { kind: AccountKind::Liability, sum: below },
+        ],
+    });
+}
+
+#[test]
 fn a_year_begins_with_what_the_years_before_it_left_in_whatever_order_they_come() {
     let facts = [
         posted("T-2", "2007-03-01T00:00:00Z", &[("cash", "50.00"), ("ann", "-50.00")]),

@@ -82,6 +82,8 @@ impl Projection for TrialBalance {
             BookEvent::AccountClosed { .. } => {
                 row.map(|row| Self { open: false, version: fact.version(), ..row })
             }
+            // It moves nothing.
+            BookEvent::BalanceCarriedForward { .. } => row,
             BookEvent::TransactionPosted { .. } | BookEvent::TransactionReversed { .. } => {
                 let row = row?;
                 let Some(entry) = fact.event.movement().and_then(|movement| movement.of(&row.account)) else {
