@@ -160,6 +160,18 @@ fn paging(page: &mut Html, asked: &AskedPage, order: Order, next: Option<&str>) 
     page.close("nav");
 }
 
+/// A year of an account of a kind, in a sentence.
+fn year_in_words(kind: AccountKind, year: &AccountYear) -> String {
+    format!(
+        "It opened with {} and closed with {}, after {} of debits and {} of credits. Entries: {}.",
+        kind.natural(year.opening),
+        kind.natural(year.closing),
+        year.debit,
+        year.credit,
+        year.entries
+    )
+}
+
 /// The years, opened and closed on the side that increases the account, as its balance is.
 fn years_of(page: &mut Html, kind: AccountKind, years: &Answer<Page<AccountYear>>) {
     page.open("section", &[("aria-labelledby", "years")]);
@@ -170,15 +182,7 @@ fn years_of(page: &mut Html, kind: AccountKind, years: &Answer<Page<AccountYear>
     }
     for year in &years.value.items {
         page.element("h3", &[], year.year.as_str());
-        let sums = format!(
-            "It opened with {} and closed with {}, after {} of debits and {} of credits. Entries: {}.",
-            kind.natural(year.opening),
-            kind.natural(year.closing),
-            year.debit,
-            year.credit,
-            year.entries
-        );
-        page.element("p", &[], &sums);
+        page.element("p", &[], &year_in_words(kind, year));
         let caption = format!("Months of {}", year.year);
         table(page, &caption, &["Month", "Entries", "Debits", "Credits"], &year.months, |page, month| {
             page.element("th", &[("scope", "row")], month.month.as_str());
@@ -226,4 +230,32 @@ fn table<T>(page: &mut Html, caption: &str, headings: &[&str], rows: &[T], cells
         page.close("tr");
     }
     page.close("tbody").close("table").close("div");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_year_opens_and_closes_on_the_side_that_increases_the_account() {
+        let euros = |text: &str| Money::parse(text, Currency::EUR).unwrap();
+        let year = AccountYear {
+            account: "ann".into(),
+            year: "2026".into(),
+            entries: 2,
+            opening: euros("-100.00"),
+            debit: euros("30.00"),
+            credit: euros("5.00"),
+            closing: euros("-75.00"),
+            months: Vec::new(),
+        };
+        let words = |opening: Money, closing: Money| {
+            let moved = format!("after {} of debits and {} of credits. Entries: 2.", year.debit, year.credit);
+            format!("It opened with {opening} and closed with {closing}, {moved}")
+        };
+        let owed = year_in_words(AccountKind::Liability, &year);
+        assert_eq!(owed, words(euros("100.00"), euros("75.00")));
+        let held = year_in_words(AccountKind::Asset, &year);
+        assert_eq!(held, words(euros("-100.00"), euros("-75.00")));
+    }
 }

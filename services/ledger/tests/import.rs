@@ -14,6 +14,8 @@ use diptych::projector::{Measured, RebuildOrder, RebuildStep};
 use diptych::query::{Find, Order};
 use indicatif::ProgressBar;
 use ledger::NIGHTLY;
+use ledger::command::{BookCommand, Books};
+use ledger::facts::{AccountId, Entry, TransactionId};
 use ledger::import::{Imported, Source, import};
 use ledger::query::TrialBalance;
 use std::path::{Path, PathBuf};
@@ -79,9 +81,29 @@ async fn check_import(config: Config, exports: &Folder, source: Option<Source>, 
         let head = running.feed().head().await.unwrap();
         assert_eq!(import(&running, &source, &ProgressBar::hidden()).await.unwrap(), done);
         assert_eq!(running.feed().head().await.unwrap(), head, "the second import posted something");
+        check_difference(&running, &source, total).await;
     }
     running.stop().await.unwrap();
     eprintln!("{place}: posted and checked in {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// Books that hold another sum than the file are no import that went well: it says by how much.
+async fn check_difference(running: &Running, source: &Source, total: Money) {
+    let penny = Money::parse("0.01", total.currency()).unwrap();
+    let entry = |account: &str, amount| Entry { account: AccountId::new(account), amount };
+    let cash = format!("{}-cash", source.name());
+    let owed = format!("{}-receivable", source.name());
+    let command = BookCommand::PostTransaction {
+        entries: vec![entry(&cash, penny), entry(&owed, penny.times(-1).unwrap())],
+        description: "posted by hand".to_owned(),
+        customer: None,
+        value_date: None,
+    };
+    let request = Request::by(running.principal()).to(&TransactionId::new("by-hand"), command);
+    running.commands().handle::<Books>(request).await.unwrap();
+    let refused = import(running, source, &ProgressBar::hidden()).await.unwrap_err().to_string();
+    let held = total.plus(penny).unwrap();
+    assert_eq!(refused, format!("the account `{cash}` holds {held}, and the file says {total}"));
 }
 
 /// Documents that are built anew from the files of the night are those that the log gives.

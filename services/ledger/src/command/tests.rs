@@ -369,3 +369,11 @@ fn a_guarded_account_holds_so_much_and_no_more() {
     let away = [("ann", "0.001"), ("cash", "-0.001")];
     given_log::<Books>(log).on("T+1").when(post(away)).then([posted_event("T+1", &away)]);
 }
+
+#[test]
+fn an_account_that_holds_more_than_the_most_from_before_there_was_one_still_pays() {
+    let more = on("T", carried("1000000000005.00"));
+    let log: Vec<_> = opened().into_iter().chain([more]).collect();
+    let away = [("ann", "1.00"), ("cash", "-1.00")];
+    given_log::<Books>(log).on("T+1").when(post(away)).then([posted_event("T+1", &away)]);
+}
