@@ -7,6 +7,7 @@ use diptych_query::{Block, Categories, Feed, JobBoard, Mark};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use tokio::sync::watch;
 
 /// How often files are looked for that others join meanwhile.
@@ -34,7 +35,7 @@ struct Files {
 #[derive(Default)]
 struct Known {
     chain: Vec<Arc<ExportFile>>,
-    verified: HashMap<PathBuf, (Stamp, Arc<Places>)>,
+    verified: HashMap<PathBuf, (Stamp, SystemTime, Arc<Places>)>,
 }
 
 impl Files {
@@ -87,13 +88,15 @@ impl Files {
         if stamp != file.stamp {
             return Err(damaged(&file.path, "has been changed since it was written"));
         }
-        if let Some((held, places)) = self.known().verified.get(&file.path)
+        if let Some((held, looked_at, places)) = self.known().verified.get(&file.path)
             && *held == stamp
+            && stamp.had_settled(*looked_at)
         {
             return Ok(Arc::clone(places));
         }
+        let looked_at = SystemTime::now();
         let places = Arc::new(file.verify()?);
-        self.known().verified.insert(file.path.clone(), (stamp, Arc::clone(&places)));
+        self.known().verified.insert(file.path.clone(), (stamp, looked_at, Arc::clone(&places)));
         Ok(places)
     }
 
@@ -176,20 +179,22 @@ impl ExportFeed {
     }
 
     async fn looked(&self) -> Result<Vec<Arc<ExportFile>>, Fault> {
+        // INVARIANT: read before the files are, so that a file that is told of has been there.
+        let told = self.told.as_ref().and_then(|(board, export)| {
+            let through = board.of(export)?.exported_through?;
+            Some((export, through))
+        });
         let files = Arc::clone(&self.files);
         let chain = on_its_thread(move || files.look()).await?;
         self.hold_against_log(&chain).await?;
-        if let Some((board, export)) = &self.told {
-            let told = board.of(export).and_then(|standing| standing.exported_through);
-            let through = chain.last().map_or(Position::START, |file| file.through());
-            if let Some(told) = told.filter(|told| *told > through) {
-                let place = self.files.place.display();
-                let message = format!(
-                    "the files of export `{export}` in `{place}` end at position {through} and one up to \
-                     {told} was written: it is missing"
-                );
-                return Err(Fault::permanent(Code::ExportDamaged, message));
-            }
+        let through = chain.last().map_or(Position::START, |file| file.through());
+        if let Some((export, told)) = told.filter(|(_, told)| *told > through) {
+            let place = self.files.place.display();
+            let message = format!(
+                "the files of export `{export}` in `{place}` end at position {through} and one up to {told} \
+                 was written: it is missing"
+            );
+            return Err(Fault::permanent(Code::ExportDamaged, message));
         }
         Ok(chain)
     }
@@ -242,7 +247,8 @@ impl ExportFeed {
                 Err(fault) => fault,
             };
             let chain = self.look().await?;
-            let is_same = chain.len() == seen.len() && chain.iter().zip(&seen).all(|(a, b)| a.path == b.path);
+            let same = |(a, b): (&Arc<ExportFile>, &Arc<ExportFile>)| a.path == b.path && a.stamp == b.stamp;
+            let is_same = chain.len() == seen.len() && chain.iter().zip(&seen).all(same);
             if is_same || looks == LOOKS_MAX {
                 return Err(fault);
             }

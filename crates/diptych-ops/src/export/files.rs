@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// How the names of export files end.
 pub(crate) const EXTENSION: &str = "ndjson";
@@ -42,6 +42,10 @@ pub(crate) struct Stamp {
     modified: Option<SystemTime>,
 }
 
+/// How long a file must have been as it is for its stamp to tell a later change: file systems keep the time
+/// of a change in steps, FAT in those of two seconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// Where every so many events begin in a file whose every byte was looked at, in bytes.
 pub(crate) type Places = Vec<u64>;
 
@@ -54,6 +58,12 @@ impl Stamp {
         let found = std::fs::metadata(path);
         let found = found.map_err(|error| damaged(path, format!("cannot be read: {error}")))?;
         Ok(Self { bytes: found.len(), modified: found.modified().ok() })
+    }
+
+    /// Whether a file that was looked at then cannot have been changed since and have the same stamp.
+    pub(crate) fn had_settled(&self, looked_at: SystemTime) -> bool {
+        let age = self.modified.and_then(|modified| looked_at.duration_since(modified).ok());
+        age.is_some_and(|age| age >= SETTLED)
     }
 }
 

@@ -13,6 +13,7 @@ on_both_stores!(
     older_files_are_joined_and_everything_is_read_on,
     a_join_that_was_cut_short_is_finished_by_the_next_run,
     a_damaged_file_is_never_joined,
+    what_was_joined_goes_only_for_a_file_that_is_whole,
 );
 
 /// One event more, and the night of a day of December in which it is exported.
@@ -138,5 +139,34 @@ async fn a_damaged_file_is_never_joined(world: World) {
     night(&world, &running, 6).await;
     assert_eq!(world.file_names().len(), 3, "{:?}", world.file_names());
     assert!(listed(&running).await.is_clean());
+    running.stop().await.unwrap();
+}
+
+async fn what_was_joined_goes_only_for_a_file_that_is_whole(world: World) {
+    let world = world.keeping_last(2);
+    let running = world.open().await;
+    for day in 1..=4 {
+        night(&world, &running, day).await;
+    }
+    let older: Vec<_> = world.file_names().iter().map(|name| world.files().join(name)).collect();
+    let bytes: Vec<_> = older.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    night(&world, &running, 5).await;
+    let joined = world.files().join("events-000000000001-000000000003.ndjson");
+    replaced(&joined, "{\\\"spoons\\\":1}", "{\\\"spoons\\\":9}");
+    // A process that was killed before it had removed them left the others.
+    for (file, bytes) in older.iter().zip(&bytes) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    fill(&running, "rice", 5).await;
+    world.set("2026-12-06T02:00:00Z");
+    let done = run_due(&running).await.remove(0).done.expect("the night is exported all the same");
+    assert!(done.untidied.unwrap().contains("DP0050"));
+    assert!(older.iter().all(|file| file.exists()), "{:?}", world.file_names());
+    // The damaged one is not needed: what it was joined from is there.
+    std::fs::remove_file(joined).unwrap();
+    night(&world, &running, 7).await;
+    assert_eq!(world.file_names().len(), 3, "{:?}", world.file_names());
+    let feed = running.sources().opened(&world.files().display().to_string()).await.unwrap();
+    assert_eq!(whole(&*feed).await, whole(running.feed()).await);
     running.stop().await.unwrap();
 }

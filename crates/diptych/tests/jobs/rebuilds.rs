@@ -71,7 +71,7 @@ async fn a_build_from_a_damaged_file_fails_and_changes_nothing(world: World) {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("spoons\\\":2", "spoons\\\":3")).unwrap();
     let failed = rebuilt(&running, "shelf", Some(&file)).await;
-    let reason = failed.reason.unwrap();
+    let reason = failed.reason.clone().unwrap_or_else(|| panic!("{failed:?}"));
     assert!(failed.step == RebuildStep::Failed && reason.contains("checksum"), "{reason}");
     assert_eq!(crate::world::by_day(&running, token).await, [("tea".to_owned(), 2)]);
     running.stop().await.unwrap();

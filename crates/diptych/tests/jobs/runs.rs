@@ -114,6 +114,8 @@ async fn a_run_that_is_cut_short_is_taken_over_and_writes_what_it_was_to_write(w
 
     fill(&running, "salt", 1).await;
     assert!(run_due(&running).await.is_empty(), "the process may be alive");
+    world.set("2026-11-29T02:00:14Z");
+    assert!(run_due(&running).await.is_empty(), "it may be alive still");
     world.set("2026-11-29T02:00:16Z");
     let runs = run_due(&running).await;
     let done = runs[0].done.clone().unwrap();
@@ -143,10 +145,14 @@ async fn a_run_that_fails_is_kept_and_tried_again_after_a_rest(world: World) {
     assert!(run_due(&running).await.is_empty(), "it rests");
     let (_, text) = shown(&running).await;
     assert!(text.contains("OVERDUE") && text.contains("FAILED"), "{text}");
-    std::fs::remove_file(world.files()).unwrap();
     world.set("2026-11-29T02:01:00Z");
+    assert!(run_due(&running).await[0].failure.is_some(), "the file is in the way still");
+    std::fs::remove_file(world.files()).unwrap();
+    world.set("2026-11-29T02:02:59Z");
+    assert!(run_due(&running).await.is_empty(), "it rests twice as long");
+    world.set("2026-11-29T02:03:00Z");
     let runs = run_due(&running).await;
-    assert_eq!((runs[0].number, runs[0].done.as_ref().unwrap().rows), (2, 1));
+    assert_eq!((runs[0].number, runs[0].done.as_ref().unwrap().rows), (3, 1));
     assert_eq!(state(&running).await.failures, 0);
     running.stop().await.unwrap();
 }
