@@ -3,7 +3,7 @@
 //! Says nothing of amounts that a fold makes: those are of the type already.
 
 use diptych_core::{Currency, ValueType};
-use diptych_query::{AnyModel, MoneyPath, MoneyStep, money_in_columns};
+use diptych_query::{AnyModel, MoneyPlaces, money_in_columns};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,35 +64,14 @@ const REFUSE: &str = r#"function (doc) {
   refuse(doc.before);
 }"#;
 
-/// Where money is in a value.
-#[derive(Default)]
-struct Place {
-    money: bool,
-    members: BTreeMap<String, Self>,
-    each: Option<Box<Self>>,
-    any: Option<Box<Self>>,
-}
-
-impl Place {
-    fn add(&mut self, path: &MoneyPath) {
-        let mut at = self;
-        for step in path {
-            at = match step {
-                MoneyStep::Member(name) => at.members.entry(name.clone()).or_default(),
-                MoneyStep::Each => at.each.get_or_insert_default(),
-                MoneyStep::Any => at.any.get_or_insert_default(),
-            };
-        }
-        at.money = true;
-    }
-
-    /// Members as pairs: a name such as `__proto__` is none of a literal's.
-    fn to_json(&self) -> Json {
-        let members: Vec<_> =
-            self.members.iter().map(|(name, place)| json!([name, place.to_json()])).collect();
-        let inner = |place: &Option<Box<Self>>| place.as_ref().map(|place| place.to_json());
-        json!({ "money": self.money, "members": members, "each": inner(&self.each), "any": inner(&self.any) })
-    }
+/// Places of money as the server's function reads them. Members are pairs: a name such as `__proto__` is none
+/// of a literal's.
+fn told(places: &MoneyPlaces) -> Json {
+    let members: Vec<_> = places.members.iter().map(|(name, inner)| json!([name, told(inner)])).collect();
+    let inner = |places: &Option<Box<MoneyPlaces>>| places.as_deref().map(told);
+    json!({
+        "money": places.money, "members": members, "each": inner(&places.each), "any": inner(&places.any),
+    })
 }
 
 /// The design document that guards the money in tables; none where they have no such field.
@@ -100,7 +79,7 @@ pub(crate) fn guard(models: &[Arc<dyn AnyModel>]) -> Option<Json> {
     let mut tables = Map::new();
     for model in models {
         let columns = model.schema().columns;
-        let mut places = BTreeMap::<usize, Place>::new();
+        let mut places = BTreeMap::<usize, MoneyPlaces>::new();
         for (column, _) in columns.iter().enumerate().filter(|(_, spec)| spec.value_type == ValueType::Money)
         {
             places.entry(column).or_default().money = true;
@@ -109,8 +88,9 @@ pub(crate) fn guard(models: &[Arc<dyn AnyModel>]) -> Option<Json> {
             places.entry(column).or_default().add(&path);
         }
         if !places.is_empty() {
-            let told = places.iter().map(|(column, place)| json!([columns[*column].public, place.to_json()]));
-            tables.insert(model.schema().name.to_owned(), told.collect());
+            let of_column =
+                |(column, places): (&usize, &MoneyPlaces)| json!([columns[*column].public, told(places)]);
+            tables.insert(model.schema().name.to_owned(), places.iter().map(of_column).collect());
         }
     }
     if tables.is_empty() {

@@ -2,8 +2,9 @@
 //! they come from. Who may see what is said by the policies that every answer asks.
 
 use crate::actions::find_model;
+use crate::export::{unwritable, with_suffix};
 use crate::{ActionError, Operator, Report};
-use diptych_core::{Code, Fault, Position, Timestamp, Token, Value};
+use diptych_core::{Fault, Position, Timestamp, Token, Value};
 use diptych_query::{Ask, BuildId, RawRow, RowStream, Schema, Withheld};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -159,7 +160,7 @@ pub async fn export_rows(
         rows: 0,
         checksum: String::new(),
     };
-    let (partial, lineage_file) = (with_suffix(file, ".partial"), with_suffix(file, ".lineage.json"));
+    let (partial, lineage_file) = (with_suffix(file, ".partial"), lineage_of(file));
     if let Err(error) = write(&mut rows, format, &partial).await {
         // What is not whole is of no use; that it cannot be removed is not the failure to tell.
         let _ = std::fs::remove_file(&partial);
@@ -252,14 +253,9 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn unwritable(file: &Path, error: std::io::Error) -> Fault {
-    Fault::permanent(Code::Storage, format!("`{}` cannot be written", file.display())).because(error)
+/// The file that says where the rows of another one come from.
+pub(crate) fn lineage_of(file: &Path) -> PathBuf {
+    with_suffix(file, ".lineage.json")
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub use model_store::{
     AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, Mend, ModelStore, Parked, RowChange,
     RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
 };
-pub use money_guard::{MoneyPath, MoneyStep, money_field, money_in_columns, money_paths};
+pub use money_guard::{MoneyPath, MoneyPlaces, MoneyStep, money_field, money_in_columns, money_paths};
 pub use notice::{NOTICE, Notice, Suspension};
 pub use order::sort_in_table_order;
 pub use page::PageKey;

@@ -131,7 +131,7 @@ pub fn money_in_columns(model: &dyn AnyModel) -> Vec<(usize, MoneyPath)> {
 /// The money fields of the `#[json]` columns of a read model.
 #[derive(Default)]
 pub(crate) struct MoneyGuard {
-    columns: Vec<(usize, &'static str, Guarded)>,
+    columns: Vec<(usize, &'static str, MoneyPlaces)>,
 }
 
 /// A money field that does not hold money.
@@ -156,7 +156,7 @@ impl MoneyGuard {
             let mut generator = SchemaGenerator::default();
             let schema = M::json_schema(index, &mut generator)?;
             let paths = money_paths(&schema, &generator);
-            (!paths.is_empty()).then(|| (index, column.public, Guarded::of(&paths)))
+            (!paths.is_empty()).then(|| (index, column.public, MoneyPlaces::of(&paths)))
         });
         Self { columns: columns.collect() }
     }
@@ -172,29 +172,36 @@ impl MoneyGuard {
     }
 }
 
-/// What is looked for in a value.
+/// Where money is in a value: paths that begin alike share their beginning.
 #[derive(Default, Debug)]
-struct Guarded {
-    money: bool,
-    members: BTreeMap<String, Self>,
-    each: Option<Box<Self>>,
-    any: Option<Box<Self>>,
+pub struct MoneyPlaces {
+    /// Whether the value itself is money.
+    pub money: bool,
+    /// Where it is in members of an object, by their names.
+    pub members: BTreeMap<String, Self>,
+    /// Where it is in every element of an array.
+    pub each: Option<Box<Self>>,
+    /// Where it is in every member of an object that has no places of its own.
+    pub any: Option<Box<Self>>,
 }
 
-impl Guarded {
+impl MoneyPlaces {
+    /// Adds the place at the end of a path.
+    pub fn add(&mut self, path: &[MoneyStep]) {
+        let mut at = self;
+        for step in path {
+            at = match step {
+                MoneyStep::Member(name) => at.members.entry(name.clone()).or_default(),
+                MoneyStep::Each => at.each.get_or_insert_default(),
+                MoneyStep::Any => at.any.get_or_insert_default(),
+            };
+        }
+        at.money = true;
+    }
+
     fn of(paths: &[MoneyPath]) -> Self {
         let mut root = Self::default();
-        for path in paths {
-            let mut at = &mut root;
-            for step in path {
-                at = match step {
-                    MoneyStep::Member(name) => at.members.entry(name.clone()).or_default(),
-                    MoneyStep::Each => at.each.get_or_insert_default(),
-                    MoneyStep::Any => at.any.get_or_insert_default(),
-                };
-            }
-            at.money = true;
-        }
+        paths.iter().for_each(|path| root.add(path));
         root
     }
 
@@ -212,7 +219,7 @@ impl Guarded {
 /// Looks through a value without keeping any of it.
 #[derive(Clone, Copy)]
 struct Look<'g> {
-    guarded: &'g Guarded,
+    guarded: &'g MoneyPlaces,
     /// Where it looks, which stays where it fails.
     way: &'g RefCell<MoneyPath>,
 }
@@ -354,7 +361,7 @@ mod tests {
 
     #[test]
     fn every_case_is_judged_alike_wherever_it_stands() {
-        let guarded = Guarded::of(&paths::<Basket>().0);
+        let guarded = MoneyPlaces::of(&paths::<Basket>().0);
         for (case, expected) in MONEY_CASES {
             for (field, text) in [
                 ("basket.voucher", format!(r#"{{"note":"1","voucher":{case}}}"#)),
@@ -375,7 +382,7 @@ mod tests {
 
     #[test]
     fn no_value_is_no_money_and_the_rest_is_none_of_its_business() {
-        let guarded = Guarded::of(&paths::<Basket>().0);
+        let guarded = MoneyPlaces::of(&paths::<Basket>().0);
         for text in ["{\"voucher\":null,\"note\":1e400}", "[]", "null", "1.5", "{\"lines\":\"none\"}"] {
             assert_eq!(guarded.check("basket", text), Ok(()), "{text}");
         }

@@ -4,7 +4,7 @@
 
 use super::files::{EXTENSION, ExportFile, damaged, in_order, listed};
 use super::format::{Checksum, EndLine, Lineage};
-use super::{line, named, unwritable};
+use super::{finished, line, unwritable, with_suffix};
 use diptych_core::{Fault, Position};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -29,16 +29,9 @@ pub(crate) fn join(folder: &Path, files: &[Arc<ExportFile>], suffix: &str) -> Re
     let (Some(first), Some(last)) = (files.first(), files.last()) else { return Ok(()) };
     let lineage = Lineage { from: first.from(), log: first.lineage.log, ..last.lineage.clone() };
     let file = file_of(folder, lineage.from, last.through());
-    let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(format!(".{suffix}.partial"));
-    let unfinished = PathBuf::from(unfinished);
-    if let Err(fault) = write(&lineage, files, &unfinished) {
-        // What is not whole is of no use; that it cannot be removed is not the failure to tell.
-        let _ = std::fs::remove_file(&unfinished);
-        return Err(fault);
-    }
+    let unfinished = with_suffix(&file, &format!(".{suffix}.partial"));
     // INVARIANT: under its name it is read instead of the others, so it is whole before it has it.
-    named(&unfinished, &file)?;
+    finished(write(&lineage, files, &unfinished), &unfinished, &file)?;
     let (joined, events) = (ExportFile::open(&file)?, files.iter().map(|file| file.end.events).sum::<u64>());
     joined.verify()?;
     if joined.end.events != events {

@@ -21,7 +21,7 @@ use format::{Checksum, EndLine, EventLine};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many positions are read at once.
 const BLOCK_POSITIONS: usize = 1_000;
@@ -87,30 +87,31 @@ pub(crate) async fn write_whole(
     file: &Path,
     suffix: &str,
 ) -> Result<End, Fault> {
-    let mut unfinished = file.as_os_str().to_owned();
-    unfinished.push(".");
-    unfinished.push(suffix);
-    let unfinished = Path::new(&unfinished);
-    let end = match write(feed, lineage, unfinished).await {
-        Ok(end) => end,
-        Err(error) => {
-            // What is not whole is of no use; that it cannot be removed is not the failure to tell.
-            let _ = std::fs::remove_file(unfinished);
-            return Err(error);
-        }
-    };
-    named(unfinished, file)?;
-    Ok(end)
+    let unfinished = with_suffix(file, &format!(".{suffix}"));
+    let written = write(feed, lineage, &unfinished).await;
+    finished(written, &unfinished, file)
 }
 
-/// Gives a file that is whole its name.
-fn named(unfinished: &Path, file: &Path) -> Result<(), Fault> {
+/// Gives a file that was written whole its name, and removes one that was not.
+fn finished<T>(written: Result<T, Fault>, unfinished: &Path, file: &Path) -> Result<T, Fault> {
+    if written.is_err() {
+        // What is not whole is of no use; that it cannot be removed is not the failure to tell.
+        let _ = std::fs::remove_file(unfinished);
+        return written;
+    }
     std::fs::rename(unfinished, file).map_err(|error| unwritable(file, error))?;
     // A name is kept by its folder. Where folders cannot be synchronised, the system does what it can.
     if let Some(folder) = file.parent().and_then(|folder| File::open(folder).ok()) {
         let _ = folder.sync_all();
     }
-    Ok(())
+    written
+}
+
+/// A file beside another one, by its name and a suffix.
+pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 async fn write(feed: &dyn Feed, lineage: &Lineage, file: &Path) -> Result<End, Fault> {

@@ -5,6 +5,7 @@ use super::export::clear;
 use super::{Job, JobKind};
 use crate::Operator;
 use crate::export::join::{join, remove_joined};
+use crate::rows_export::lineage_of;
 use diptych_core::{Code, Fault, Timestamp};
 use std::path::{Path, PathBuf};
 
@@ -68,9 +69,7 @@ fn remove_older(folder: &Path, model: &str, extension: &str, kept: usize) -> Res
     files.sort();
     let older = files.len().saturating_sub(kept);
     for (_, file) in &files[..older] {
-        let mut lineage = file.as_os_str().to_owned();
-        lineage.push(".lineage.json");
-        for path in [file.as_path(), Path::new(&lineage)] {
+        for path in [file, &lineage_of(file)] {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(crate::export::unwritable(path, error));

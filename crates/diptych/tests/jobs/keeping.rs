@@ -8,6 +8,7 @@ use crate::world::{World, by_day, by_night, fill, listed, night_reaches, run_due
 use diptych::prelude::*;
 use diptych::projector::RebuildStep;
 use diptych::query::{Categories, Feed};
+use std::path::PathBuf;
 
 on_both_stores!(
     older_files_are_joined_and_everything_is_read_on,
@@ -26,6 +27,31 @@ async fn night(world: &World, running: &Running, day: u64) -> Token {
     token
 }
 
+/// As many files as are not too many where two stay as they are.
+async fn four_nights(world: &World, running: &Running) {
+    for day in 1..=4 {
+        night(world, running, day).await;
+    }
+}
+
+/// Files as they were before some of them were joined.
+struct Older(Vec<(PathBuf, Vec<u8>)>);
+
+impl Older {
+    fn of(world: &World) -> Self {
+        let files = world.file_names().into_iter().map(|name| world.files().join(name));
+        Self(files.map(|file| (file.clone(), std::fs::read(file).unwrap())).collect())
+    }
+
+    fn put_back(&self) {
+        self.0.iter().for_each(|(file, bytes)| std::fs::write(file, bytes).unwrap());
+    }
+
+    fn are_there(&self) -> bool {
+        self.0.iter().all(|(file, _)| file.exists())
+    }
+}
+
 /// Everything that a feed holds, read from its beginning.
 async fn whole(feed: &dyn Feed) -> Vec<std::sync::Arc<diptych::core::RawFact>> {
     let (head, mut after, mut facts) = (feed.head().await.unwrap().position(), Position::START, Vec::new());
@@ -41,9 +67,7 @@ async fn whole(feed: &dyn Feed) -> Vec<std::sync::Arc<diptych::core::RawFact>> {
 async fn older_files_are_joined_and_everything_is_read_on(world: World) {
     let world = world.keeping_last(2);
     let running = world.open().await;
-    for day in 1..=4 {
-        night(&world, &running, day).await;
-    }
+    four_nights(&world, &running).await;
     assert_eq!(world.file_names().len(), 4, "twice as many as stay are not too many");
     let folder = world.files().display().to_string();
     let opened_before = running.sources().opened(&folder).await.unwrap();
@@ -85,16 +109,11 @@ async fn older_files_are_joined_and_everything_is_read_on(world: World) {
 async fn a_join_that_was_cut_short_is_finished_by_the_next_run(world: World) {
     let world = world.keeping_last(2);
     let running = world.open().await;
-    for day in 1..=4 {
-        night(&world, &running, day).await;
-    }
-    let older: Vec<_> = world.file_names().iter().map(|name| world.files().join(name)).collect();
-    let bytes: Vec<_> = older.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    four_nights(&world, &running).await;
+    let older = Older::of(&world);
     night(&world, &running, 5).await;
     // What a process leaves that is killed before it has removed anything, and one that has not joined yet.
-    for (file, bytes) in older.iter().zip(&bytes) {
-        std::fs::write(file, bytes).unwrap();
-    }
+    older.put_back();
     let torn = world.files().join("events-000000000001-000000000002.ndjson.killed-1.partial");
     std::fs::write(torn, "{\"diptychExport\":1,").unwrap();
     assert_eq!(world.file_names().len(), 7);
@@ -120,9 +139,7 @@ async fn a_join_that_was_cut_short_is_finished_by_the_next_run(world: World) {
 async fn a_damaged_file_is_never_joined(world: World) {
     let world = world.keeping_last(2);
     let running = world.open().await;
-    for day in 1..=4 {
-        night(&world, &running, day).await;
-    }
+    four_nights(&world, &running).await;
     let second = world.files().join(&world.file_names()[1]);
     let bytes = std::fs::read(&second).unwrap();
     replaced(&second, "{\\\"spoons\\\":1}", "{\\\"spoons\\\":9}");
@@ -145,23 +162,18 @@ async fn a_damaged_file_is_never_joined(world: World) {
 async fn what_was_joined_goes_only_for_a_file_that_is_whole(world: World) {
     let world = world.keeping_last(2);
     let running = world.open().await;
-    for day in 1..=4 {
-        night(&world, &running, day).await;
-    }
-    let older: Vec<_> = world.file_names().iter().map(|name| world.files().join(name)).collect();
-    let bytes: Vec<_> = older.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    four_nights(&world, &running).await;
+    let older = Older::of(&world);
     night(&world, &running, 5).await;
     let joined = world.files().join("events-000000000001-000000000003.ndjson");
     replaced(&joined, "{\\\"spoons\\\":1}", "{\\\"spoons\\\":9}");
     // A process that was killed before it had removed them left the others.
-    for (file, bytes) in older.iter().zip(&bytes) {
-        std::fs::write(file, bytes).unwrap();
-    }
+    older.put_back();
     fill(&running, "rice", 5).await;
     world.set("2026-12-06T02:00:00Z");
     let done = run_due(&running).await.remove(0).done.expect("the night is exported all the same");
     assert!(done.untidied.unwrap().contains("DP0050"));
-    assert!(older.iter().all(|file| file.exists()), "{:?}", world.file_names());
+    assert!(older.are_there(), "{:?}", world.file_names());
     // The damaged one is not needed: what it was joined from is there.
     std::fs::remove_file(joined).unwrap();
     night(&world, &running, 7).await;

@@ -69,13 +69,9 @@ fn month(month: &str, debit: &str, credit: &str) -> MonthSum {
     MonthSum { month: month.into(), entries: 1, debit: euros(debit), credit: euros(credit) }
 }
 
-#[test]
-fn both_sides_of_a_transaction_stand_in_the_trial_balance() {
-    let facts = all_opened().into_iter().chain([
-        posted("T-1", "2026-07-07T10:00:00Z", &[("cash", "100.00"), ("ann", "-98.00"), ("fees", "-2.00")]),
-        posted("T-2", "2026-07-07T10:00:01Z", &[("ann", "30.00"), ("cash", "-30.00")]),
-    ]);
-    let row = |account: &str, debit, credit, balance, entries| TrialBalance {
+/// An open account in the trial balance.
+fn row(account: &str, debit: &str, credit: &str, balance: &str, entries: i64) -> TrialBalance {
+    TrialBalance {
         account: account.into(),
         name: format!("Account {account}"),
         kind: kind_of(account),
@@ -86,7 +82,15 @@ fn both_sides_of_a_transaction_stand_in_the_trial_balance() {
         balance: euros(balance),
         entries,
         version: Version(1),
-    };
+    }
+}
+
+#[test]
+fn both_sides_of_a_transaction_stand_in_the_trial_balance() {
+    let facts = all_opened().into_iter().chain([
+        posted("T-1", "2026-07-07T10:00:00Z", &[("cash", "100.00"), ("ann", "-98.00"), ("fees", "-2.00")]),
+        posted("T-2", "2026-07-07T10:00:01Z", &[("ann", "30.00"), ("cash", "-30.00")]),
+    ]);
     given_facts(facts).then_rows([
         row("ann", "30.00", "98.00", "-68.00", 2),
         row("bob", "0", "0", "0", 0),
@@ -123,18 +127,6 @@ fn what_is_carried_forward_moves_nothing_and_is_no_line() {
     let balance = euros("0");
     let carried = on("T-1", BookEvent::BalanceCarriedForward { account, name, kind, balance });
     let facts = all_opened().into_iter().chain([carried, posting()]);
-    let row = |account: &str, debit, credit, balance, entries| TrialBalance {
-        account: account.into(),
-        name: format!("Account {account}"),
-        kind: kind_of(account),
-        currency: "EUR".into(),
-        open: true,
-        debit: euros(debit),
-        credit: euros(credit),
-        balance: euros(balance),
-        entries,
-        version: Version(1),
-    };
     let rows = [
         row("ann", "0", "100.00", "-100.00", 1),
         row("bob", "0", "0", "0", 0),
