@@ -17,7 +17,7 @@ use diptych_projector::{
 };
 use diptych_query::fold::row_digest;
 use diptych_query::{
-    Build, BuildId, Fold, Group, Mend, Mode, Order, Partition, RowChange, RowRef, Stage, StoredRow,
+    Build, BuildId, Changed, Fold, Group, Mend, Mode, Order, Partition, RowChange, RowRef, Stage, StoredRow,
     TableChanges, WorkerId, own_build,
 };
 use proptest::prelude::{Just, Strategy, any};
@@ -351,7 +351,7 @@ impl<'a> World<'a> {
             Edit::Cleverly => StoredRow { values, hash: clever, ..held },
             Edit::Delete => StoredRow { values: None, hash: 0, ..held },
         };
-        let rows = vec![RowChange { stored, existed: true }];
+        let rows = vec![RowChange { stored, existed: true, changed: Changed::ALL }];
         let changes = vec![TableChanges { rows, digest: Vec::new(), facts: Vec::new() }];
         let at = self.stores.models.checkpoint(&group).await?.mark.position();
         let partition = Partition::WHOLE;

@@ -7,7 +7,9 @@ use diptych_projector::{
     DrainError, Drained, Projector, ProjectorLimits, ProjectorParts, RowName, TroubleError, VerifyError,
 };
 use diptych_query::fold::{bucket_of, row_digest};
-use diptych_query::{Group, Mend, Order, Partition, RowChange, RowRef, StoredRow, TableChanges, WorkerId};
+use diptych_query::{
+    Changed, Group, Mend, Order, Partition, RowChange, RowRef, StoredRow, TableChanges, WorkerId,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -141,7 +143,8 @@ pub(crate) async fn tamper(stores: &Stores, group: &Group, key: &str, tamper: Ta
     let partition = partition.next().unwrap_or(Partition::WHOLE);
     let guard = stores.models.checkpoint_of(group, partition).await?.mark.position();
     if let Some((values, hash)) = stored {
-        changes.rows.push(RowChange { stored: StoredRow { row, values, guard, hash }, existed });
+        let stored = StoredRow { row, values, guard, hash };
+        changes.rows.push(RowChange { stored, existed, changed: Changed::ALL });
     }
     let mut all = vec![TableChanges::default(); group.models().len()];
     all[0] = changes;

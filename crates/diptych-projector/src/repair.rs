@@ -15,7 +15,7 @@ use crate::{
 use diptych_core::{Position, Value};
 use diptych_query::fold::bucket_of;
 use diptych_query::{
-    AdvanceError, Health, Lease, Mend, Order, Partition, RowChange, RowRef, StoredRow, TableChanges,
+    AdvanceError, Changed, Health, Lease, Mend, Order, Partition, RowChange, RowRef, StoredRow, TableChanges,
 };
 
 /// How often a table is counted again when its model has moved meanwhile.
@@ -144,7 +144,7 @@ impl Projector {
             let guard =
                 exceptions.held_from(table, row).map_or(at, |from| Position(from.0.saturating_sub(1)));
             let stored = stored(row, said, guard.min(at));
-            let change = RowChange { stored, existed: stands.is_some() };
+            let change = RowChange { stored, existed: stands.is_some(), changed: Changed::ALL };
             let mut changes = vec![TableChanges::default(); group.models().len()];
             changes[table].rows.push(change);
             match store.mend(group, mend(part.partition, lease, at, changes)).await {

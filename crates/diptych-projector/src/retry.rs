@@ -6,8 +6,8 @@ use crate::refold::{BLOCK_POSITIONS_MAX, Standing, digest_of_change};
 use crate::skips::Exceptions;
 use diptych_core::{Code, Fault, Position, RawFact, Timestamp, Value};
 use diptych_query::{
-    Feed, FoldError, FoldErrorKind, Group, Lease, Mark, Mend, ModelStore, Parked, Partition, RowChange,
-    RowRef, TableChanges, Touch,
+    Changed, Feed, FoldError, FoldErrorKind, Group, Lease, Mark, Mend, ModelStore, Parked, Partition,
+    RowChange, RowRef, TableChanges, Touch,
 };
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -149,7 +149,8 @@ impl Retry {
                 let stored = key.standing.stored(guard);
                 let table = &mut mend.changes[*table];
                 table.digest.push(digest_of_change(row, key.before.as_deref(), values.as_deref()));
-                table.rows.push(RowChange { stored, existed: key.before.is_some() });
+                let existed = key.before.is_some();
+                table.rows.push(RowChange { stored, existed, changed: Changed::ALL });
             }
             mend.healed.push((*table, row.clone()));
             match &key.failed {

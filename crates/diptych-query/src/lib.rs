@@ -70,8 +70,8 @@ pub use lag::Lag;
 pub use metrics::{Latency, QueryMetrics};
 pub use model::ReadModel;
 pub use model_store::{
-    AdvanceError, Advanced, BucketDigest, Checkpoint, Found, Matching, Mend, ModelStore, Parked, RowChange,
-    RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
+    AdvanceError, Advanced, BucketDigest, Changed, Checkpoint, Found, Matching, Mend, ModelStore, Parked,
+    RowChange, RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
 };
 pub use money_guard::{MoneyPath, MoneyPlaces, MoneyStep, money_field, money_in_columns, money_paths};
 pub use notice::{NOTICE, Notice, Suspension};

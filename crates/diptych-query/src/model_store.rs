@@ -98,6 +98,37 @@ pub struct RowChange {
     pub stored: StoredRow,
     /// Whether the store holds the row, not a tombstone, before the change.
     pub existed: bool,
+    /// Which of [`Schema::indexed_columns`] differ from what the store holds.
+    pub changed: Changed,
+}
+
+/// Which of a table's indexed columns a change touches, as bits in the order of [`Schema::indexed_columns`].
+/// Beyond [`Changed::COLUMNS_MAX`] columns, the rest share one bit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Changed(u128);
+
+impl Changed {
+    /// All of them, as far as anybody knows.
+    pub const ALL: Self = Self(u128::MAX);
+
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// How many columns have a bit of their own.
+    pub const COLUMNS_MAX: usize = u128::BITS as usize - 1;
+
+    /// Those of which it is said.
+    #[must_use]
+    pub fn of(differ: impl Iterator<Item = bool>) -> Self {
+        let bits = differ.enumerate().filter(|(_, differs)| *differs);
+        Self(bits.fold(0, |changed, (column, _)| changed | 1 << column.min(Self::COLUMNS_MAX)))
+    }
+
+    /// Whether a column is among them, by its place in [`Schema::indexed_columns`].
+    #[must_use]
+    pub fn has(self, column: usize) -> bool {
+        self.0 >> column.min(Self::COLUMNS_MAX) & 1 == 1
+    }
 }
 
 /// A bucket of a digest: its number, its row count (or the change of it), its sum (or the change of it).

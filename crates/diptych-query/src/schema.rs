@@ -251,6 +251,18 @@ impl Schema {
         !self.key.contains(&column) && self.columns.get(column).is_some_and(guarded)
     }
 
+    /// The columns that secondary indexes hold and the key does not, ascending; none where rows are documents,
+    /// which are written whole.
+    #[must_use]
+    pub fn indexed_columns(&self) -> Vec<usize> {
+        let held = self.indexes.iter().flat_map(|index| index.columns).map(|(column, _)| *column);
+        let secondary = |column: &usize| self.storage == Storage::Columns && !self.key.contains(column);
+        let mut columns: Vec<_> = held.filter(secondary).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
     /// Whether the key or an index begins with a column, so that rows can be found by it.
     #[must_use]
     pub fn is_indexed(&self, column: usize) -> bool {

@@ -69,6 +69,9 @@ pub struct SqliteLimits {
     pub tombstone_window_events: u64,
     /// How many moves of checkpoints are remembered in one file; older ones are forgotten.
     pub checkpoint_history_max: u64,
+    /// About how many bytes of rows each read model's file keeps in memory from one transaction to the next,
+    /// so that rows that change again and again are not read each time. 0: none.
+    pub kept_rows_bytes_max: usize,
     /// How many read-only connections to one file stay open; queries beyond it wait for one.
     pub readers_max: usize,
     /// How many names of streams each connection remembers; beyond it, it starts over.
@@ -90,6 +93,7 @@ impl Default for SqliteLimits {
             inline_budget: Duration::from_millis(5),
             tombstone_window_events: 100_000,
             checkpoint_history_max: 10_000,
+            kept_rows_bytes_max: 32 * 1024 * 1024,
             readers_max: 8,
             stream_names_max: 200_000,
             busy_timeout: Duration::from_secs(5),

@@ -10,8 +10,8 @@ use diptych_command::{CommitError, EventStore};
 use diptych_core::{Code, Position, Timestamp, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
-    Build, BuildId, BuildMove, Feed, Fold, Group, Mend, ModelStore, Order, Parked, Partition, RawFind,
-    Registry, RowChange, RowRef, Stage, TableChanges, TransitError,
+    Build, BuildId, BuildMove, Changed, Feed, Fold, Group, Mend, ModelStore, Order, Parked, Partition,
+    RawFind, Registry, RowChange, RowRef, Stage, TableChanges, TransitError,
 };
 use diptych_sqlite::{Durability, SqliteStore};
 use rusqlite::Connection;
@@ -456,7 +456,7 @@ async fn a_key_that_is_parked_waits_in_the_append_too_and_is_mended_where_its_gr
     let digest = vec![(bucket_of(&held.row.tenant, &held.row.key), 0, sum)];
     let mend = |at: u64| {
         // Whoever mends may not know that the row is there.
-        let rows = vec![RowChange { stored: held.clone(), existed: false }];
+        let rows = vec![RowChange { stored: held.clone(), existed: false, changed: Changed::ALL }];
         let changes = vec![TableChanges { rows, digest: digest.clone(), facts: vec![] }];
         let (partition, at) = (Partition::WHOLE, Position(at));
         Mend { partition, lease: None, at, changes, healed: vec![(0, row("a"))], parked: vec![] }

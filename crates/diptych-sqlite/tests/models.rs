@@ -10,8 +10,8 @@ use diptych_command::{CommitError, EventStore};
 use diptych_core::{Code, Position, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
-    AdvanceError, Condition, Cursor, Direction, Feed, Fold, Group, Health, ModelStore, Operator, Partition,
-    RawFind, RowRef, Stopped,
+    AdvanceError, Changed, Condition, Cursor, Direction, Feed, Fold, Group, Health, Mend, ModelStore,
+    Operator, Partition, RawFind, RowChange, RowRef, Stopped, TableChanges,
 };
 use diptych_sqlite::SqliteStore;
 use rusqlite::Connection;
@@ -274,19 +274,70 @@ async fn an_edited_row_is_noticed_when_the_fold_meets_it() {
     let store = open(&directory.0, &clock, vec![]);
     let model = group::<Balance>();
     store.attach(&model).await.unwrap();
-    deposit(&store, "c1", "a", 0, 5).await.unwrap();
-    drain(&store, &model, 10).await;
+    for number in 0..3_u64 {
+        // From the second batch on the row is in memory, too.
+        deposit(&store, &format!("c{number}"), "a", number, 5).await.unwrap();
+        drain(&store, &model, 10).await;
+    }
     let file = Connection::open(directory.0.join("models/balance-r1-g1.db")).unwrap();
     file.execute("UPDATE balance SET balance = 500", []).unwrap();
-    deposit(&store, "c2", "a", 1, 5).await.unwrap();
+    deposit(&store, "c3", "a", 3, 5).await.unwrap();
     let checkpoint = store.checkpoint(&model).await.unwrap();
-    let block = store.read(Position(1), model.categories(), 10).await.unwrap();
+    let block = store.read(Position(3), model.categories(), 10).await.unwrap();
     let mut fold = Fold::new(&model, &checkpoint);
     fold.plan(&block).unwrap();
     assert!(matches!(store.advance(&model, fold).await, Err(AdvanceError::Fold(_))));
-    let stopped = Stopped { position: Position(2), reason: "edited".to_owned() };
+    let stopped = Stopped { position: Position(4), reason: "edited".to_owned() };
     store.set_stopped(&model, Partition::WHOLE, Some(stopped.clone())).await.unwrap();
     assert_eq!(store.checkpoint(&model).await.unwrap().stopped, Some(stopped));
+}
+
+/// Puts the only row of a model right, with all that belongs to it.
+async fn mend(store: &SqliteStore, model: &Group, balance: i64) {
+    let mut stored = store.scan(model, model.models()[0].schema(), None, 1).await.unwrap().remove(0);
+    let values = stored.values.as_mut().unwrap();
+    let before = row_digest(&stored.row.tenant, values);
+    values[1] = Value::Integer(balance);
+    let after = row_digest(&stored.row.tenant, values);
+    stored.hash = after as u64;
+    let digest = vec![(bucket_of(&stored.row.tenant, &stored.row.key), 0, after.wrapping_sub(before))];
+    let rows = vec![RowChange { stored, existed: true, changed: Changed::ALL }];
+    let changes = vec![TableChanges { rows, digest, facts: vec![] }];
+    let at = store.checkpoint(model).await.unwrap().mark.position();
+    let (partition, healed, parked) = (Partition::WHOLE, vec![], vec![]);
+    store.mend(model, Mend { partition, lease: None, at, changes, healed, parked }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_begins_with_what_anybody_has_written_since_the_last() {
+    let (directory, clock) = (Directory::new(), Hands::new());
+    let (store, other) = (open(&directory.0, &clock, vec![]), open(&directory.0, &clock, vec![]));
+    let model = group::<Balance>();
+    store.attach(&model).await.unwrap();
+    other.attach(&model).await.unwrap();
+    let mut number = 0;
+    let mut paid = async |store: &SqliteStore, amount: i64| {
+        deposit(store, &format!("c{number}"), "a", number, amount).await.unwrap();
+        drain(store, &model, 10).await;
+        number += 1;
+    };
+    for writer in [&store, &other] {
+        // After the second batch the row is in memory.
+        paid(&store, 1).await;
+        paid(&store, 2).await;
+        mend(writer, &model, 1_000).await;
+        paid(&store, 7).await;
+        assert_eq!(balances(&store, &model).await, [("a".to_owned(), 1_007)]);
+        check_digest(&store, &model).await;
+        paid(&other, 10).await;
+        paid(&store, 20).await;
+        assert_eq!(balances(&store, &model).await, [("a".to_owned(), 1_037)]);
+        check_digest(&store, &model).await;
+        writer.reset(&model).await.unwrap();
+        paid(&store, 0).await;
+    }
+    assert_eq!(balances(&store, &model).await, [("a".to_owned(), 80)]);
+    check_digest(&store, &model).await;
 }
 
 #[tokio::test]

@@ -199,14 +199,14 @@ fn freshness(page: &mut Html, what: &str, freshness: &Freshness) {
     page.open("p", &[("role", "status")]);
     page.element("strong", &[], &format!("{what} is {}", freshness.words));
     page.text(&format!(
-        "(position {}, {} events and {:.3} seconds behind",
+        "(position {}, {} events and {:.3} seconds behind)",
         freshness.projection_position, freshness.lag_events, freshness.lag_seconds
     ));
     if let Some(as_of) = freshness.as_of {
         page.text(", as of ");
         time(page, as_of);
     }
-    page.text(")").close("p");
+    page.close("p");
 }
 
 fn time(page: &mut Html, at: Timestamp) {

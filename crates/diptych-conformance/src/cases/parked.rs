@@ -7,7 +7,9 @@ use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Balance, Lenient, group};
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::{Portable, Position, Value};
-use diptych_query::{AdvanceError, Fold, Group, Mend, Parked, Partition, RowRef, StoredRow, TableChanges};
+use diptych_query::{
+    AdvanceError, Changed, Fold, Group, Mend, Parked, Partition, RowChange, RowRef, StoredRow, TableChanges,
+};
 
 fn row(key: &str) -> Outcome<RowRef> {
     Ok(RowRef { tenant: tenant(MAIN)?, key: vec![key.to_owned().to_value()] })
@@ -206,7 +208,7 @@ pub(crate) async fn a_mend_writes_what_it_says(harness: &dyn Harness) -> Outcome
     let write = |stored: StoredRow, existed, digest| {
         let (stores, balance) = (&stores, &balance);
         async move {
-            let rows = vec![diptych_query::RowChange { stored, existed }];
+            let rows = vec![RowChange { stored, existed, changed: Changed::ALL }];
             let changes = vec![TableChanges { rows, digest, facts: Vec::new() }];
             let partition = Partition::WHOLE;
             let mend = Mend { partition, lease: None, at, changes, healed: Vec::new(), parked: Vec::new() };

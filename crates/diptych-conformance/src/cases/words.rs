@@ -8,8 +8,8 @@ use crate::fixtures::{JsonText, Sample, SampleEvent, Searchable, group};
 use crate::{Harness, Outcome, Stores};
 use diptych_core::Value;
 use diptych_query::{
-    Condition, Direction, Group, Mend, Operator, Partition, RawFind, ReadModel, RowChange, RowConditions,
-    RowExpr, RowRule, StoredRow, TableChanges, Words,
+    Changed, Condition, Direction, Group, Mend, Operator, Partition, RawFind, ReadModel, RowChange,
+    RowConditions, RowExpr, RowRule, StoredRow, TableChanges, Words,
 };
 use std::sync::Arc;
 
@@ -153,7 +153,7 @@ pub(crate) async fn words_follow_a_mend(harness: &dyn Harness) -> Outcome {
         (StoredRow { values: Some(values), hash: hash as u64, ..held.clone() }, &["CASE-2026-00091"][..]),
         (StoredRow { values: None, hash: 0, ..held.clone() }, &[]),
     ] {
-        let rows = vec![RowChange { stored, existed: true }];
+        let rows = vec![RowChange { stored, existed: true, changed: Changed::ALL }];
         let changes = vec![TableChanges { rows, digest: Vec::new(), facts: Vec::new() }];
         let (partition, healed, parked) = (Partition::WHOLE, Vec::new(), Vec::new());
         stores.models.mend(&model, Mend { partition, lease: None, at, changes, healed, parked }).await?;

@@ -14,16 +14,21 @@ pub const BUCKETS: u8 = 64;
 /// 128 bits of a row: its tenant and all its columns, key included.
 #[must_use]
 pub fn row_digest(tenant: &Tenant, values: &[Value]) -> u128 {
-    let hash = hash_of(tenant, values);
+    digest_and_length(tenant, values).0
+}
+
+/// The digest of a row, and how many bytes its canonical form has.
+pub(super) fn digest_and_length(tenant: &Tenant, values: &[Value]) -> (u128, usize) {
+    let (hash, length) = hash_of(tenant, values);
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_bytes()[..16]);
-    u128::from_le_bytes(bytes)
+    (u128::from_le_bytes(bytes), length)
 }
 
 /// The bucket of a row, by its tenant and key.
 #[must_use]
 pub fn bucket_of(tenant: &Tenant, key: &[Value]) -> u8 {
-    hash_of(tenant, key).as_bytes()[0] % BUCKETS
+    hash_of(tenant, key).0.as_bytes()[0] % BUCKETS
 }
 
 /// The hash that a row keeps beside its columns: the first 64 bits of its digest.
@@ -40,14 +45,14 @@ thread_local! {
     static CANONICAL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-fn hash_of(tenant: &Tenant, values: &[Value]) -> blake3::Hash {
+fn hash_of(tenant: &Tenant, values: &[Value]) -> (blake3::Hash, usize) {
     CANONICAL.with_borrow_mut(|canonical| {
         canonical.clear();
         canonical.shrink_to(CANONICAL_BYTES_MAX);
         canonical.extend_from_slice(&(tenant.as_str().len() as u32).to_le_bytes());
         canonical.extend_from_slice(tenant.as_str().as_bytes());
         values.iter().for_each(|value| value.write_canonical(canonical));
-        blake3::hash(canonical)
+        (blake3::hash(canonical), canonical.len())
     })
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod excepted;
 mod guarded;
 mod index;
+mod kept;
 mod slots;
 mod table;
 mod table_fold;
@@ -27,6 +28,7 @@ pub use digest::{BUCKETS, bucket_of, row_digest};
 pub use earlier::Earlier;
 pub(crate) use earlier::Looked;
 pub use error::{FailedRow, FoldError, FoldErrorKind};
+pub use kept::{Kept, KeptTable};
 pub use slots::TableUse;
 pub use table::TypedTable;
 pub use table_fold::{Ran, TableFold};
@@ -214,6 +216,22 @@ impl Fold {
             Some(held) => held.supply(rows).map_err(|error| error.in_table(table)),
             None => Ok(()),
         }
+    }
+
+    /// Hands over the rows that a fold before this one has kept, as [`Fold::keep`] gave them. Said before the
+    /// fold runs, by a store that holds them exactly so: none of them is asked for.
+    pub fn recall(&mut self, kept: Kept) {
+        for (table, kept) in self.tables.iter_mut().zip(kept.into_tables()) {
+            if let Some(kept) = kept {
+                table.recall(kept);
+            }
+        }
+    }
+
+    /// Hands out the rows at hand, and those that it was told to recall, once all changes were taken and the
+    /// store holds them; about `bytes_max` bytes of them. The fold is then of no further use.
+    pub fn keep(&mut self, bytes_max: usize) -> Kept {
+        Kept::of(self.tables.iter_mut().map(|table| table.keep()).collect(), bytes_max)
     }
 
     /// Folds everything planned so far, as far as the rows at hand allow. Answers the rows still to be

@@ -3,8 +3,9 @@
 use super::earlier::Looked;
 use super::excepted::{Excepted, Exception};
 use super::index::KeyIndex;
+use super::kept::{AsStored, KeptRow, KeptRows};
 use crate::money_guard::MoneyGuard;
-use crate::{Partition, ReadModel, RowRef, sort_in_table_order};
+use crate::{Changed, Partition, ReadModel, RowRef, sort_in_table_order};
 use diptych_core::{Position, Tenant, Timestamp, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -112,8 +113,14 @@ pub(super) struct Slots<M: ReadModel> {
     hasher: foldhash::fast::RandomState,
     pub(super) slots: Vec<Slot<M>>,
     tenants: Tenants,
-    /// The digest of what the store holds, for the slots of which it holds a row.
-    stored: Vec<Option<u128>>,
+    /// What the store holds, for the slots of which it holds a row.
+    stored: Vec<Option<AsStored>>,
+    /// What it holds in [`Slots::indexed`], for the slots of which that is known; empty for others.
+    stored_indexed: Vec<Box<[Value]>>,
+    /// The columns that secondary indexes hold.
+    indexed: Vec<usize>,
+    /// Rows of the store that a fold before has kept.
+    kept: Option<Box<KeptRows<M>>>,
     /// Rows by what a column holds, for the columns that facts were routed by.
     columns: Vec<ColumnIndex>,
     /// The rows before each change since the last [`Slots::settle`], oldest first, in a table that is read.
@@ -124,7 +131,8 @@ pub(super) struct Slots<M: ReadModel> {
     excepted: Map<usize, Excepted>,
     /// The only rows that are folded, each from a fact on, where not all are.
     only: Option<Map<Tenant, Map<M::Key, Position>>>,
-    wanted: Vec<RowRef>,
+    /// The slots whose rows must come from the store.
+    wanted: Vec<usize>,
     changed: Vec<usize>,
     /// Those of them that were not yet taken, in the order of the table.
     ordered: std::vec::IntoIter<(RowRef, usize)>,
@@ -182,6 +190,9 @@ impl<M: ReadModel> Slots<M> {
             slots: Vec::new(),
             tenants: Tenants::default(),
             stored: Vec::new(),
+            stored_indexed: Vec::new(),
+            indexed: M::SCHEMA.indexed_columns(),
+            kept: None,
             columns: Vec::new(),
             history: HashMap::default(),
             undo: None,
@@ -273,10 +284,11 @@ impl<M: ReadModel> Slots<M> {
         match self.find(hash, number, &key) {
             Some(slot) => slot,
             None => {
+                let slot = self.add_hashed(hash, number, key);
                 if !self.purpose.fresh {
-                    self.wanted.push(RowRef { tenant: tenant.clone(), key: M::key_values(&key) });
+                    self.wanted.push(slot);
                 }
-                self.add_hashed(hash, number, key)
+                slot
             }
         }
     }
@@ -321,25 +333,88 @@ impl<M: ReadModel> Slots<M> {
         RowRef { tenant: self.tenant(slot).clone(), key: self.slots[slot].key_values() }
     }
 
-    /// The digest of what the store holds, and what it is to hold.
-    pub(super) fn exchange_stored(&mut self, slot: usize, digest: Option<u128>) -> Option<u128> {
+    /// Sets what the store is to hold. Answers what it holds.
+    pub(super) fn exchange_stored(&mut self, slot: usize, stored: Option<AsStored>) -> Option<AsStored> {
         if self.stored.len() <= slot {
             // For every slot there is: at the end of a fold they are asked for one after the other.
             self.stored.resize(self.slots.len(), None);
         }
-        std::mem::replace(&mut self.stored[slot], digest)
+        std::mem::replace(&mut self.stored[slot], stored)
     }
 
+    /// Which of [`Slots::indexed`] differ from what the store holds, which is not known afterwards.
+    pub(super) fn take_index_changes(&mut self, slot: usize, values: Option<&[Value]>) -> Changed {
+        let held = self.stored_indexed.get_mut(slot).map(std::mem::take).unwrap_or_default();
+        match values {
+            Some(values) if held.len() == self.indexed.len() => {
+                let pairs = self.indexed.iter().zip(&held);
+                Changed::of(pairs.map(|(column, held)| values.get(*column) != Some(held)))
+            }
+            _ => Changed::ALL,
+        }
+    }
+
+    /// Recalls rows from the fold before.
+    pub(super) fn recall(&mut self, kept: Box<KeptRows<M>>) {
+        self.kept = Some(kept);
+    }
+
+    /// Hands out what the store holds now. The slots are of no further use.
+    pub(super) fn hand_out(&mut self) -> Option<Box<KeptRows<M>>> {
+        if self.purpose.fresh {
+            return None;
+        }
+        debug_assert!(self.changed.is_empty() && self.ordered.len() == 0, "all changes are taken");
+        let mut kept = self.kept.take().unwrap_or_default();
+        let stored = std::mem::take(&mut self.stored).into_iter().chain(std::iter::repeat(None));
+        for (slot, stored) in std::mem::take(&mut self.slots).into_iter().zip(stored) {
+            let tenant = &self.tenants.names[slot.tenant as usize];
+            match (slot.held, stored) {
+                (Held::Row(row), Some(stored)) => {
+                    kept.put(tenant, KeptRow { row, guard: slot.guard, stored })
+                }
+                (Held::Row(row), None) => drop(kept.take(tenant, &row.key())),
+                (Held::Gone(key), _) => drop(kept.take(tenant, &key)),
+            }
+        }
+        Some(kept)
+    }
+
+    /// The rows to be asked of the store: all that are wanted and not kept.
     pub(super) fn take_wanted(&mut self) -> Vec<RowRef> {
-        std::mem::take(&mut self.wanted)
+        let wanted = std::mem::take(&mut self.wanted).into_iter();
+        let missing: Vec<_> = wanted.filter(|slot| !self.fill_from_kept(*slot)).collect();
+        missing.into_iter().map(|slot| self.row_ref(slot)).collect()
     }
 
-    /// Puts a stored row into its slot, once.
-    pub(super) fn fill(&mut self, slot: usize, row: Option<M>, guard: Position, stored: Option<u128>) {
+    fn fill_from_kept(&mut self, slot: usize) -> bool {
+        let (Some(kept), held) = (&mut self.kept, &self.slots[slot]) else { return false };
+        let Held::Gone(key) = &held.held else { return true };
+        let Some(found) = kept.take(&self.tenants.names[held.tenant as usize], key) else { return false };
+        let KeptRow { row, guard, stored } = found;
+        let indexed = self.indexed.iter().map(|column| row.value_at(*column)).collect();
+        self.fill(slot, Some((row, stored, indexed)), guard);
+        true
+    }
+
+    /// Takes what indexes hold out of a row's values.
+    pub(super) fn indexed_of(&self, values: &mut [Value]) -> Box<[Value]> {
+        self.indexed.iter().map(|column| std::mem::replace(&mut values[*column], Value::Null)).collect()
+    }
+
+    /// Puts a row of the store into its slot, once: with what is known of it, and what indexes hold of it.
+    pub(super) fn fill(&mut self, slot: usize, row: Option<(M, AsStored, Box<[Value]>)>, guard: Position) {
         if self.slots[slot].guard > Position::START {
             return;
         }
-        self.exchange_stored(slot, stored);
+        self.exchange_stored(slot, row.as_ref().map(|(_, stored, _)| *stored));
+        let row = row.map(|(row, _, indexed)| {
+            if self.stored_indexed.len() <= slot {
+                self.stored_indexed.resize_with(self.slots.len(), Box::default);
+            }
+            self.stored_indexed[slot] = indexed;
+            row
+        });
         let Self { slots, columns, .. } = self;
         let held = &mut slots[slot];
         if let Some(row) = &row {
@@ -417,6 +492,10 @@ impl<M: ReadModel> Slots<M> {
         let Some(slot) = self.known(tenant, key) else {
             if self.purpose.fresh {
                 return Looked::Known(None);
+            }
+            // What is kept and has no slot is as no fact at hand has touched it.
+            if let Some(row) = self.kept.as_ref().and_then(|kept| kept.get(tenant, key)) {
+                return Looked::Known(Some(row));
             }
             return Looked::Missing(RowRef { tenant: tenant.clone(), key: M::key_values(key) });
         };

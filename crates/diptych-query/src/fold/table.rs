@@ -2,12 +2,13 @@
 
 use super::correction::Correcting;
 use super::decoded::{Decoded, Facts, decode};
-use super::digest::{bucket_of, row_digest, short};
+use super::digest::{bucket_of, digest_and_length, short};
 use super::earlier::{Earlier, Looked};
 use super::excepted::Exception;
 use super::guarded::guarded;
+use super::kept::{AsStored, KeptRows};
 use super::slots::{Slots, TableUse};
-use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX, Ran, TableFold};
+use super::{FoldError, FoldErrorKind, KeptTable, ROWS_PER_FACT_MAX, Ran, TableFold};
 use crate::money_guard::NotMoney;
 use crate::{
     JoinedProjection, Matching, OnFailure, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow,
@@ -384,13 +385,15 @@ impl<M: ReadModel> Slots<M> {
             let error = row_error::<M>(&row, |_| FoldErrorKind::MoneyRefused { model, field, reason });
             return Err(FoldError { position: guard, ..error });
         }
-        let new = values.as_ref().map(|values| row_digest(tenant, values));
+        let new = values.as_ref().map(|values| as_stored(tenant, values));
+        let changed = self.take_index_changes(slot, values.as_deref());
         let old = self.exchange_stored(slot, new);
         let (rows, sum) = digest.entry(bucket_of(tenant, key)).or_default();
         *rows += i64::from(new.is_some()) - i64::from(old.is_some());
-        *sum = sum.wrapping_add(new.unwrap_or(0)).wrapping_sub(old.unwrap_or(0));
-        let stored = StoredRow { row, values, guard, hash: short(new.unwrap_or(0)) };
-        Ok(RowChange { stored, existed: old.is_some() })
+        let digest_of = |stored: Option<AsStored>| stored.map_or(0, |stored| stored.digest);
+        *sum = sum.wrapping_add(digest_of(new)).wrapping_sub(digest_of(old));
+        let stored = StoredRow { row, values, guard, hash: short(digest_of(new)) };
+        Ok(RowChange { stored, existed: old.is_some(), changed })
     }
 }
 
@@ -447,18 +450,29 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
                 None if !self.rows.owns(tenant, &typed) => continue,
                 None => self.rows.add(tenant, typed),
             };
-            let (mut row, mut held) = (None, None);
-            if let Some(values) = values {
-                let digest = row_digest(tenant, &values);
-                if short(digest) != hash {
+            let mut row = None;
+            if let Some(mut values) = values {
+                let stored = as_stored(tenant, &values);
+                if short(stored.digest) != hash {
                     return Err(row_error::<M>(&named, |key| FoldErrorKind::RowEdited { key }));
                 }
-                row = Some(M::from_row(&values).map_err(unreadable)?);
-                held = Some(digest);
+                let typed = M::from_row(&values).map_err(unreadable)?;
+                row = Some((typed, stored, self.rows.indexed_of(&mut values)));
             }
-            self.rows.fill(slot, row, guard, held);
+            self.rows.fill(slot, row, guard);
         }
         Ok(())
+    }
+
+    fn recall(&mut self, kept: Box<dyn KeptTable>) {
+        // Rows of another type were kept by another table: whatever they are, they are not these.
+        if let Ok(kept) = kept.into_any().downcast::<KeptRows<M>>() {
+            self.rows.recall(kept);
+        }
+    }
+
+    fn keep(&mut self) -> Option<Box<dyn KeptTable>> {
+        Some(self.rows.hand_out()?)
     }
 
     fn run(&mut self, clock: Position, earlier: Earlier<'_>) -> Result<Ran, FoldError> {
@@ -544,6 +558,12 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// What is known of a row with these values that a store holds.
+fn as_stored(tenant: &Tenant, values: &[Value]) -> AsStored {
+    let (digest, bytes) = digest_and_length(tenant, values);
+    AsStored::new(digest, bytes)
 }
 
 /// An error about a row that no single fact is to blame for.

@@ -1,6 +1,6 @@
 //! One table of a fold, without its types.
 
-use super::{Decoded, Earlier, FoldError};
+use super::{Decoded, Earlier, FoldError, KeptTable};
 use crate::{RowRef, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
 use std::any::Any;
@@ -26,6 +26,14 @@ pub trait TableFold: Send {
     /// # Errors
     /// A row that is not what was written.
     fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError>;
+    /// Takes rows that a fold before has kept: they are not asked for. Said before it runs.
+    fn recall(&mut self, kept: Box<dyn KeptTable>) {
+        let _ = kept;
+    }
+    /// Hands out the rows at hand when the store holds them so. Nothing where there are none to be kept.
+    fn keep(&mut self) -> Option<Box<dyn KeptTable>> {
+        None
+    }
     /// Folds the planned facts; `clock` is the position that the group had reached before. When a row of an
     /// earlier table was missing, nothing has changed and the table runs again once it is there.
     ///

@@ -76,6 +76,22 @@ fn changes_taken_in_parts_are_those_taken_at_once_in_the_order_of_the_table() {
     }
 }
 
+#[test]
+fn rows_in_memory_are_not_asked_for() {
+    let mut log = Log::default();
+    log.tell("shelf 1", named("first")).tell("box 1", put("shelf 1")).tell("thing 1", made("box 1", "red"));
+    let mut kept = stored(&log, 3).remembering(10_000);
+    let mut rounds = Vec::new();
+    for _ in 0..3 {
+        log.tell("thing 1", packed("box 1"));
+        kept.apply(&log.facts[log.facts.len() - 1..]).unwrap();
+        rounds.push(kept.rounds);
+    }
+    assert!(rounds[0] > 1, "nothing was in memory at first");
+    assert_eq!(rounds[1..], [0, 0], "rows, and those that they look up");
+    assert_eq!(kept.contents(), stored(&log, log.facts.len()).contents());
+}
+
 /// The rest of a log in one batch and one by one must leave the same.
 #[track_caller]
 fn same_in_one_batch(log: &Log, count: usize) -> Kept {

@@ -188,10 +188,11 @@ proptest! {
         history in proptest::collection::vec(told_of(), 1..60),
         deliveries in proptest::collection::vec(delivery(), 1..20),
         fresh in any::<bool>(),
+        memory_bytes_max in prop_oneof![Just(0), 1_usize..4_000, Just(usize::MAX)],
     ) {
         let log = log_of(&history);
         let mut reference = Reference::default();
-        let mut kept = Kept::new(group());
+        let mut kept = Kept::new(group()).remembering(memory_bytes_max);
         let mut reached = 0;
         for delivery in deliveries.iter().cycle() {
             let end = (reached + delivery.size).min(log.facts.len());

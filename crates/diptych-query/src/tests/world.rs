@@ -1,11 +1,11 @@
 //! A small world by hand: shelves, boxes on them, things in boxes, and a store as plain as can be that folds
 //! them.
 
-use crate::fold::{ROWS_PER_FACT_MAX, bucket_of, row_digest};
+use crate::fold::{self, ROWS_PER_FACT_MAX, bucket_of, row_digest};
 use crate::{
-    Column, ColumnSpec, Contract, Direction, Fold, FoldError, Governance, Group, IndexSpec, JoinedProjection,
-    Mark, Matching, Mode, Projection, ReadModel, Reads, Route, RowRef, Schema, Sensitivity, Siblings,
-    Storage, StoredRow, TableNeeds, Tenants, Upkeep, erase,
+    Changed, Column, ColumnSpec, Contract, Direction, Fold, FoldError, Governance, Group, IndexSpec,
+    JoinedProjection, Mark, Matching, Mode, Projection, ReadModel, Reads, Route, RowRef, Schema, Sensitivity,
+    Siblings, Storage, StoredRow, TableNeeds, Tenants, Upkeep, erase,
 };
 use diptych_core::{
     DecodeError, EncodeError, Epoch, Event, EventName, EventSet, EventType, Fact, Fingerprint, Language,
@@ -424,6 +424,9 @@ pub(super) struct Kept {
     pub(super) no_ops: Vec<u64>,
     /// How often the last fold asked for rows.
     pub(super) rounds: usize,
+    /// How many bytes of rows stay in memory from one fold to the next.
+    memory_bytes_max: usize,
+    memory: Option<fold::Kept>,
 }
 
 impl Kept {
@@ -436,7 +439,14 @@ impl Kept {
             reached: Position::START,
             no_ops: vec![0; tables],
             rounds: 0,
+            memory_bytes_max: 0,
+            memory: None,
         }
+    }
+
+    /// The same, with rows in memory from one fold to the next.
+    pub(super) fn remembering(self, bytes_max: usize) -> Self {
+        Self { memory_bytes_max: bytes_max, ..self }
     }
 
     /// A fold over facts, planned in one block or several; `fresh` as a first build is.
@@ -466,6 +476,9 @@ impl Kept {
     /// Supplies what a fold needs until it needs nothing more.
     pub(super) fn run(&mut self, fold: &mut Fold) -> Result<(), FoldError> {
         self.rounds = 0;
+        if let Some(memory) = self.memory.take() {
+            fold.recall(memory);
+        }
         while let Some(needs) = fold.run()? {
             self.rounds += 1;
             for (table, needs) in needs {
@@ -490,9 +503,15 @@ impl Kept {
 
     pub(super) fn keep(&mut self, fold: &mut Fold) -> Result<(), FoldError> {
         for (table, changes) in fold.changes()?.into_iter().enumerate() {
+            let indexed = self.group.models()[table].schema().indexed_columns();
             for change in changes.rows {
+                let values = change.stored.values.clone();
                 let before = self.tables[table].insert(place(&change.stored.row), change.stored);
-                assert_eq!(change.existed, before.is_some_and(|before| before.values.is_some()));
+                let before = before.and_then(|before| before.values);
+                assert_eq!(change.existed, before.is_some());
+                let (Some(before), Some(values)) = (before, values) else { continue };
+                let differ = Changed::of(indexed.iter().map(|column| before[*column] != values[*column]));
+                assert_eq!(change.changed, differ, "what indexes hold of {before:?} and {values:?}");
             }
             for (bucket, rows, sum) in changes.digest {
                 let held = self.digests[table].entry(bucket).or_default();
@@ -501,6 +520,9 @@ impl Kept {
         }
         self.no_ops.iter_mut().zip(fold.no_ops()).for_each(|(held, more)| *held += more);
         self.reached = self.reached.max(fold.through().position());
+        if self.memory_bytes_max > 0 && !fold.is_fresh() {
+            self.memory = Some(fold.keep(self.memory_bytes_max));
+        }
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use super::bulk::{is_bulk, write_all};
 use super::checkpoint::{existing, move_to};
 use super::file::Attached;
-use super::load::{Loaded, drive};
+use super::kept::Keeper;
+use super::load::{Tombstones, drive};
 use super::parked::{forget_parked, hold_parked};
 use super::statements;
 use super::write::{Digests, sweep_tombstones, write};
@@ -14,7 +15,7 @@ use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Mark, Stopped, Tab
 use rusqlite::{Connection, TransactionBehavior};
 
 /// What an advance held in memory and needs no longer.
-pub(crate) type Spent = (Fold, Vec<TableChanges>, Vec<Loaded>);
+pub(crate) type Spent = (Fold, Vec<TableChanges>, Vec<Tombstones>);
 
 /// Applies a fold: the one function that opens and commits the transaction of a group.
 pub(crate) fn advance(
@@ -35,21 +36,25 @@ pub(crate) fn advance(
         attached.empty(&transaction).or_fault()?;
     }
     hold_parked(&transaction, attached, &mut fold)?;
-    let loaded = drive(&transaction, &attached.tables, &mut fold)?;
+    let keeper = if fold.is_fresh() { None } else { Keeper::of(&transaction, attached).or_fault()? };
+    if let Some(kept) = keeper.as_ref().and_then(Keeper::recall) {
+        fold.recall(kept);
+    }
+    let tombstones = drive(&transaction, &attached.tables, &mut fold)?;
     let mut digests = Digests::default();
     let changes = if is_bulk(&attached.tables, &fold) {
-        write_all(&transaction, &attached.tables, &mut fold, &loaded, &mut digests)?
+        write_all(&transaction, &attached.tables, &mut fold, &tombstones, &mut digests)?
     } else {
         let changes = fold.changes()?;
-        for ((table, changes), loaded) in attached.tables.iter().zip(&changes).zip(&loaded) {
-            write(&transaction, table, changes, &mut loaded.in_order(), fold.is_fresh()).or_fault()?;
+        for ((table, changes), tombstones) in attached.tables.iter().zip(&changes).zip(&tombstones) {
+            write(&transaction, table, changes, tombstones, fold.is_fresh()).or_fault()?;
             digests.add(table, changes);
         }
         changes
     };
-    let mut rows = changes.iter().map(|changes| changes.rows.len()).sum();
+    let mut written = changes.iter().map(|changes| changes.rows.len()).sum();
     for (table, changes) in attached.tables.iter().zip(&changes) {
-        rows += statements::take(&transaction, table, &changes.facts)?;
+        written += statements::take(&transaction, table, &changes.facts)?;
     }
     let through = fold.through();
     let move_all = || -> rusqlite::Result<bool> {
@@ -67,8 +72,11 @@ pub(crate) fn advance(
         attached.note_sweep(through.position());
     }
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
-    let advanced = Advanced { checkpoint, rows, passed: fold.passed() };
-    Ok((advanced, (fold, changes, loaded)))
+    let advanced = Advanced { checkpoint, rows: written, passed: fold.passed() };
+    if let Some(keeper) = keeper {
+        keeper.keep(connection, fold.keep(limits.kept_rows_bytes_max));
+    }
+    Ok((advanced, (fold, changes, tombstones)))
 }
 
 /// Forgets old tombstones now and then. Answers whether it did.

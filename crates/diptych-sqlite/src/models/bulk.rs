@@ -2,7 +2,7 @@
 //! first rows of a group into tables without indexes. The caller owns the transaction.
 
 use super::Table;
-use super::load::Loaded;
+use super::load::Tombstones;
 use super::write::{Digests, write};
 use crate::fault::OrFault;
 use diptych_query::{AdvanceError, Fold, FoldError, TableChanges};
@@ -33,7 +33,7 @@ pub(crate) fn write_all(
     connection: &Connection,
     tables: &[Table],
     fold: &mut Fold,
-    loaded: &[Loaded],
+    tombstones: &[Tombstones],
     digests: &mut Digests,
 ) -> Result<Vec<TableChanges>, AdvanceError> {
     let fresh = fold.is_fresh();
@@ -42,7 +42,6 @@ pub(crate) fn write_all(
         _ => Ok(()),
     };
     let mut written = Vec::new();
-    let mut held: Vec<_> = loaded.iter().map(Loaded::in_order).collect();
     std::thread::scope(|scope| {
         let (sender, parts) = sync_channel(PARTS_MAX);
         scope.spawn(move || prepare(fold, tables.len(), &sender));
@@ -57,7 +56,7 @@ pub(crate) fn write_all(
                 }
                 under_way = Some(index);
             }
-            write(connection, table, &changes, &mut held[index], fresh).or_fault()?;
+            write(connection, table, &changes, &tombstones[index], fresh).or_fault()?;
             digests.add(table, &changes);
             written.push(changes);
         }

@@ -2,6 +2,7 @@
 //! fit.
 
 use super::checkpoint::Place;
+use super::kept::KeptRows;
 use super::{Table, statements};
 use crate::connection::{open_writer, schema_version};
 use crate::fault::OrFault;
@@ -65,6 +66,8 @@ pub(crate) enum Home {
 pub(crate) struct FileHome {
     /// The one connection that writes.
     pub(crate) writer: Mutex<Connection>,
+    /// Rows in memory from the last advance.
+    pub(crate) kept: Mutex<Option<KeptRows>>,
     /// Those that read.
     pub(crate) readers: Pool,
     path: PathBuf,
@@ -111,6 +114,7 @@ impl Attached {
             shape: shape_of(group),
             home: Home::File(Box::new(FileHome {
                 writer: Mutex::new(connection),
+                kept: Mutex::new(None),
                 readers: Pool::new(path.clone(), limits.clone()),
                 path,
             })),

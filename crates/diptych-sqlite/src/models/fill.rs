@@ -3,7 +3,7 @@
 
 use super::checkpoint::{existing, move_to};
 use super::file::{Attached, Home};
-use super::load::{Loaded, drive};
+use super::load::{Tombstones, drive};
 use super::parked::hold_parked;
 use super::write::{Digests, write};
 use crate::SqliteStore;
@@ -105,8 +105,8 @@ fn add(
 ) -> Result<(), AdvanceError> {
     let transaction = begin_part(connection, attached, number)?;
     let table = &attached.tables[table];
-    let (loaded, mut digests) = (Loaded::default(), Digests::default());
-    write(&transaction, table, part, &mut loaded.in_order(), true).or_fault()?;
+    let mut digests = Digests::default();
+    write(&transaction, table, part, &Tombstones::default(), true).or_fault()?;
     digests.add(table, part);
     digests.write(&transaction).or_fault()?;
     transaction.commit().or_fault()?;

@@ -3,7 +3,7 @@
 use super::Table;
 use super::checkpoint::existing;
 use super::file::Attached;
-use super::load::Loaded;
+use super::load::Tombstones;
 use super::parked::{heal, park};
 use super::rows::Binder;
 use super::write::{Digests, write};
@@ -20,8 +20,8 @@ pub(crate) fn mend(connection: &mut Connection, attached: &Attached, mend: Mend)
     }
     let mut digests = Digests::default();
     for (table, changes) in attached.tables.iter().zip(mend.changes) {
-        let (changes, loaded) = as_they_stand(&transaction, table, changes).or_fault()?;
-        write(&transaction, table, &changes, &mut loaded.in_order(), false).or_fault()?;
+        let (changes, tombstones) = as_they_stand(&transaction, table, changes).or_fault()?;
+        write(&transaction, table, &changes, &tombstones, false).or_fault()?;
         digests.add(table, &changes);
     }
     digests.write(&transaction).or_fault()?;
@@ -55,19 +55,19 @@ fn as_they_stand(
     connection: &Connection,
     table: &Table,
     changes: TableChanges,
-) -> rusqlite::Result<(TableChanges, Loaded)> {
+) -> rusqlite::Result<(TableChanges, Tombstones)> {
     let TableChanges { mut rows, digest, facts } = changes;
     rows.sort_by(|a, b| a.stored.row.table_cmp(&b.stored.row));
-    let mut loaded = Loaded::default();
+    let mut tombstones = Tombstones::default();
     let mut select = connection.prepare_cached(&table.select_row)?;
     let mut tombstone = connection.prepare_cached(&table.select_tombstone)?;
-    for RowChange { stored, existed } in &mut rows {
+    for RowChange { stored, existed, .. } in &mut rows {
         Binder::new(&mut select).row(table.schema, &stored.row)?;
         *existed = select.raw_query().next()?.is_some();
         Binder::new(&mut tombstone).row(table.schema, &stored.row)?;
         if tombstone.raw_query().next()?.is_some() {
-            loaded.note_tombstone(&stored.row);
+            tombstones.insert(stored.row.clone());
         }
     }
-    Ok((TableChanges { rows, digest, facts }, loaded))
+    Ok((TableChanges { rows, digest, facts }, tombstones))
 }

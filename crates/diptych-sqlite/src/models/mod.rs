@@ -10,6 +10,7 @@ mod file;
 mod files;
 mod fill;
 mod find;
+mod kept;
 mod load;
 mod mend;
 mod money;

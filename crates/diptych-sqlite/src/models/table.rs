@@ -3,17 +3,14 @@
 
 use super::{money, sql, words};
 use crate::models::checkpoint;
-use diptych_core::{Code, Fault, Value};
-use diptych_query::{AnyModel, Dialect, Schema, Storage, Written, money_in_columns, statement_texts};
+use diptych_core::{Code, Fault};
+use diptych_query::{AnyModel, Changed, Dialect, Schema, Written, money_in_columns, statement_texts};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const CLEAR_STATISTICS: &str = "DELETE FROM sqlite_stat1 WHERE tbl = ?1";
 const INSERT_STATISTICS: &str = "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?1, ?2, ?3)";
-
-/// Which of a table's indexed columns a change touches, as bits in the order of [`Table::indexed`].
-pub(crate) type Changed = u128;
 
 /// An update of some columns: an index whose columns are left out of the text is left alone by SQLite.
 pub(crate) struct Update {
@@ -29,8 +26,8 @@ pub(crate) struct Table {
     pub(crate) name: String,
     /// What is written of a row, in the order of the parameters of `insert`.
     pub(crate) written: Vec<Written>,
-    /// The columns that secondary indexes hold; none where rows are documents, which an update writes whole.
-    pub(crate) indexed: Vec<usize>,
+    /// The columns that secondary indexes hold.
+    indexed: Vec<usize>,
     /// What is written that neither the key nor an index holds.
     plain: Vec<Written>,
     /// Updates by which indexed columns they change, written when first needed.
@@ -63,11 +60,7 @@ impl Table {
             );
             return Err(Fault::permanent(Code::ServiceInvalid, message));
         }
-        let mut indexed: Vec<usize> =
-            schema.indexes.iter().flat_map(|index| index.columns).map(|(column, _)| *column).collect();
-        indexed.retain(|column| schema.storage == Storage::Columns && !schema.key.contains(column));
-        indexed.sort_unstable();
-        indexed.dedup();
+        let indexed = schema.indexed_columns();
         let written = schema.written();
         let plain = written.iter().copied().filter(|written| match written {
             Written::Cell(column) => !schema.key.contains(column) && !indexed.contains(column),
@@ -117,23 +110,13 @@ impl Table {
     pub(crate) fn update(&self, changed: Changed) -> Arc<Update> {
         let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
         let update = updates.entry(changed).or_insert_with(|| {
-            let moved = self.indexed.iter().enumerate().filter(|(bit, _)| is_changed(changed, *bit));
+            let moved = self.indexed.iter().enumerate().filter(|(place, _)| changed.has(*place));
             let mut written: Vec<_> = moved.map(|(_, column)| Written::Cell(*column)).collect();
             written.extend(&self.plain);
             let sql = sql::update(&self.name, self.schema, &written);
             Arc::new(Update { sql, written })
         });
         Arc::clone(update)
-    }
-
-    /// Which indexed columns differ between what the table holds and what it is to hold.
-    pub(crate) fn changed(&self, held: Option<&[Value]>, values: &[Value]) -> Changed {
-        let Some(held) = held else {
-            return Changed::MAX;
-        };
-        let differ = self.indexed.iter().zip(held).map(|(column, held)| values[*column] != *held);
-        let bits = differ.enumerate().filter(|(_, differs)| *differs);
-        bits.fold(0, |changed, (bit, _)| changed | 1 << bit.min(LAST_BIT))
     }
 
     /// Makes the table, its indexes and its tombstones.
@@ -184,11 +167,4 @@ impl Table {
         let (rows, tombstones) = (sql::quoted(&self.name), sql::quoted(&sql::tombstones_of(&self.name)));
         connection.execute_batch(&format!("DELETE FROM {rows}; DELETE FROM {tombstones};"))
     }
-}
-
-/// Beyond this many indexed columns, the rest share one bit.
-const LAST_BIT: usize = Changed::BITS as usize - 1;
-
-fn is_changed(changed: Changed, bit: usize) -> bool {
-    changed >> bit.min(LAST_BIT) & 1 == 1
 }

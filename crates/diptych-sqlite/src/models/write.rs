@@ -1,10 +1,10 @@
 //! Writing what a fold has changed: rows, tombstones, digest. The caller owns the transaction.
 
-use super::load::InOrder;
+use super::load::Tombstones;
 use super::rows::Binder;
-use super::table::{Changed, Table, Update};
+use super::table::{Table, Update};
 use diptych_core::{Position, Value};
-use diptych_query::{RowChange, TableChanges};
+use diptych_query::{Changed, RowChange, TableChanges};
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -57,19 +57,19 @@ pub(crate) fn write(
     connection: &Connection,
     table: &Table,
     changes: &TableChanges,
-    held: &mut InOrder<'_>,
+    tombstones: &Tombstones,
     fresh: bool,
 ) -> rusqlite::Result<usize> {
     let rows = &changes.rows;
     debug_assert!(rows.is_sorted_by(|a, b| a.stored.row.table_cmp(&b.stored.row).is_lt()));
     let mut statements = Statements::new(connection, table)?;
     for change in rows {
-        let RowChange { stored, existed } = change;
+        let RowChange { stored, existed, .. } = change;
         let guard = stored.guard.0.cast_signed();
         match &stored.values {
-            Some(values) if *existed => statements.update(connection, table, change, values, held)?,
+            Some(values) if *existed => statements.update(connection, table, change, values)?,
             Some(values) => {
-                if !fresh && held.is_tombstone(&stored.row) {
+                if !fresh && tombstones.contains(&stored.row) {
                     let delete = &mut statements.delete_tombstone;
                     Binder::new(delete).row(table.schema, &stored.row)?;
                     delete.raw_execute()?;
@@ -137,17 +137,12 @@ impl<'c> Statements<'c> {
         table: &Table,
         change: &RowChange,
         values: &[Value],
-        held: &mut InOrder<'_>,
     ) -> rusqlite::Result<()> {
-        let stored = &change.stored;
-        let changed = match table.indexed.is_empty() {
-            true => 0,
-            false => table.changed(held.of(&stored.row), values),
-        };
-        let (statement, update) = match self.updates.entry(changed) {
+        let RowChange { stored, changed, .. } = change;
+        let (statement, update) = match self.updates.entry(*changed) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => {
-                let update = table.update(changed);
+                let update = table.update(*changed);
                 free.insert((connection.prepare_cached(&update.sql)?, update))
             }
         };

@@ -301,10 +301,10 @@ fn fold(
     let mut fold = Fold::from_mark(group, from);
     fold.plan_facts(facts, through)?;
     hold_parked(connection, attached, &mut fold)?;
-    let loaded = drive(connection, tables, &mut fold)?;
+    let tombstones = drive(connection, tables, &mut fold)?;
     let fresh = fold.is_fresh();
-    for ((table, changes), loaded) in tables.iter().zip(&fold.changes()?).zip(&loaded) {
-        write(connection, table, changes, &mut loaded.in_order(), fresh).map_err(|error| {
+    for ((table, changes), tombstones) in tables.iter().zip(&fold.changes()?).zip(&tombstones) {
+        write(connection, table, changes, tombstones, fresh).map_err(|error| {
             let about_the_row = is_about_the_row(&error);
             let fault = storage(error);
             if about_the_row {
