@@ -1,5 +1,6 @@
 //! The accounts as a user of the product writes them: events, commands, decider, read model.
 
+use crate::domain_document::AccountDocument;
 use crate::domain_group::AccountCard;
 use crate::fines::{FineEvent, FineSummary};
 use crate::workload::{Action, Movement, Opening, Renaming};
@@ -218,6 +219,12 @@ pub(crate) fn service_with_snapshots() -> Service {
 /// of its fields by its columns. They let everything through that the workload asks for.
 pub(crate) fn guarded_service() -> Service {
     service().policies_from(POLICIES)
+}
+
+/// The accounts in one read model, kept as columns and kept as documents.
+pub(crate) fn documented_service() -> Service {
+    let service = Service::new("bench").decider::<Account>();
+    service.read_model::<AccountSummary>().read_model::<AccountDocument>()
 }
 
 const POLICIES: &str = r#"

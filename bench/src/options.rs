@@ -22,7 +22,7 @@ usage: cargo xtask bench [options]
 ";
 
 /// The numbers of the ratios that are measured here.
-pub(crate) const NUMBERS: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 17];
+pub(crate) const NUMBERS: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 17, 18];
 
 /// The numbers of the ratios to peers.
 pub(crate) const PEER_NUMBERS: &[u32] = &[13, 14];

@@ -8,7 +8,8 @@ use crate::measure::{Line, Sample, Target};
 use crate::options::Options;
 use crate::probe::fdatasync_per_second;
 use crate::reference::bare::{Updates, scan};
-use crate::reference::{live, log, rebuild};
+use crate::reference::rebuild::{Shape, rebuild};
+use crate::reference::{live, log};
 use crate::stores::{Place, open, sync};
 use diptych::Running;
 use rusqlite::Connection;
@@ -77,7 +78,8 @@ async fn builds(options: &Options, place: &Place, running: &Running, events: usi
     if !options.wants(1) {
         running.projector().drain(MODEL).await?;
         running.projector().drain(GROUP).await?;
-        rebuild::rebuild(place.path())?;
+        rebuild(place.path(), Shape::One)?;
+        rebuild(place.path(), Shape::Group)?;
         return Ok([line, group]);
     }
     // The first scan brings the files into memory, for both sides alike.
@@ -91,10 +93,13 @@ async fn builds(options: &Options, place: &Place, running: &Running, events: usi
         let group_baseline = scan(&place.log())?;
         let group_product = build(place, running, GROUP, events).await?;
         let reference_scan = scan(&log::path(place.path()))?;
-        let reference = rebuild::rebuild(place.path())? / reference_scan;
+        let reference = rebuild(place.path(), Shape::One)? / reference_scan;
+        let group_reference = rebuild(place.path(), Shape::Group)? / reference_scan;
         let after = fdatasync_per_second(place.path())?;
         line.samples.push(Sample::of(product, baseline).reference(reference).probe(before, after));
-        group.samples.push(Sample::of(group_product, group_baseline).probe(before, after));
+        group
+            .samples
+            .push(Sample::of(group_product, group_baseline).reference(group_reference).probe(before, after));
     }
     Ok([line, group])
 }
@@ -129,15 +134,20 @@ async fn follow(
     for number in 0..options.runs {
         say(format!("7: live, {events} events, run {} of {}", number + 1, options.runs));
         loader.load(&**running.store(), events).await?;
-        live::set_back(place.path(), events)?;
+        for shape in [Shape::One, Shape::Group] {
+            live::set_back(place.path(), shape, events)?;
+        }
         let before = fdatasync_per_second(place.path())?;
         let baseline = bare.run(events, BATCH_EVENTS_MAX)?;
         let product = catch_up(running, MODEL, events).await?;
         let group_product = catch_up(running, GROUP, events).await?;
-        let reference = live::follow(place.path(), BATCH_EVENTS_MAX)? / baseline;
+        let reference = live::follow(place.path(), Shape::One, BATCH_EVENTS_MAX)? / baseline;
+        let group_reference = live::follow(place.path(), Shape::Group, BATCH_EVENTS_MAX)? / baseline;
         let after = fdatasync_per_second(place.path())?;
         line.samples.push(Sample::of(product, baseline).reference(reference).probe(before, after));
-        group.samples.push(Sample::of(group_product, baseline).probe(before, after));
+        group
+            .samples
+            .push(Sample::of(group_product, baseline).reference(group_reference).probe(before, after));
     }
     Ok([line, group])
 }

@@ -2,6 +2,7 @@
 
 mod codec;
 mod commands;
+mod documents;
 mod foreground;
 mod large;
 mod length;
@@ -80,6 +81,9 @@ async fn on_sqlite(options: &Options) -> Outcome<Vec<Line>> {
     }
     if options.wants(17) {
         lines.extend(policies::on_sqlite(options).await?);
+    }
+    if options.wants(18) {
+        lines.extend(documents::on_sqlite(options).await?);
     }
     Ok(lines)
 }

@@ -5,22 +5,18 @@
 use super::{REPEATS_MAX, say};
 use crate::Outcome;
 use crate::callers::{ACCOUNTS, Caller};
-use crate::domain::{AccountId, AccountSummary, guarded_service, service};
+use crate::domain::{AccountSummary, guarded_service, service};
 use crate::measure::{Line, Sample, Store, Target, is_steady};
 use crate::options::Options;
 use crate::probe::fdatasync_per_second;
+use crate::questions::{pages, rows};
 use crate::stores::Place;
-use crate::workload::{Workload, account_key};
 use diptych::prelude::ReadModel;
 use diptych::{Role, Roles, Running};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Commands are given by so many at once; a question is asked by one after the other.
 const CALLERS: [usize; 2] = [1, 32];
-
-/// The rows of a page.
-const PAGE_ROWS: usize = 50;
 
 /// What is compared.
 struct Sides {
@@ -115,8 +111,8 @@ impl Sides {
             probes.push(probe()?);
         }
         for (side, rates) in [(&self.open, &mut open), (&self.guarded, &mut guarded)] {
-            rates.rows = side.rows(slice, number).await?;
-            rates.pages = side.pages(slice).await?;
+            rates.rows = rows::<AccountSummary>(&side.running, ACCOUNTS, slice, number).await?;
+            rates.pages = pages(&side.running, &AccountSummary::find(), slice).await?;
         }
         Ok((guarded, open, probes))
     }
@@ -141,35 +137,5 @@ impl Side {
         caller.open_accounts(256).await?;
         running.projector().drain(super::MODEL).await?;
         Ok(Self { running, caller })
-    }
-
-    /// Questions for one row in a second.
-    async fn rows(&self, time: Duration, seed: u64) -> Outcome<f64> {
-        let mut workload = Workload::new(ACCOUNTS, 77 + seed);
-        let (queries, principal) = (Arc::clone(self.running.queries()), self.running.principal());
-        let (started, mut asked) = (Instant::now(), 0_u64);
-        while started.elapsed() < time {
-            let account = AccountId::new(account_key(workload.account()));
-            let answer = queries.get::<AccountSummary>(principal, &account, None).await?;
-            if answer.value.is_none() {
-                return Err("an account has no row".into());
-            }
-            asked += 1;
-        }
-        Ok(asked as f64 / started.elapsed().as_secs_f64())
-    }
-
-    /// Questions for a page in a second.
-    async fn pages(&self, time: Duration) -> Outcome<f64> {
-        let (queries, principal) = (Arc::clone(self.running.queries()), self.running.principal());
-        let (started, mut asked) = (Instant::now(), 0_u64);
-        while started.elapsed() < time {
-            let answer = queries.find(principal, AccountSummary::find().page(PAGE_ROWS)).await?;
-            if answer.value.items.len() != PAGE_ROWS {
-                return Err(format!("a page has {} rows", answer.value.items.len()).into());
-            }
-            asked += 1;
-        }
-        Ok(asked as f64 / started.elapsed().as_secs_f64())
     }
 }

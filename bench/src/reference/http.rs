@@ -1,7 +1,7 @@
 //! The reference's HTTP interface: one point query in place on a read-only connection, and the same without
 //! it.
 
-use super::rebuild::model_path;
+use super::rebuild::{Shape, model_path};
 use crate::Outcome;
 use axum::Router;
 use axum::extract::{Path as Segment, State};
@@ -26,7 +26,7 @@ pub(crate) fn with_query(directory: &Path) -> Outcome<Router> {
     let mut idle = Vec::new();
     for _ in 0..CONNECTIONS {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(model_path(directory), flags)?;
+        let connection = Connection::open_with_flags(model_path(directory, Shape::One), flags)?;
         connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
         idle.push(connection);
     }

@@ -3,7 +3,7 @@
 
 use super::events::AccountEvent;
 use super::log::{open, path};
-use super::rebuild::model_path;
+use super::rebuild::{Shape, model_path};
 use crate::Outcome;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::HashMap;
@@ -18,6 +18,8 @@ const MOVE: &str = "UPDATE account \
     WHERE account = ?1 AND guard < ?5";
 const RENAME: &str = "UPDATE account SET name = ?2, balance = balance + ?3, entries = entries + ?4, \
     updated_at = ?5, guard = ?6 WHERE account = ?1 AND guard < ?6";
+const RENAME_LOOK_UP: &str =
+    "UPDATE account_name SET name = ?2, guard = ?3 WHERE account = ?1 AND guard < ?3";
 const SELECT_CHECKPOINT: &str = "SELECT position FROM checkpoint";
 const UPDATE_CHECKPOINT: &str = "UPDATE checkpoint SET position = ?1";
 
@@ -39,20 +41,23 @@ impl Change {
 }
 
 /// Sets the read model back, so that the last events of the log wait for it. Its guards are put back, too.
-pub(crate) fn set_back(directory: &Path, events: usize) -> Outcome<()> {
-    let connection = open(&model_path(directory), "NORMAL")?;
+pub(crate) fn set_back(directory: &Path, shape: Shape, events: usize) -> Outcome<()> {
+    let connection = open(&model_path(directory, shape), "NORMAL")?;
     let head: i64 = connection.query_row(SELECT_CHECKPOINT, [], |row| row.get(0))?;
     let back = head - events as i64;
     connection.execute(UPDATE_CHECKPOINT, [back])?;
     connection.execute("UPDATE account SET guard = min(guard, ?1)", [back])?;
+    if shape == Shape::Group {
+        connection.execute("UPDATE account_name SET guard = min(guard, ?1)", [back])?;
+    }
     Ok(())
 }
 
 /// Follows the log to its head in batches. Answers events per second.
-pub(crate) fn follow(directory: &Path, batch_events_max: usize) -> Outcome<f64> {
+pub(crate) fn follow(directory: &Path, shape: Shape, batch_events_max: usize) -> Outcome<f64> {
     let log = Connection::open_with_flags(path(directory), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     log.pragma_update(None, "mmap_size", 1_i64 << 30)?;
-    let model = open(&model_path(directory), "NORMAL")?;
+    let model = open(&model_path(directory, shape), "NORMAL")?;
     let started = Instant::now();
     let mut position: i64 = model.query_row(SELECT_CHECKPOINT, [], |row| row.get(0))?;
     let from = position;
@@ -62,6 +67,9 @@ pub(crate) fn follow(directory: &Path, batch_events_max: usize) -> Outcome<f64> 
             break;
         }
         let transaction = model.unchecked_transaction()?;
+        if shape == Shape::Group {
+            rename(&model, &changes)?;
+        }
         apply(&model, changes)?;
         model.execute(UPDATE_CHECKPOINT, [through])?;
         transaction.commit()?;
@@ -90,6 +98,17 @@ fn gather(log: &Connection, after: i64, events_max: usize) -> Outcome<(Vec<(Stri
     let mut changes: Vec<_> = changes.into_iter().collect();
     changes.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok((changes, through))
+}
+
+/// Renames where names are looked up.
+fn rename(model: &Connection, changes: &[(String, Change)]) -> Outcome<()> {
+    let mut renamed = model.prepare_cached(RENAME_LOOK_UP)?;
+    for (key, change) in changes {
+        if let Some(name) = &change.name {
+            renamed.execute((key, name, change.guard))?;
+        }
+    }
+    Ok(())
 }
 
 fn apply(model: &Connection, changes: Vec<(String, Change)>) -> Outcome<()> {

@@ -20,11 +20,27 @@ const TABLES: &str = "
         account TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, balance INTEGER NOT NULL,
         entries INTEGER NOT NULL, updated_at INTEGER NOT NULL, guard INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE checkpoint (position INTEGER NOT NULL) STRICT;";
+const LOOK_UPS: &str = "
+    CREATE TABLE account_name (
+        account TEXT PRIMARY KEY, name TEXT NOT NULL, guard INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE account_holder (
+        account TEXT PRIMARY KEY, owner TEXT NOT NULL, guard INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 const INDEXES: &str = "
     CREATE INDEX account_owner ON account (owner, account);
     CREATE INDEX account_balance ON account (balance DESC, account);";
 const INSERT: &str = "INSERT INTO account VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const INSERT_NAME: &str = "INSERT INTO account_name VALUES (?1, ?2, ?3)";
+const INSERT_HOLDER: &str = "INSERT INTO account_holder VALUES (?1, ?2, ?3)";
 const INSERT_CHECKPOINT: &str = "INSERT INTO checkpoint VALUES (?1)";
+
+/// Which tables the read model has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One.
+    One,
+    /// That one, and two that hold some of its columns once more.
+    Group,
+}
 
 /// A row of the read model.
 #[derive(Clone, Default)]
@@ -60,13 +76,16 @@ struct RawRow {
 }
 
 /// The read model's file.
-pub(crate) fn model_path(directory: &Path) -> std::path::PathBuf {
-    directory.join("reference-model.db")
+pub(crate) fn model_path(directory: &Path, shape: Shape) -> std::path::PathBuf {
+    directory.join(match shape {
+        Shape::One => "reference-model.db",
+        Shape::Group => "reference-group.db",
+    })
 }
 
 /// Rebuilds the read model of a log from nothing. Answers events per second.
-pub(crate) fn rebuild(directory: &Path) -> Outcome<f64> {
-    let target = model_path(directory);
+pub(crate) fn rebuild(directory: &Path, shape: Shape) -> Outcome<f64> {
+    let target = model_path(directory, shape);
     for suffix in ["", "-wal", "-shm"] {
         let mut file = target.clone().into_os_string();
         file.push(suffix);
@@ -82,7 +101,7 @@ pub(crate) fn rebuild(directory: &Path) -> Outcome<f64> {
     let reader = std::thread::spawn(move || read(&log, &sender));
     let (rows, events, position) = fold(&blocks)?;
     reader.join().map_err(|_| "the reader panicked")??;
-    write(&target, &path(directory), &rows, position)?;
+    write(&target, &path(directory), &rows, position, shape)?;
     Ok(events as f64 / started.elapsed().as_secs_f64())
 }
 
@@ -140,7 +159,7 @@ fn fold(blocks: &Receiver<Block>) -> Outcome<(Vec<Row>, usize, i64)> {
     Ok((rows, events, last))
 }
 
-fn write(target: &Path, log: &Path, rows: &[Row], position: i64) -> Outcome<()> {
+fn write(target: &Path, log: &Path, rows: &[Row], position: i64, shape: Shape) -> Outcome<()> {
     let connection = open(target, "FULL")?;
     let streams = Connection::open_with_flags(log, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut select = streams.prepare(SELECT_STREAMS)?;
@@ -149,11 +168,22 @@ fn write(target: &Path, log: &Path, rows: &[Row], position: i64) -> Outcome<()> 
     keys.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     let transaction = connection.unchecked_transaction()?;
     connection.execute_batch(TABLES)?;
+    let row_of = |stream: i64| rows.get(usize::try_from(stream).ok()?).filter(|row| row.guard > 0);
+    let keyed = || keys.iter().filter_map(|(stream, key)| Some((key, row_of(*stream)?)));
+    if shape == Shape::Group {
+        connection.execute_batch(LOOK_UPS)?;
+        let mut insert = connection.prepare(INSERT_NAME)?;
+        for (key, row) in keyed() {
+            insert.execute((key, &row.name, row.guard))?;
+        }
+        let mut insert = connection.prepare(INSERT_HOLDER)?;
+        for (key, row) in keyed() {
+            insert.execute((key, &row.owner, row.guard))?;
+        }
+    }
     {
         let mut insert = connection.prepare(INSERT)?;
-        for (stream, key) in &keys {
-            let Some(row) = rows.get(usize::try_from(*stream)?).filter(|row| row.guard > 0) else { continue };
-            let Row { owner, name, balance, entries, updated_at, guard } = row;
+        for (key, Row { owner, name, balance, entries, updated_at, guard }) in keyed() {
             insert.execute((key, owner, name, balance, entries, updated_at, guard))?;
         }
     }

@@ -3,7 +3,7 @@
 mod commands;
 mod large;
 
-use super::{foreground, policies, say, visible};
+use super::{documents, foreground, policies, say, visible};
 use crate::Outcome;
 use crate::database::{self, within};
 use crate::measure::{Line, Store};
@@ -42,6 +42,11 @@ pub(super) async fn run(options: &Options, server: &str) -> Outcome<Vec<Line>> {
             policies::measure(options, Store::Postgres, places, database::probe).await
         });
         lines.extend(policies.await?);
+    }
+    if options.wants(18) {
+        let documents =
+            within(server, "documents", async |database| documents::on_postgres(options, database).await);
+        lines.extend(documents.await?);
     }
     if lines.is_empty() {
         say("none of the ratios asked for is measured on PostgreSQL");

@@ -1,23 +1,31 @@
 //! Rows as a store holds them, kept from one fold to the next, so that the store need not be asked for them
 //! again. Whether they are still what the store holds, only the store can say: nothing here looks.
 
-use super::slots::Map;
+use super::index::KeyIndex;
+use super::slots::Tenants;
 use crate::ReadModel;
 use diptych_core::{Position, Tenant};
 use std::any::Any;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 
 /// The rows that a fold has left in the tables of one group, for the fold that follows it.
 pub struct Kept(Vec<Option<Box<dyn KeptTable>>>);
 
 impl Kept {
-    /// What tables have kept, as far as it has room in `bytes_max`: when half of it is full, the rows that
-    /// were not met since the last time are let go.
+    /// What tables have kept, as far as it has room in `bytes_max`: otherwise rows that were not met since
+    /// rows were last let go are let go, and all of them where that is not enough.
     pub(super) fn of(mut tables: Vec<Option<Box<dyn KeptTable>>>, bytes_max: usize) -> Self {
-        let bytes: usize = tables.iter().flatten().map(|table| table.young_bytes()).sum();
-        if bytes > bytes_max / 2 {
-            tables.iter_mut().flatten().for_each(|table| table.turn());
+        let bytes = |tables: &[Option<Box<dyn KeptTable>>]| -> usize {
+            tables.iter().flatten().map(|table| table.bytes()).sum()
+        };
+        if bytes(&tables) > bytes_max {
+            tables.iter_mut().flatten().for_each(|table| table.let_go());
+            // Half of the room, so that this is not done again and again for little.
+            if bytes(&tables) > bytes_max / 2 {
+                tables.clear();
+            }
         }
         Self(tables)
     }
@@ -35,10 +43,10 @@ impl fmt::Debug for Kept {
 
 /// The kept rows of one table, without their type.
 pub trait KeptTable: Any + Send {
-    /// About how many bytes the rows take that were met since the last turn.
-    fn young_bytes(&self) -> usize;
-    /// Lets the rows go that were not met since the last turn.
-    fn turn(&mut self);
+    /// About how many bytes they take.
+    fn bytes(&self) -> usize;
+    /// Lets the rows go that were not met since this was last asked.
+    fn let_go(&mut self);
     /// The typed rows.
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -49,12 +57,22 @@ pub(super) struct AsStored {
     pub(super) digest: u128,
     /// The length of its canonical form, which tells about how much memory it takes.
     bytes: NonZeroU32,
+    /// Where it was taken from among the kept rows; [`NOWHERE`] for others.
+    kept_at: u32,
 }
+
+/// The place of a row that was not kept.
+const NOWHERE: u32 = u32::MAX;
 
 impl AsStored {
     pub(super) fn new(digest: u128, canonical_bytes: usize) -> Self {
         let bytes = u32::try_from(canonical_bytes).unwrap_or(u32::MAX);
-        Self { digest, bytes: NonZeroU32::new(bytes).unwrap_or(NonZeroU32::MIN) }
+        Self { digest, bytes: NonZeroU32::new(bytes).unwrap_or(NonZeroU32::MIN), kept_at: NOWHERE }
+    }
+
+    /// The same row, which has changed: it goes back to where it was taken from.
+    pub(super) fn after(self, before: Option<Self>) -> Self {
+        Self { kept_at: before.map_or(NOWHERE, |before| before.kept_at), ..self }
     }
 }
 
@@ -65,79 +83,93 @@ pub(super) struct KeptRow<M> {
     pub(super) stored: AsStored,
 }
 
-/// The rows of one table, in two generations: those met since the last turn, and those met before it.
+/// The rows of one table.
 pub(super) struct KeptRows<M: ReadModel> {
-    young: Generation<M>,
-    old: Generation<M>,
-}
-
-struct Generation<M: ReadModel> {
-    rows: Map<Tenant, Map<M::Key, KeptRow<M>>>,
+    by_key: KeyIndex,
+    hasher: foldhash::fast::RandomState,
+    tenants: Tenants,
+    places: Vec<Place<M>>,
     bytes: usize,
 }
 
-impl<M: ReadModel> Default for Generation<M> {
-    fn default() -> Self {
-        Self { rows: Map::default(), bytes: 0 }
-    }
+/// Where a row is kept.
+struct Place<M> {
+    /// None while a fold has it, and when it was deleted.
+    held: Option<KeptRow<M>>,
+    tenant: u32,
+    met: bool,
 }
 
 impl<M: ReadModel> Default for KeptRows<M> {
     fn default() -> Self {
-        Self { young: Generation::default(), old: Generation::default() }
+        let (by_key, tenants) = (KeyIndex::default(), Tenants::default());
+        Self { by_key, hasher: Default::default(), tenants, places: Vec::new(), bytes: 0 }
     }
 }
 
 impl<M: ReadModel> KeptRows<M> {
-    /// Takes a row out. Nothing where it is not kept, which does not mean that there is none.
-    pub(super) fn take(&mut self, tenant: &Tenant, key: &M::Key) -> Option<KeptRow<M>> {
-        // INVARIANT: a row is in one generation at most, or else the older one would be met later.
-        self.young.take(tenant, key).or_else(|| self.old.take(tenant, key))
+    fn find(&self, tenant: &Tenant, key: &M::Key) -> Option<usize> {
+        let tenant = self.tenants.known(tenant)?;
+        self.by_key.find(self.hasher.hash_one((tenant, key)), |place| {
+            let Place { held, tenant: owner, .. } = &self.places[place];
+            *owner == tenant && held.as_ref().is_some_and(|held| held.row.has_key(key))
+        })
     }
 
-    /// A row that stays where it is.
+    /// A row that stays where it is. Nothing where it is not kept, which does not mean that there is none.
     pub(super) fn get(&self, tenant: &Tenant, key: &M::Key) -> Option<&M> {
-        let generations = [&self.young, &self.old];
-        generations.into_iter().find_map(|rows| Some(&rows.rows.get(tenant)?.get(key)?.row))
+        self.places[self.find(tenant, key)?].held.as_ref().map(|held| &held.row)
     }
 
-    /// Keeps a row that was taken out, or never was here.
-    pub(super) fn put(&mut self, tenant: &Tenant, row: KeptRow<M>) {
-        let key = row.row.key();
-        self.old.take(tenant, &key);
-        self.young.put(tenant, key, row);
-    }
-}
-
-impl<M: ReadModel> Generation<M> {
-    fn take(&mut self, tenant: &Tenant, key: &M::Key) -> Option<KeptRow<M>> {
-        let row = self.rows.get_mut(tenant)?.remove(key)?;
+    /// Takes a row out, to be put back.
+    pub(super) fn take(&mut self, tenant: &Tenant, key: &M::Key) -> Option<KeptRow<M>> {
+        let at = self.find(tenant, key)?;
+        let mut row = self.places[at].held.take()?;
         self.bytes -= bytes_of(&row);
+        row.stored.kept_at = u32::try_from(at).unwrap_or(NOWHERE);
         Some(row)
     }
 
-    fn put(&mut self, tenant: &Tenant, key: M::Key, row: KeptRow<M>) {
+    /// Puts a row back, or keeps one that was not kept as it is now.
+    pub(super) fn put(&mut self, tenant: &Tenant, row: KeptRow<M>) {
         self.bytes += bytes_of(&row);
-        let before = match self.rows.get_mut(tenant) {
-            Some(rows) => rows.insert(key, row),
-            None => self.rows.entry(tenant.clone()).or_default().insert(key, row),
-        };
-        self.bytes -= before.as_ref().map_or(0, bytes_of);
+        // INVARIANT: what is taken out is put back before anybody else may take a place.
+        if let Some(place) = self.places.get_mut(row.stored.kept_at as usize) {
+            (place.held, place.met) = (Some(row), true);
+            return;
+        }
+        let key = row.row.key();
+        if let Some(at) = self.find(tenant, &key) {
+            let before = self.places[at].held.replace(row);
+            self.bytes -= before.as_ref().map_or(0, bytes_of);
+            self.places[at].met = true;
+            return;
+        }
+        let tenant = self.tenants.number(tenant);
+        self.by_key.insert(self.hasher.hash_one((tenant, &key)), self.places.len());
+        self.places.push(Place { held: Some(row), tenant, met: true });
     }
 }
 
-/// About how much memory a row takes: itself, its texts, and its key once more.
+/// About how much memory a row takes: its place and its texts.
 fn bytes_of<M: ReadModel>(row: &KeptRow<M>) -> usize {
-    size_of::<(M::Key, KeptRow<M>)>() + row.stored.bytes.get() as usize
+    size_of::<Place<M>>() + row.stored.bytes.get() as usize
 }
 
 impl<M: ReadModel> KeptTable for KeptRows<M> {
-    fn young_bytes(&self) -> usize {
-        self.young.bytes
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    fn turn(&mut self) {
-        self.old = std::mem::take(&mut self.young);
+    fn let_go(&mut self) {
+        let Self { tenants, places, .. } = std::mem::take(self);
+        for Place { held, tenant, met } in places {
+            if let Some(row) = held.filter(|_| met) {
+                let stored = AsStored { kept_at: NOWHERE, ..row.stored };
+                self.put(tenants.name(tenant), KeptRow { stored, ..row });
+            }
+        }
+        self.places.iter_mut().for_each(|place| place.met = false);
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -145,13 +145,13 @@ type History<M> = Vec<(Position, Option<Box<M>>)>;
 
 /// Tenants by number.
 #[derive(Default)]
-struct Tenants {
+pub(super) struct Tenants {
     names: Vec<Tenant>,
     numbers: Map<Tenant, u32>,
 }
 
 impl Tenants {
-    fn known(&self, tenant: &Tenant) -> Option<u32> {
+    pub(super) fn known(&self, tenant: &Tenant) -> Option<u32> {
         match self.names.as_slice() {
             // Nearly always there is one.
             [only] => (only == tenant).then_some(0),
@@ -159,7 +159,11 @@ impl Tenants {
         }
     }
 
-    fn number(&mut self, tenant: &Tenant) -> u32 {
+    pub(super) fn name(&self, number: u32) -> &Tenant {
+        &self.names[number as usize]
+    }
+
+    pub(super) fn number(&mut self, tenant: &Tenant) -> u32 {
         if let Some(number) = self.known(tenant) {
             return number;
         }
@@ -325,7 +329,7 @@ impl<M: ReadModel> Slots<M> {
 
     /// Whose row a slot is.
     pub(super) fn tenant(&self, slot: usize) -> &Tenant {
-        &self.tenants.names[self.slots[slot].tenant as usize]
+        self.tenants.name(self.slots[slot].tenant)
     }
 
     /// The row of a slot, by its name.
@@ -340,6 +344,12 @@ impl<M: ReadModel> Slots<M> {
             self.stored.resize(self.slots.len(), None);
         }
         std::mem::replace(&mut self.stored[slot], stored)
+    }
+
+    /// The same for a row that is written anew.
+    pub(super) fn exchange_stored_row(&mut self, slot: usize, stored: Option<AsStored>) -> Option<AsStored> {
+        let before = self.stored.get(slot).copied().flatten();
+        self.exchange_stored(slot, stored.map(|stored| stored.after(before)))
     }
 
     /// Which of [`Slots::indexed`] differ from what the store holds, which is not known afterwards.
@@ -368,7 +378,7 @@ impl<M: ReadModel> Slots<M> {
         let mut kept = self.kept.take().unwrap_or_default();
         let stored = std::mem::take(&mut self.stored).into_iter().chain(std::iter::repeat(None));
         for (slot, stored) in std::mem::take(&mut self.slots).into_iter().zip(stored) {
-            let tenant = &self.tenants.names[slot.tenant as usize];
+            let tenant = self.tenants.name(slot.tenant);
             match (slot.held, stored) {
                 (Held::Row(row), Some(stored)) => {
                     kept.put(tenant, KeptRow { row, guard: slot.guard, stored })
@@ -390,7 +400,7 @@ impl<M: ReadModel> Slots<M> {
     fn fill_from_kept(&mut self, slot: usize) -> bool {
         let (Some(kept), held) = (&mut self.kept, &self.slots[slot]) else { return false };
         let Held::Gone(key) = &held.held else { return true };
-        let Some(found) = kept.take(&self.tenants.names[held.tenant as usize], key) else { return false };
+        let Some(found) = kept.take(self.tenants.name(held.tenant), key) else { return false };
         let KeptRow { row, guard, stored } = found;
         let indexed = self.indexed.iter().map(|column| row.value_at(*column)).collect();
         self.fill(slot, Some((row, stored, indexed)), guard);

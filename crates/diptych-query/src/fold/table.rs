@@ -387,7 +387,7 @@ impl<M: ReadModel> Slots<M> {
         }
         let new = values.as_ref().map(|values| as_stored(tenant, values));
         let changed = self.take_index_changes(slot, values.as_deref());
-        let old = self.exchange_stored(slot, new);
+        let old = self.exchange_stored_row(slot, new);
         let (rows, sum) = digest.entry(bucket_of(tenant, key)).or_default();
         *rows += i64::from(new.is_some()) - i64::from(old.is_some());
         let digest_of = |stored: Option<AsStored>| stored.map_or(0, |stored| stored.digest);

@@ -42,15 +42,16 @@ pub(crate) fn advance(
     }
     let tombstones = drive(&transaction, &attached.tables, &mut fold)?;
     let mut digests = Digests::default();
-    let changes = if is_bulk(&attached.tables, &fold) {
-        write_all(&transaction, &attached.tables, &mut fold, &tombstones, &mut digests)?
+    let bytes_max = keeper.as_ref().map(|_| limits.kept_rows_bytes_max);
+    let (changes, kept) = if is_bulk(&attached.tables, &fold) {
+        write_all(&transaction, &attached.tables, &mut fold, &tombstones, &mut digests, bytes_max)?
     } else {
         let changes = fold.changes()?;
         for ((table, changes), tombstones) in attached.tables.iter().zip(&changes).zip(&tombstones) {
             write(&transaction, table, changes, tombstones, fold.is_fresh()).or_fault()?;
             digests.add(table, changes);
         }
-        changes
+        (changes, bytes_max.map(|bytes_max| fold.keep(bytes_max)))
     };
     let mut written = changes.iter().map(|changes| changes.rows.len()).sum();
     for (table, changes) in attached.tables.iter().zip(&changes) {
@@ -73,8 +74,8 @@ pub(crate) fn advance(
     }
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
     let advanced = Advanced { checkpoint, rows: written, passed: fold.passed() };
-    if let Some(keeper) = keeper {
-        keeper.keep(connection, fold.keep(limits.kept_rows_bytes_max));
+    if let (Some(keeper), Some(kept)) = (keeper, kept) {
+        keeper.keep(connection, kept);
     }
     Ok((advanced, (fold, changes, tombstones)))
 }
