@@ -21,6 +21,7 @@ pub mod half_written;
 mod harness;
 mod hinge;
 pub mod lives;
+mod meddling;
 #[doc(hidden)]
 pub mod passing;
 pub mod poison_lives;

@@ -309,6 +309,7 @@ suites! {
     }
     builds {
         a_first_build_is_known,
+        a_build_is_begun_with_its_record_or_not_at_all,
         builds_are_moved_by_themselves,
         a_switch_changes_what_answers,
         a_build_that_is_behind_does_not_take_over,
@@ -393,6 +394,7 @@ suites! {
         poison_while_a_build_is_filled,
         a_hand_edit_while_a_build_shadows,
         a_crash_at_every_slice,
+        another_process_meets_a_rebuild_as_it_was_ordered,
     }
     poison {
         a_poisoned_key_waits_and_the_rest_moves_on,

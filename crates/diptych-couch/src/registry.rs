@@ -5,8 +5,8 @@ use crate::Documents;
 use crate::part::Part;
 use diptych_core::{BoxFuture, Code, Fault};
 use diptych_query::{
-    Build, BuildId, BuildMove, Group, ModelStore, Order, Record, Registry, Stage, StageMove, TransitError,
-    judge, taken_over,
+    Build, BuildId, BuildMove, Group, ModelStore, Order, Record, RecordOf, Registry, Stage, StageMove,
+    TransitError, judge, taken_over,
 };
 use std::time::Duration;
 
@@ -31,6 +31,23 @@ impl Registry for Documents {
                 self.couch.attach(&group.at(build.id)).await?;
             }
             Ok(build)
+        })
+    }
+
+    fn begin_recorded<'a>(
+        &'a self,
+        group: &'a Group,
+        order: &'a Order,
+        kind: &'a str,
+        body: RecordOf,
+    ) -> BoxFuture<'a, Result<Option<Build>, Fault>> {
+        Box::pin(async move {
+            let begun = self.registry.begin_recorded(group, order, kind, body).await?;
+            if let Some(build) = begun.as_ref().filter(|_| (self.there)(group)) {
+                // A process that dies before this leaves a build whose database is made when it is needed.
+                self.couch.attach(&group.at(build.id)).await?;
+            }
+            Ok(begun)
         })
     }
 

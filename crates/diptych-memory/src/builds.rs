@@ -6,8 +6,8 @@ use crate::rows::GroupRows;
 use crate::store::Held;
 use diptych_core::{BoxFuture, Code, Fault, Timestamp};
 use diptych_query::{
-    Build, BuildId, BuildMove, Fold, Group, Mode, Order, Partition, Record, Registry, Stage, StageMove,
-    TransitError, judge, own_build, taken_over,
+    Build, BuildId, BuildMove, Fold, Group, Mode, Order, Partition, Record, RecordOf, Registry, Stage,
+    StageMove, TransitError, judge, own_build, taken_over,
 };
 use std::collections::BTreeMap;
 
@@ -39,11 +39,16 @@ impl Known {
         own.next().is_some() && own_build(self.of(group.name()), group.revision()).is_none()
     }
 
-    fn begin(&mut self, group: &Group, shape: String, order: &Order, now: Timestamp) -> Build {
-        let builds = self.builds.entry(group.name().to_owned()).or_default();
-        let own = builds.iter().filter(|build| build.id.revision == group.revision());
+    /// The build of a group's revision that comes next.
+    fn next(&self, group: &Group) -> BuildId {
+        let own = self.of(group.name()).iter().filter(|build| build.id.revision == group.revision());
         let generation = own.map(|build| build.id.generation).max().unwrap_or(0) + 1;
-        let id = BuildId { revision: group.revision(), generation };
+        BuildId { revision: group.revision(), generation }
+    }
+
+    fn begin(&mut self, group: &Group, shape: String, order: &Order, now: Timestamp) -> Build {
+        let id = self.next(group);
+        let builds = self.builds.entry(group.name().to_owned()).or_default();
         let declared = group.declared();
         let build = Build { id, stage: Stage::Building, shape, declared, created_at: now, moved_at: now };
         builds.push(build.clone());
@@ -74,6 +79,28 @@ impl Registry for MemoryStore {
 
     fn begin_build<'a>(&'a self, group: &'a Group, order: &'a Order) -> BoxFuture<'a, Result<Build, Fault>> {
         Box::pin(async move { Ok(begin(&mut self.lock(), group, order, self.clock.now())) })
+    }
+
+    fn begin_recorded<'a>(
+        &'a self,
+        group: &'a Group,
+        order: &'a Order,
+        kind: &'a str,
+        body: RecordOf,
+    ) -> BoxFuture<'a, Result<Option<Build>, Fault>> {
+        Box::pin(async move {
+            let updated_at = self.clock.now();
+            let held = &mut *self.lock();
+            let key = (kind.to_owned(), group.name().to_owned());
+            if held.known.records.contains_key(&key) {
+                return Ok(None);
+            }
+            let body = body(held.known.next(group))?;
+            let build = begin(held, group, order, updated_at);
+            let (kind, name) = key.clone();
+            held.known.records.insert(key, Record { kind, name, version: 1, body, updated_at });
+            Ok(Some(build))
+        })
     }
 
     fn transit<'a>(

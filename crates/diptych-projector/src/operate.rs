@@ -8,7 +8,7 @@ use crate::rebuild::{
 use crate::{Projector, Steward};
 use diptych_core::{Fault, Timestamp};
 use diptych_query::{
-    Build, BuildId, BuildMove, Group, Notice, Order, Registry, Stage, StageMove, TransitError, own_build,
+    Build, BuildId, BuildMove, Group, Notice, Order, Stage, StageMove, TransitError, own_build,
 };
 use std::sync::Arc;
 
@@ -59,17 +59,17 @@ impl Projector {
         if from.stage != Stage::Rebuilding {
             from.stage.check(Stage::Rebuilding).map_err(TransitError::from)?;
         }
-        let to = registry.begin_build(&group, &order.order).await?;
-        let rebuild = new_rebuild(&group, Some(from.id), to.id, order, self.steward.now());
-        let mut held = Held { rebuild, version: 0 };
-        if !records.write(&mut held).await? && !self.adopted(&mut held).await? {
-            // Another operator was first: what was begun here is of no use.
-            give_up(registry, &group, to.id, &held.rebuild.order).await?;
-            let rebuild = records.of(group.name()).await?.map_or(held.rebuild, |held| held.rebuild);
-            return Err(RebuildError::UnderWay { rebuild: Box::new(rebuild) });
+        if let Some(rebuild) = records.begin(&group, from.id, order, self.steward.now()).await? {
+            self.steward.nudge();
+            return Ok(rebuild);
         }
-        self.steward.nudge();
-        Ok(held.rebuild)
+        // Another operator was first.
+        match records.of(group.name()).await? {
+            Some(Held { rebuild, .. }) => Err(RebuildError::UnderWay { rebuild: Box::new(rebuild) }),
+            None => {
+                Err(RebuildError::Failed { reason: "another rebuild has just ended; try again".to_owned() })
+            }
+        }
     }
 
     /// The rebuilds that are under way, of all groups.
@@ -279,26 +279,6 @@ impl Projector {
         Ok(after)
     }
 
-    /// Whether a steward has found a build that was just begun before its rebuild was written down; it is
-    /// told the order then.
-    async fn adopted(&self, begun: &mut Held) -> Result<bool, Fault> {
-        let records = self.steward.records();
-        for _ in 0..ASK_ATTEMPTS_MAX {
-            let Some(mut held) = records.of(&begun.rebuild.group).await? else { return Ok(false) };
-            if held.rebuild.to != begun.rebuild.to {
-                return Ok(false);
-            }
-            let Rebuild { order, intended, switching, .. } = begun.rebuild.clone();
-            (held.rebuild.order, held.rebuild.intended) = (order, intended);
-            held.rebuild.switching = switching;
-            if records.write(&mut held).await? {
-                *begun = held;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Writes an order into a rebuild's record, and waits until it was seen to.
     async fn order(
         &self,
@@ -367,21 +347,6 @@ pub(crate) fn new_rebuild(
         measured: Measured::default(),
         compared: None,
     }
-}
-
-/// Retires a build that never answered, and removes its tables.
-pub(crate) async fn give_up(
-    registry: &Arc<dyn Registry>,
-    group: &Group,
-    build: BuildId,
-    order: &Order,
-) -> Result<(), TransitError> {
-    let builds = registry.builds(group.name()).await?;
-    let stage = builds.iter().find(|held| held.id == build).map(|held| held.stage);
-    if let Some(from @ (Stage::Building | Stage::Shadowing)) = stage {
-        registry.transit(group, &[BuildMove { build, from, to: Stage::Retired }], order).await?;
-    }
-    Ok(registry.drop_build(group, build).await?)
 }
 
 fn failed(rebuild: &Rebuild) -> RebuildError {

@@ -84,7 +84,7 @@ pub use queries::{
     AnswerTag, Ask, AskedRow, Awaited, ExportTotals, Moves, PendingCommand, PendingCommands, Queries,
     QueryLimits, QueryParts, RawPage, RawRow, RowStream, Unless, Visibility, VisibleSince, WaitOutcome,
 };
-pub use registry::{Record, Registry};
+pub use registry::{Record, RecordOf, Registry};
 pub use row_rule::{PatternPart, RowConditions, RowDialect, RowExpr, RowFailed, RowRule, RowType};
 pub use rows_stamp::RowsStamp;
 pub use samples::Samples;

@@ -19,6 +19,9 @@ pub struct Record {
     pub updated_at: Timestamp,
 }
 
+/// What a record says of the build that is begun with it, which has its number only then.
+pub type RecordOf = Box<dyn FnOnce(BuildId) -> Result<String, Fault> + Send>;
+
 /// What is known of read models beside their rows.
 ///
 /// A build is looked at and moved through [`ModelStore`](crate::ModelStore) by a group [at](Group::at) it; a
@@ -33,6 +36,17 @@ pub trait Registry: Send + Sync + 'static {
     /// Begins a build of a group's revision beside those there are: empty tables that stand at the start of
     /// the log, at stage `building`. The move from `designed` is recorded.
     fn begin_build<'a>(&'a self, group: &'a Group, order: &'a Order) -> BoxFuture<'a, Result<Build, Fault>>;
+
+    /// Begins a build as [`Registry::begin_build`] does and writes the first record of a kind about its
+    /// group, in one transaction: nobody finds the one without the other. Answers none, and begins nothing,
+    /// where there is such a record already.
+    fn begin_recorded<'a>(
+        &'a self,
+        group: &'a Group,
+        order: &'a Order,
+        kind: &'a str,
+        body: RecordOf,
+    ) -> BoxFuture<'a, Result<Option<Build>, Fault>>;
 
     /// Moves builds from stage to stage in one transaction, and records each move.
     ///

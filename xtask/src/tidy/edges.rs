@@ -33,12 +33,13 @@ const EDGES: &[(&str, &[&str])] = &[
 /// What a store knows: the language of facts and the two sets of ports.
 const PORTS: &[&str] = &["diptych-core", "diptych-command", "diptych-query"];
 
-/// Stores run the published suites, from `tests/` only.
+/// Stores run the published suites, from `tests/` only; so does the crate whose exports are read as a log is.
 const DEV_EDGES: &[(&str, &[&str])] = &[
     ("diptych-memory", &[CONFORMANCE]),
     ("diptych-sqlite", &[CONFORMANCE]),
     ("diptych-postgres", &[CONFORMANCE]),
     ("diptych-couch", &[CONFORMANCE, "diptych-memory"]),
+    ("diptych-ops", &[CONFORMANCE, "diptych-memory"]),
 ];
 
 const CONFORMANCE: &str = "diptych-conformance";

@@ -7,7 +7,7 @@ use crate::drive::{
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Balance, Desk, NextRevision, Total, group};
 use crate::{Failure, Harness, Outcome, Stores};
-use diptych_core::{Actor, Code, Position, Value};
+use diptych_core::{Actor, Code, Fault, Position, Value};
 use diptych_query::{
     BucketDigest, Build, BuildId, BuildMove, Checkpoint, Group, Order, Stage, TransitError,
     fold::{bucket_of, row_digest},
@@ -81,6 +81,45 @@ pub(crate) async fn a_first_build_is_known(harness: &dyn Harness) -> Outcome {
     ensure_eq!(moves[0].moved, moved(generation(1), Stage::Designed, Stage::Building), "the move");
     stores.models.attach(&balance).await?;
     ensure_eq!(stores.registry.builds("balance").await?, builds, "the builds once attached again");
+    Ok(())
+}
+
+/// Of several who begin a build with a record of one kind one is first, from any process: one build is begun,
+/// and the record is about it. A record that cannot be written leaves no build.
+pub(crate) async fn a_build_is_begun_with_its_record_or_not_at_all(harness: &dyn Harness) -> Outcome {
+    let (ours, theirs) = (harness.open(Vec::new()).await?, harness.open(Vec::new()).await?);
+    let balance = group::<Balance>(harness);
+    for stores in [&ours, &theirs] {
+        stores.models.attach(&balance).await?;
+    }
+    let broken = |_| Err(Fault::permanent(Code::Internal, "nothing can be said"));
+    let failed = ours.registry.begin_recorded(&balance, &order("no")?, "rebuild", Box::new(broken)).await;
+    ensure!(failed.is_err(), "a build whose record cannot be written: {failed:?}");
+    ensure_eq!(ours.registry.builds("balance").await?.len(), 1, "the builds after that");
+    let writers = (0..6).map(|writer| {
+        let registry = Arc::clone(&if writer % 2 == 0 { &ours } else { &theirs }.registry);
+        let (balance, order) = (Arc::clone(&balance), order(&format!("writer {writer}")));
+        tokio::spawn(async move {
+            let body = move |build| Ok(format!("{{\"by\":{writer},\"build\":\"{build}\"}}"));
+            let begun = registry.begin_recorded(&balance, &order?, "rebuild", Box::new(body)).await?;
+            Ok::<_, Failure>(begun.map(|build| (writer, build.id)))
+        })
+    });
+    let mut first = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        first.extend(writer.await.map_err(|error| Failure::new(error.to_string()))??);
+    }
+    ensure_eq!(first.len(), 1, "writers that were first: {first:?}");
+    let (writer, begun) = first[0];
+    let builds = theirs.registry.builds("balance").await?;
+    ensure_eq!((builds.len(), builds[1].id, begun), (2, generation(2), generation(2)), "the builds begun");
+    let record = ours.registry.record("rebuild", "balance").await?;
+    let (version, body) = record.map(|record| (record.version, record.body)).unwrap_or_default();
+    let about = body.contains(&format!("\"{begun}\"")) && body.contains(&writer.to_string());
+    ensure!(version == 1 && about, "the record of {begun} by {writer}: {version}, {body}");
+    let start = theirs.models.attach(&balance.at(begun)).await?;
+    ensure_eq!(start.mark.position(), Position::START, "where the new build stands");
+    harness.stop(theirs).await?;
     Ok(())
 }
 

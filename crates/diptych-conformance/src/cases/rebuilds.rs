@@ -194,6 +194,10 @@ pub(crate) async fn undeclared_differences_block_the_switch(harness: &dyn Harnes
     ensure!(!owner.declared && owner.before != owner.after, "what differs: {owner}");
     let again = new.projector.switch("balance", order("I want it")?, Gate::Compared).await;
     ensure!(matches!(again, Err(RebuildError::Differs { .. })), "a blocked switch: {again:?}");
+    new.projector.pause("balance", order("lunch")?).await.map_err(refused)?;
+    let resumed = new.projector.resume("balance", order("lunch is over")?).await.map_err(refused)?;
+    ensure_eq!(resumed.step, RebuildStep::Blocked, "where it stands after a pause");
+    ensure!(resumed.reason.is_some() && resumed.reason == rebuild.reason, "why: {:?}", resumed.reason);
     ensure_eq!(
         stages(&stores, "balance").await?,
         vec![(build(1, 1), Stage::Rebuilding), (build(2, 1), Stage::Shadowing)],

@@ -5,6 +5,7 @@ use crate::drive::{all_contents, deposited, history, on, opened, renamed};
 use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Balance, Fragile, Lenient, group};
 use crate::hinge::{Tamper, drain, limits, name, order, process_within, tamper};
+use crate::meddling::Meddling;
 use crate::process::{SLICES_MAX, refused};
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_core::Value;
@@ -175,5 +176,29 @@ pub(crate) async fn a_crash_at_every_slice(harness: &dyn Harness) -> Outcome {
     while projector.steward().step().await? == Tended::Moved {}
     let rows = all_contents(&stores, &balance).await?;
     ensure_eq!(all_contents(&stores, &balance.at(OLD)).await?, rows, "the old build follows");
+    Ok(())
+}
+
+/// Another process that looks the moment a build was begun finds the rebuild as it was ordered, and no build
+/// that nobody has begun: what is to be filled from a file is not filled from the log.
+pub(crate) async fn another_process_meets_a_rebuild_as_it_was_ordered(harness: &dyn Harness) -> Outcome {
+    let stores = harness.open(Vec::new()).await?;
+    history(&stores).await?;
+    let balance = group::<Balance>(harness);
+    let other = serving(&stores, &balance).await?;
+    let meddling = Arc::new(Meddling::new(&stores.registry));
+    let registry = Arc::<Meddling>::clone(&meddling);
+    let one = process_within(&Stores { registry, ..stores.clone() }, &balance, small()).await?;
+    meddling.let_in(other.steward());
+    let filled_from = Some("no file".to_owned());
+    let ordered = RebuildOrder { filled_from: filled_from.clone(), ..RebuildOrder::by(order("to be sure")?) };
+    let begun = one.rebuild(balance.name(), ordered.clone()).await.map_err(refused)?;
+    ensure_eq!((&begun.order, &begun.filled_from), (&ordered.order, &filled_from), "what was ordered");
+    let rebuild = step_until(&other, &balance, RebuildStep::Failed).await?;
+    ensure_eq!((&rebuild.order, &rebuild.filled_from), (&ordered.order, &filled_from), "what is driven");
+    let reason = rebuild.reason.clone().unwrap_or_default();
+    ensure!(reason.contains("no file"), "why it failed: {rebuild:?}");
+    let builds = stores.registry.builds(balance.name()).await?;
+    ensure_eq!(builds.iter().map(|build| build.id).collect::<Vec<_>>(), vec![OLD, NEW], "the builds");
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use super::Defect;
 use diptych_core::{BoxFuture, Fault};
-use diptych_query::{Build, BuildId, BuildMove, Group, Order, Record, Registry, StageMove, TransitError};
+use diptych_query::{
+    Build, BuildId, BuildMove, Group, Order, Record, RecordOf, Registry, StageMove, TransitError,
+};
 use std::sync::Arc;
 
 pub(super) struct BrokenRegistry {
@@ -27,6 +29,23 @@ impl Registry for BrokenRegistry {
 
     fn begin_build<'a>(&'a self, group: &'a Group, order: &'a Order) -> BoxFuture<'a, Result<Build, Fault>> {
         self.inner.begin_build(group, order)
+    }
+
+    fn begin_recorded<'a>(
+        &'a self,
+        group: &'a Group,
+        order: &'a Order,
+        kind: &'a str,
+        body: RecordOf,
+    ) -> BoxFuture<'a, Result<Option<Build>, Fault>> {
+        Box::pin(async move {
+            if self.defect != Defect::BuildsBegunApart {
+                return self.inner.begin_recorded(group, order, kind, body).await;
+            }
+            let begun = self.inner.begin_build(group, order).await?;
+            let written = self.inner.write_record(kind, group.name(), 0, &body(begun.id)?).await?;
+            Ok(written.map(|_| begun))
+        })
     }
 
     fn transit<'a>(

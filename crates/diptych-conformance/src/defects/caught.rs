@@ -114,6 +114,7 @@ impl Defect {
                 ("builds", "moves_are_judged_together"),
                 ("builds", "a_build_that_is_behind_does_not_take_over"),
             ],
+            Self::BuildsBegunApart => &[("builds", "a_build_is_begun_with_its_record_or_not_at_all")],
             Self::RecordsOverwritten => {
                 &[("records", "a_record_is_compared_and_set"), ("records", "one_writer_is_first")]
             }

@@ -111,6 +111,8 @@ pub enum Defect {
     EndedAsUnfinished,
     /// Moves of builds are made one after the other.
     MovesOneByOne,
+    /// A build is begun, and what is recorded of it is written after that.
+    BuildsBegunApart,
     /// A record is written whatever stands there.
     RecordsOverwritten,
     /// Whichever build is meant, the own one of the revision is read.
@@ -151,7 +153,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 63] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -196,6 +198,7 @@ impl Defect {
         Self::UnfinishedOfAnyStream,
         Self::EndedAsUnfinished,
         Self::MovesOneByOne,
+        Self::BuildsBegunApart,
         Self::RecordsOverwritten,
         Self::BuildsMixed,
         Self::SnapshotTorn,

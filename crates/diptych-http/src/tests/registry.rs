@@ -3,7 +3,8 @@
 use super::{NOW, Store};
 use diptych_core::{BoxFuture, Code, Fault, Timestamp};
 use diptych_query::{
-    Build, BuildId, BuildMove, Group, NOTICE, Notice, Order, Record, Registry, Stage, StageMove, TransitError,
+    Build, BuildId, BuildMove, Group, NOTICE, Notice, Order, Record, RecordOf, Registry, Stage, StageMove,
+    TransitError,
 };
 
 impl Store {
@@ -48,6 +49,16 @@ impl Registry for Store {
     }
 
     fn begin_build<'a>(&'a self, _: &'a Group, _: &'a Order) -> BoxFuture<'a, Result<Build, Fault>> {
+        unasked()
+    }
+
+    fn begin_recorded<'a>(
+        &'a self,
+        _: &'a Group,
+        _: &'a Order,
+        _: &'a str,
+        _: RecordOf,
+    ) -> BoxFuture<'a, Result<Option<Build>, Fault>> {
         unasked()
     }
 

@@ -100,21 +100,37 @@ impl Files {
         Ok(places)
     }
 
-    /// The wanted events after a position, at most over so many positions, and where they end.
-    fn read(
-        &self,
-        after: Position,
-        categories: &Categories,
-        positions_max: usize,
-    ) -> Result<(Vec<Arc<RawFact>>, Position), Fault> {
+    /// Reads on after a position, from file to file.
+    fn read(&self, after: Position, categories: &Categories, positions_max: usize) -> Taken {
         let chain = self.known().chain.clone();
-        let Some(file) = chain.iter().find(|file| file.from() <= after && after < file.through()) else {
-            return Ok((Vec::new(), after));
-        };
-        let through = Position(after.0.saturating_add(positions_max as u64)).min(file.through());
-        let places = self.verified(file)?;
-        Ok((file.read(&places, (after, through), categories)?, through))
+        let end = Position(after.0.saturating_add(positions_max as u64));
+        let mut taken = Taken { facts: Vec::new(), through: after, fault: None };
+        for file in chain.iter().filter(|file| file.through() > after) {
+            let range = (taken.through, end.min(file.through()));
+            if range.0 == end || range.0 < file.from() {
+                break;
+            }
+            match self.verified(file).and_then(|places| file.read(&places, range, categories)) {
+                Ok(facts) => taken.facts.extend(facts),
+                Err(fault) => {
+                    taken.fault = Some(fault);
+                    break;
+                }
+            }
+            taken.through = range.1;
+        }
+        taken
     }
+}
+
+/// What was read from files.
+struct Taken {
+    /// The wanted events.
+    facts: Vec<Arc<RawFact>>,
+    /// Up to where they are all there.
+    through: Position,
+    /// Why it is not further, where a file could not be read.
+    fault: Option<Fault>,
 }
 
 async fn on_its_thread<T: Send + 'static>(
@@ -242,17 +258,22 @@ impl ExportFeed {
         loop {
             let seen = self.files.known().chain.clone();
             let (files, wanted) = (Arc::clone(&self.files), categories.clone());
-            let fault = match on_its_thread(move || files.read(after, &wanted, positions_max)).await {
-                Ok(read) => return Ok(read),
+            let taken = on_its_thread(move || Ok(files.read(after, &wanted, positions_max))).await?;
+            let Taken { facts, through, fault: Some(fault) } = taken else {
+                return Ok((taken.facts, taken.through));
+            };
+            let same = |(a, b): (&Arc<ExportFile>, &Arc<ExportFile>)| a.path == b.path && a.stamp == b.stamp;
+            let fault = match self.look().await {
+                Ok(chain) if chain.len() == seen.len() && chain.iter().zip(&seen).all(same) => fault,
+                Ok(_) if looks == LOOKS_MAX => fault,
+                Ok(_) => {
+                    looks += 1;
+                    continue;
+                }
                 Err(fault) => fault,
             };
-            let chain = self.look().await?;
-            let same = |(a, b): (&Arc<ExportFile>, &Arc<ExportFile>)| a.path == b.path && a.stamp == b.stamp;
-            let is_same = chain.len() == seen.len() && chain.iter().zip(&seen).all(same);
-            if is_same || looks == LOOKS_MAX {
-                return Err(fault);
-            }
-            looks += 1;
+            // What comes before the file that is damaged is whole: who reads on is told then.
+            return if through > after { Ok((facts, through)) } else { Err(fault) };
         }
     }
 
@@ -261,6 +282,15 @@ impl ExportFeed {
         mark.ok_or_else(|| {
             let message = format!("position {position} of an export is not in the log");
             Fault::permanent(Code::ExportDamaged, message)
+        })
+    }
+
+    /// Where a reader stands who has read all files, or more of the log than is in them.
+    async fn waits_at(&self, position: Position) -> Result<Mark, Fault> {
+        let mark = self.log.mark(position).await?;
+        mark.ok_or_else(|| {
+            let message = format!("position {position} lies beyond the head of the log that is exported");
+            Fault::permanent(Code::LogDiffers, message)
         })
     }
 }
@@ -277,8 +307,10 @@ impl Feed for ExportFeed {
                 self.look().await?;
             }
             let (facts, through) = self.read_files(after, categories, positions_max).await?;
-            let (through, head) = (self.marked(through).await?, *self.head.borrow());
-            Ok(Block { after, through, facts, head: head.max(through.position()) })
+            let mark =
+                if through > after { self.marked(through).await? } else { self.waits_at(after).await? };
+            let head = *self.head.borrow();
+            Ok(Block { after, through: mark, facts, head: head.max(through) })
         })
     }
 

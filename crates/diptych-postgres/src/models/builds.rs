@@ -10,7 +10,7 @@ use crate::fault::{DEPENDENT_OBJECTS, OrFault, storage, unsigned};
 use crate::shared::Shared;
 use diptych_core::{BoxFuture, Code, Fault};
 use diptych_query::{
-    Build, BuildId, BuildMove, Group, Order, Record, Registry, Stage, StageMove, TransitError,
+    Build, BuildId, BuildMove, Group, Order, Record, RecordOf, Registry, Stage, StageMove, TransitError,
 };
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, error::SqlState};
@@ -41,7 +41,20 @@ impl Registry for PostgresStore {
     }
 
     fn begin_build<'a>(&'a self, group: &'a Group, order: &'a Order) -> BoxFuture<'a, Result<Build, Fault>> {
-        Box::pin(begin_build(&self.shared, group, order))
+        Box::pin(async move {
+            let begun = begin_build(&self.shared, group, order, None).await?;
+            begun.ok_or_else(|| Fault::permanent(Code::Internal, "a build without a record was not begun"))
+        })
+    }
+
+    fn begin_recorded<'a>(
+        &'a self,
+        group: &'a Group,
+        order: &'a Order,
+        kind: &'a str,
+        body: RecordOf,
+    ) -> BoxFuture<'a, Result<Option<Build>, Fault>> {
+        Box::pin(begin_build(&self.shared, group, order, Some((kind, body))))
     }
 
     fn transit<'a>(
@@ -115,21 +128,38 @@ impl Registry for PostgresStore {
     }
 }
 
-/// Makes the tables of a build beside those there are.
-async fn begin_build(shared: &Shared, group: &Group, order: &Order) -> Result<Build, Fault> {
+/// Makes the tables of a build beside those there are, with the first record of a kind about its group. Does
+/// nothing where there is such a record.
+async fn begin_build(
+    shared: &Shared,
+    group: &Group,
+    order: &Order,
+    recorded: Option<(&str, RecordOf)>,
+) -> Result<Option<Build>, Fault> {
     let (schema, moment) = (&shared.schema, (shared.start(), shared.clock.now()));
     let mut writer = shared.models().await?;
     let transaction = writer.transaction().await.or_fault()?;
     let client = transaction.client();
     client.batch_execute(&shared.limits.settings()).await.or_fault()?;
     registry::lock(client, schema).await?;
+    if let Some((kind, _)) = &recorded
+        && records::record(client, schema, kind, group.name()).await?.is_some()
+    {
+        return Ok(None);
+    }
     let mut builds = registry::builds(client, schema, group.name()).await?;
     let (build, attached) = Attached::begin(client, schema, group, &builds, order, moment).await?;
+    if let Some((kind, body)) = recorded {
+        let (about, body) = ((kind, group.name()), body(build.id)?);
+        if records::write(client, schema, about, 0, &body, moment.1).await?.is_none() {
+            return Ok(None);
+        }
+    }
     transaction.commit().await.or_fault()?;
     shared.builds.keep(attached.into());
     builds.push(build.clone());
     shared.builds.learn(group.name(), &builds);
-    Ok(build)
+    Ok(Some(build))
 }
 
 /// Removes everything of a retired build, in one transaction. Readers of it are waited for, so long as any

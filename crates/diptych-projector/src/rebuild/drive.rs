@@ -4,7 +4,7 @@
 
 use super::filling::Filling;
 use super::{Driver, Held, Rebuild, RebuildProgress, RebuildStep, Records, Switching};
-use crate::compare::{Compared, Comparison, Sides, uncomparable};
+use crate::compare::{CompareReport, Compared, Comparison, Sides, uncomparable};
 use crate::shadow::{Followed, Shadow};
 use crate::steward::{StewardParts, Tended};
 use diptych_core::{Fault, Position};
@@ -288,12 +288,10 @@ impl Driving<'_> {
         Ok(Comparison::new(sides, feed, questions, most, at, refolded))
     }
 
-    async fn compared(&mut self, report: crate::CompareReport) -> Result<Tended, Fault> {
+    async fn compared(&mut self, report: CompareReport) -> Result<Tended, Fault> {
         let step = if report.is_clean() { RebuildStep::Ready } else { RebuildStep::Blocked };
         let rebuild = &mut self.held.rebuild;
-        rebuild.reason = (!report.is_clean()).then(|| {
-            format!("{} rows or answers differ in ways that were not declared", report.undeclared())
-        });
+        rebuild.reason = blocked_by(&report);
         rebuild.compared = Some(report);
         self.go_to(step).await
     }
@@ -566,6 +564,13 @@ impl Driving<'_> {
 /// Whether what a store met is a fact that a build cannot take, and nothing that passes.
 fn is_about_the_build(fault: &Fault) -> bool {
     std::error::Error::source(fault).is_some_and(|cause| cause.is::<FoldError>())
+}
+
+/// Why a new build that was compared so cannot switch by itself; none where nothing stands against it.
+pub(super) fn blocked_by(report: &CompareReport) -> Option<String> {
+    let differing =
+        || format!("{} rows or answers differ in ways that were not declared", report.undeclared());
+    (!report.is_clean()).then(differing)
 }
 
 fn reached(shadow: &Shadow, targets: &[Position]) -> bool {

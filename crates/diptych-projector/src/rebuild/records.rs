@@ -1,8 +1,9 @@
 //! Rebuilds as records: read, and written only against the version that was read.
 
-use super::{REBUILD, REBUILD_DONE, Rebuild};
-use diptych_core::{Code, Fault};
-use diptych_query::{BuildId, Record, Registry};
+use super::{REBUILD, REBUILD_DONE, Rebuild, RebuildOrder};
+use crate::operate::new_rebuild;
+use diptych_core::{Code, Fault, Timestamp};
+use diptych_query::{BuildId, Group, Record, Registry};
 use std::sync::Arc;
 
 /// A rebuild with the version of its record.
@@ -40,6 +41,21 @@ impl Records {
     pub(crate) async fn done_of(&self, group: &str, to: BuildId) -> Result<Option<Rebuild>, Fault> {
         let record = self.registry.record(REBUILD_DONE, &done(group, to)).await?;
         record.map(|record| Ok(read(&record)?.rebuild)).transpose()
+    }
+
+    /// Begins the build that is to take the place of one, and keeps with it what was ordered: whoever finds
+    /// the build finds the order. Answers none where a rebuild of the group is under way.
+    pub(crate) async fn begin(
+        &self,
+        group: &Arc<Group>,
+        from: BuildId,
+        order: RebuildOrder,
+        now: Timestamp,
+    ) -> Result<Option<Rebuild>, Fault> {
+        let (who, ordered, own) = (order.order.clone(), order.clone(), Arc::clone(group));
+        let body = move |to: BuildId| body(&new_rebuild(&own, Some(from), to, ordered, now));
+        let begun = self.registry.begin_recorded(group, &who, REBUILD, Box::new(body)).await?;
+        Ok(begun.map(|to| new_rebuild(group, Some(from), to.id, order, now)))
     }
 
     /// Writes a rebuild, unless somebody has changed it since it was read. Answers whether it was written.

@@ -1,6 +1,6 @@
 //! What an operator wants of a rebuild, carried out by whoever drives it.
 
-use super::drive::{Drive, Driving};
+use super::drive::{Drive, Driving, blocked_by};
 use super::{Asked, Gate, Rebuild, RebuildStep, Switching, Wish};
 use crate::shadow::{Followed, Shadow};
 use crate::steward::{StewardParts, Tended};
@@ -28,7 +28,10 @@ impl Driving<'_> {
             Wish::Resume if matches!(step, RebuildStep::Paused | RebuildStep::Failed) => {
                 drive.shadow.try_again().await?;
                 let resumes_at = self.held.rebuild.resumes_at.take().unwrap_or(RebuildStep::CatchingUp);
-                self.held.rebuild.reason = None;
+                // What stood against the switch before the pause does so still.
+                let compared = self.held.rebuild.compared.as_ref();
+                let blocked = compared.filter(|_| resumes_at == RebuildStep::Blocked).and_then(blocked_by);
+                self.held.rebuild.reason = blocked;
                 self.go_to(resumes_at).await?
             }
             Wish::Compare if stands => {

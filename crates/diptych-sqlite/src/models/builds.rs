@@ -11,8 +11,8 @@ use crate::store::blocking;
 use crate::writer::{Standstill, Switch, Writer};
 use diptych_core::{BoxFuture, Code, Fault};
 use diptych_query::{
-    Build, BuildId, BuildMove, Group, Mode, Order, Record, Registry, Stage, StageMove, TransitError, judge,
-    taken_over,
+    Build, BuildId, BuildMove, Group, Mode, Order, Record, RecordOf, Registry, Stage, StageMove,
+    TransitError, judge, taken_over,
 };
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
@@ -48,6 +48,34 @@ impl Registry for SqliteStore {
             // A crash before this leaves a build without a file, which is made when it is first needed.
             self.attached(&group.at(build.id)).await?;
             Ok(build)
+        })
+    }
+
+    fn begin_recorded<'a>(
+        &'a self,
+        group: &'a Group,
+        order: &'a Order,
+        kind: &'a str,
+        body: RecordOf,
+    ) -> BoxFuture<'a, Result<Option<Build>, Fault>> {
+        Box::pin(async move {
+            let (asked, order, start) = (group.clone(), order.clone(), self.shared.start());
+            let (kind, now) = (kind.to_owned(), self.shared.clock.now());
+            let begin = move |transaction: &Connection| {
+                if records::record(transaction, &kind, asked.name()).or_fault()?.is_some() {
+                    return Ok(None);
+                }
+                let build = registry::begin(transaction, &asked, &order, start, now)?;
+                let (about, body) = ((kind.as_str(), asked.name()), body(build.id)?);
+                records::write_record(transaction, about, 0, &body, now).or_fault()?;
+                Ok(Some(build))
+            };
+            let begun = self.change_builds(group, begin).await?;
+            if let Some(build) = &begun {
+                // A crash before this leaves a build without a file, which is made when it is first needed.
+                self.attached(&group.at(build.id)).await?;
+            }
+            Ok(begun)
         })
     }
 
