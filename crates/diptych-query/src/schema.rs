@@ -251,8 +251,8 @@ impl Schema {
         !self.key.contains(&column) && self.columns.get(column).is_some_and(guarded)
     }
 
-    /// The columns that secondary indexes hold and the key does not, ascending; none where rows are documents,
-    /// which are written whole.
+    /// The columns that secondary indexes hold and the key does not, ascending; none where rows are
+    /// documents, which are written whole.
     #[must_use]
     pub fn indexed_columns(&self) -> Vec<usize> {
         let held = self.indexes.iter().flat_map(|index| index.columns).map(|(column, _)| *column);

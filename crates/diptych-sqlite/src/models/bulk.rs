@@ -29,8 +29,8 @@ pub(crate) fn is_bulk(tables: &[Table], fold: &Fold) -> bool {
     folded && fold.rows_held() >= BULK_ROWS_MIN
 }
 
-/// Writes what a fold leaves. Answers it, so that others can free it, and the rows that are kept in memory, if
-/// it is said how many bytes of them.
+/// Writes what a fold leaves. Answers it, so that others can free it, and the rows that are kept in memory,
+/// if it is said how many bytes of them.
 pub(crate) fn write_all(
     connection: &Connection,
     tables: &[Table],
