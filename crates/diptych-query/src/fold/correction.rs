@@ -66,7 +66,7 @@ impl<M: JoinedProjection> TypedTable<M> {
         if self.has_passed(slot, at, clock) {
             return Ok(());
         }
-        let (before, taken) = self.rows.take(slot);
+        let (before, taken) = self.rows.take(slot, None);
         let Some(before) = before else {
             self.no_ops += 1;
             return Ok(());

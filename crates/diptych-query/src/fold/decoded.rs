@@ -11,7 +11,15 @@ use std::sync::Arc;
 pub struct Decoded {
     /// Whether several tables read the block.
     shared: bool,
-    sets: Vec<(TypeId, Box<dyn Any>)>,
+    sets: Vec<Set>,
+}
+
+/// The facts of a block in one set of languages.
+struct Set {
+    id: TypeId,
+    /// Whether they are those of the block at hand.
+    current: bool,
+    facts: Box<dyn Any + Send>,
 }
 
 /// The facts of a block in one set of languages, in the block's order; none for what it does not speak of.
@@ -28,25 +36,50 @@ impl Decoded {
         self.shared
     }
 
-    /// The block in the languages of `E`. The block is the same at every call.
+    /// Ends a block: another one is at hand from now on.
+    pub(super) fn clear(&mut self) {
+        self.sets.iter_mut().for_each(|set| set.current = false);
+    }
+
+    /// The block in the languages of `E`. The block is the same at every call until it is ended.
     pub(super) fn facts<E: EventSet>(&mut self, block: &[Arc<RawFact>]) -> Result<Facts<E>, FoldError> {
-        let set = TypeId::of::<E>();
-        let held = self.sets.iter().find(|(held, _)| *held == set);
-        if let Some(facts) = held.and_then(|(_, facts)| facts.downcast_ref::<Facts<E>>()) {
-            return Ok(Arc::clone(facts));
+        let id = TypeId::of::<E>();
+        let place = self.sets.iter().position(|set| set.id == id);
+        if let Some(set) = place.map(|place| &mut self.sets[place])
+            && let Some(held) = set.facts.downcast_mut::<Facts<E>>()
+        {
+            if set.current {
+                return Ok(Arc::clone(held));
+            }
+            // Where no table waits with facts of the block before, its room is used again.
+            if let Some(room) = Arc::get_mut(held) {
+                decode_all(block, room)?;
+                set.current = true;
+                return Ok(Arc::clone(held));
+            }
         }
         let mut facts = Vec::with_capacity(block.len());
-        guarded(&|cursor| block.get(cursor).map(Arc::clone), &mut |cursor| {
-            for (index, raw) in block.iter().enumerate() {
-                *cursor = index;
-                facts.push(decode(raw)?);
-            }
-            Ok(())
-        })?;
+        decode_all(block, &mut facts)?;
         let facts: Facts<E> = Arc::new(facts);
-        self.sets.push((set, Box::new(Arc::clone(&facts))));
+        let set = Set { id, current: true, facts: Box::new(Arc::clone(&facts)) };
+        match place {
+            Some(place) => self.sets[place] = set,
+            None => self.sets.push(set),
+        }
         Ok(facts)
     }
+}
+
+/// Puts the facts of a block in place of what a room holds.
+fn decode_all<E: EventSet>(block: &[Arc<RawFact>], room: &mut Vec<Option<Fact<E>>>) -> Result<(), FoldError> {
+    room.clear();
+    guarded(&|cursor| block.get(cursor).map(Arc::clone), &mut |cursor| {
+        for (index, raw) in block.iter().enumerate() {
+            *cursor = index;
+            room.push(decode(raw)?);
+        }
+        Ok(())
+    })
 }
 
 /// One fact in the languages of `E`.

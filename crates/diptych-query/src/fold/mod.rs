@@ -16,6 +16,7 @@ mod earlier;
 mod error;
 mod excepted;
 mod guarded;
+mod history;
 mod index;
 mod kept;
 mod slots;
@@ -65,6 +66,8 @@ impl AddAssign for Passed {
 /// A fold under way over the tables of one group.
 pub struct Fold {
     tables: Vec<Box<dyn TableFold>>,
+    /// Room for the facts of a block.
+    decoded: Decoded,
     partition: Partition,
     /// Under which lease; none where nobody else can be at work.
     lease: Option<Lease>,
@@ -112,7 +115,8 @@ impl Fold {
 
     fn begin(group: &Group, partition: Partition, mark: Mark, fresh: bool) -> Self {
         let (tables, from) = (group.tables(partition, fresh), mark.position());
-        Self { tables, partition, lease: None, fresh, from, through: mark, facts: 0, folded: 0, rounds: 0 }
+        let (decoded, lease) = (Decoded::between(tables.len()), None);
+        Self { tables, decoded, partition, lease, fresh, from, through: mark, facts: 0, folded: 0, rounds: 0 }
     }
 
     /// Decodes and routes a block that follows what was planned before.
@@ -129,12 +133,13 @@ impl Fold {
     /// # Errors
     /// As [`Fold::plan`].
     pub fn plan_facts(&mut self, facts: &[Arc<RawFact>], through: Mark) -> Result<(), FoldError> {
-        let (misses, mut decoded) = (RefCell::new(Vec::new()), Decoded::between(self.tables.len()));
+        let misses = RefCell::new(Vec::new());
         for index in 0..self.tables.len() {
             let (earlier, rest) = self.tables.split_at_mut(index);
-            let planned = rest[0].plan(facts, &mut decoded, Earlier::new(earlier, &misses));
+            let planned = rest[0].plan(facts, &mut self.decoded, Earlier::new(earlier, &misses));
             planned.map_err(|error| error.in_table(index))?;
         }
+        self.decoded.clear();
         if self.fresh {
             self.settle();
         }

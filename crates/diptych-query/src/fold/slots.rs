@@ -2,6 +2,7 @@
 
 use super::earlier::Looked;
 use super::excepted::{Excepted, Exception};
+use super::history::History;
 use super::index::KeyIndex;
 use super::kept::{AsStored, KeptRow, KeptRows};
 use crate::money_guard::MoneyGuard;
@@ -94,9 +95,10 @@ impl<M: ReadModel> Slot<M> {
         };
     }
 
-    fn take(&mut self) -> Option<M> {
+    /// Takes the row out and leaves its key, which is `spare` where that is at hand.
+    fn take(&mut self, spare: Option<M::Key>) -> Option<M> {
         let gone = match &self.held {
-            Held::Row(row) => Held::Gone(row.key()),
+            Held::Row(row) => Held::Gone(spare.unwrap_or_else(|| row.key())),
             Held::Gone(_) => return None,
         };
         match std::mem::replace(&mut self.held, gone) {
@@ -123,8 +125,8 @@ pub(super) struct Slots<M: ReadModel> {
     kept: Option<Box<KeptRows<M>>>,
     /// Rows by what a column holds, for the columns that facts were routed by.
     columns: Vec<ColumnIndex>,
-    /// The rows before each change since the last [`Slots::settle`], oldest first, in a table that is read.
-    history: Map<usize, History<M>>,
+    /// The rows before each change since the last [`Slots::settle`], in a table that is read.
+    history: History<M>,
     /// The rows before the run at hand, in a table whose run may have to start again.
     undo: Option<Undo<M>>,
     /// Which facts are passed over, for the slots of which some are.
@@ -139,9 +141,6 @@ pub(super) struct Slots<M: ReadModel> {
     /// What money fields inside of columns may hold.
     pub(super) money: Arc<MoneyGuard>,
 }
-
-/// The row before each change, with the position of the change, oldest first.
-type History<M> = Vec<(Position, Option<Box<M>>)>;
 
 /// Tenants by number.
 #[derive(Default)]
@@ -198,7 +197,7 @@ impl<M: ReadModel> Slots<M> {
             indexed: M::SCHEMA.indexed_columns(),
             kept: None,
             columns: Vec::new(),
-            history: HashMap::default(),
+            history: History::default(),
             undo: None,
             excepted: HashMap::default(),
             only: None,
@@ -269,30 +268,39 @@ impl<M: ReadModel> Slots<M> {
 
     /// The slot of a key, if its row is folded here.
     pub(super) fn own(&mut self, tenant: &Tenant, key: M::Key) -> Option<usize> {
+        self.own_with(tenant, key).map(|(slot, _)| slot)
+    }
+
+    /// The same, with the key again where the slot has one already.
+    pub(super) fn own_with(&mut self, tenant: &Tenant, key: M::Key) -> Option<(usize, Option<M::Key>)> {
         if !self.owns(tenant, &key) {
             return None;
         }
         let since = self.only_since(tenant, &key);
-        let slot = self.of(tenant, key);
+        let (slot, spare) = self.of_with(tenant, key);
         if let Some(since) = since {
             self.except_slot(slot, Exception::Before, since);
         }
-        Some(slot)
+        Some((slot, spare))
     }
 
     /// The slot of a key; a new one is asked of the store unless there is nothing to ask.
     pub(super) fn of(&mut self, tenant: &Tenant, key: M::Key) -> usize {
+        self.of_with(tenant, key).0
+    }
+
+    fn of_with(&mut self, tenant: &Tenant, key: M::Key) -> (usize, Option<M::Key>) {
         let number = self.tenants.number(tenant);
         let hash = self.hash_of(number, &key);
         // Looked up by reference: a key that is known, as most are, is not cloned.
         match self.find(hash, number, &key) {
-            Some(slot) => slot,
+            Some(slot) => (slot, Some(key)),
             None => {
                 let slot = self.add_hashed(hash, number, key);
                 if !self.purpose.fresh {
                     self.wanted.push(slot);
                 }
-                slot
+                (slot, None)
             }
         }
     }
@@ -452,8 +460,9 @@ impl<M: ReadModel> Slots<M> {
         found.map(|slots| slots.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Takes the row out to be folded, remembering it if the run may have to start again.
-    pub(super) fn take(&mut self, slot: usize) -> (Option<M>, Taken<M>) {
+    /// Takes the row out to be folded, remembering it if the run may have to start again. `spare` is the key
+    /// of the slot, where that is at hand.
+    pub(super) fn take(&mut self, slot: usize, spare: Option<M::Key>) -> (Option<M>, Taken<M>) {
         let held = &mut self.slots[slot];
         if let Some(undo) = &mut self.undo {
             undo.rows.entry(slot).or_insert_with(|| (held.row().cloned(), held.guard));
@@ -462,8 +471,8 @@ impl<M: ReadModel> Slots<M> {
             let values = self.columns.iter().map(|index| row.value_at(index.column));
             values.collect()
         });
-        let kept = if self.purpose.read { held.row().cloned().map(Box::new) } else { None };
-        (held.take(), Taken { values: values.unwrap_or_default(), kept })
+        let kept = if self.purpose.read { held.row().cloned() } else { None };
+        (held.take(spare), Taken { values: values.unwrap_or_default(), kept })
     }
 
     /// Puts the row back as a fact has left it; `taken` is what [`Slots::take`] gave.
@@ -486,7 +495,7 @@ impl<M: ReadModel> Slots<M> {
             }
         }
         if purpose.read {
-            history.entry(slot).or_default().push((at, taken.kept));
+            history.push(slot, at, taken.kept);
         }
         held.set(row);
         held.guard = guard;
@@ -509,15 +518,8 @@ impl<M: ReadModel> Slots<M> {
             }
             return Looked::Missing(RowRef { tenant: tenant.clone(), key: M::key_values(key) });
         };
-        // Facts come in the order of their positions, so the changes of a row do too.
-        let later = self
-            .history
-            .get(&slot)
-            .and_then(|changes| changes.get(changes.partition_point(|(since, _)| *since <= at)));
-        Looked::Known(match later {
-            Some((_, before)) => before.as_deref(),
-            None => self.slots[slot].row(),
-        })
+        let before = self.history.before_next(slot, at);
+        Looked::Known(before.unwrap_or_else(|| self.slots[slot].row()))
     }
 
     /// Forgets how rows stood before.
@@ -569,7 +571,7 @@ pub(super) struct Taken<M> {
     /// What it held in the indexed columns.
     values: Vec<Value>,
     /// A copy, for those who look it up as it stood.
-    kept: Option<Box<M>>,
+    kept: Option<M>,
 }
 
 impl ColumnIndex {

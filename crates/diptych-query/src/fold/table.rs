@@ -119,9 +119,17 @@ impl<M: JoinedProjection> TypedTable<M> {
 
     /// A table that is empty asks for no row: a fact is folded while it is at hand.
     fn fold_at_once(&mut self, fact: &Fact<M::Event>, earlier: Earlier<'_>) -> Result<(), FoldError> {
-        match self.touched(fact, M::route(fact))? {
-            Some(touched) => self.fold_touched(fact, &touched, Moment { clock: Position::START, earlier }),
-            None => Ok(()),
+        let moment = Moment { clock: Position::START, earlier };
+        match M::route(fact) {
+            // Most facts touch one row, whose key need not be copied then.
+            Route::Key(key) => match self.rows.own_with(M::SCHEMA.tenants.owner(fact.tenant()), key) {
+                Some((slot, spare)) => self.fold_with(slot, None, spare, fact, moment),
+                None => Ok(()),
+            },
+            route => match self.touched(fact, route)? {
+                Some(touched) => self.fold_touched(fact, &touched, moment),
+                None => Ok(()),
+            },
         }
     }
 
@@ -261,11 +269,23 @@ impl<M: JoinedProjection> TypedTable<M> {
         fact: &Fact<M::Event>,
         moment: Moment<'_>,
     ) -> Result<(), FoldError> {
+        self.fold_with(slot, start, None, fact, moment)
+    }
+
+    /// Folds one fact into one row; `spare` is the row's key, where that is at hand.
+    fn fold_with(
+        &mut self,
+        slot: usize,
+        start: Option<&M>,
+        spare: Option<M::Key>,
+        fact: &Fact<M::Event>,
+        moment: Moment<'_>,
+    ) -> Result<(), FoldError> {
         let at = fact.position();
         if self.has_passed(slot, at, moment.clock) {
             return Ok(());
         }
-        let (before, taken) = self.rows.take(slot);
+        let (before, taken) = self.rows.take(slot, spare);
         let existed = before.is_some();
         let siblings = Siblings::new(moment.earlier, fact.tenant(), at);
         self.projecting = Some(slot);
