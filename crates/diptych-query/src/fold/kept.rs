@@ -4,7 +4,7 @@
 use super::index::KeyIndex;
 use super::slots::Tenants;
 use crate::ReadModel;
-use diptych_core::{Position, Tenant};
+use diptych_core::{Position, Tenant, Value};
 use std::any::Any;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -16,18 +16,22 @@ pub struct Kept(Vec<Option<Box<dyn KeptTable>>>);
 impl Kept {
     /// What tables have kept, as far as it has room in `bytes_max`: otherwise rows that were not met since
     /// rows were last let go are let go, and all of them where that is not enough.
-    pub(super) fn of(mut tables: Vec<Option<Box<dyn KeptTable>>>, bytes_max: usize) -> Self {
-        let bytes = |tables: &[Option<Box<dyn KeptTable>>]| -> usize {
-            tables.iter().flatten().map(|table| table.bytes()).sum()
-        };
-        if bytes(&tables) > bytes_max {
-            tables.iter_mut().flatten().for_each(|table| table.let_go());
+    pub(super) fn of(tables: Vec<Option<Box<dyn KeptTable>>>, bytes_max: usize) -> Self {
+        let mut kept = Self(tables);
+        if kept.bytes() > bytes_max {
+            kept.0.iter_mut().flatten().for_each(|table| table.let_go());
             // Half of the room, so that this is not done again and again for little.
-            if bytes(&tables) > bytes_max / 2 {
-                tables.clear();
+            if kept.bytes() > bytes_max / 2 {
+                kept.0.clear();
             }
         }
-        Self(tables)
+        kept
+    }
+
+    /// About how many bytes they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.iter().flatten().map(|table| table.bytes()).sum()
     }
 
     pub(super) fn into_tables(self) -> Vec<Option<Box<dyn KeptTable>>> {
@@ -81,6 +85,16 @@ pub(super) struct KeptRow<M> {
     pub(super) row: M,
     pub(super) guard: Position,
     pub(super) stored: AsStored,
+    /// What indexes hold of it, where the store has said so; empty where it was written by a fold, which made
+    /// it from the row. A row that was only read may read back as something else than was written.
+    pub(super) indexed: Box<[Value]>,
+}
+
+impl<M> KeptRow<M> {
+    /// About how many bytes its texts take.
+    fn text_bytes(&self) -> usize {
+        self.stored.bytes.get() as usize
+    }
 }
 
 /// The rows of one table.
@@ -89,8 +103,14 @@ pub(super) struct KeptRows<M: ReadModel> {
     hasher: foldhash::fast::RandomState,
     tenants: Tenants,
     places: Vec<Place<M>>,
-    bytes: usize,
+    /// How many places hold a row.
+    held: usize,
+    /// About how many bytes their texts take.
+    text_bytes: usize,
 }
+
+/// How many places may hold no row before it is looked whether they are most of all.
+const EMPTY_PLACES_MAX: usize = 1_024;
 
 /// Where a row is kept.
 struct Place<M> {
@@ -103,7 +123,7 @@ struct Place<M> {
 impl<M: ReadModel> Default for KeptRows<M> {
     fn default() -> Self {
         let (by_key, tenants) = (KeyIndex::default(), Tenants::default());
-        Self { by_key, hasher: Default::default(), tenants, places: Vec::new(), bytes: 0 }
+        Self { by_key, hasher: Default::default(), tenants, places: Vec::new(), held: 0, text_bytes: 0 }
     }
 }
 
@@ -125,14 +145,14 @@ impl<M: ReadModel> KeptRows<M> {
     pub(super) fn take(&mut self, tenant: &Tenant, key: &M::Key) -> Option<KeptRow<M>> {
         let at = self.find(tenant, key)?;
         let mut row = self.places[at].held.take()?;
-        self.bytes -= bytes_of(&row);
+        (self.held, self.text_bytes) = (self.held - 1, self.text_bytes - row.text_bytes());
         row.stored.kept_at = u32::try_from(at).unwrap_or(NOWHERE);
         Some(row)
     }
 
     /// Puts a row back, or keeps one that was not kept as it is now.
     pub(super) fn put(&mut self, tenant: &Tenant, row: KeptRow<M>) {
-        self.bytes += bytes_of(&row);
+        (self.held, self.text_bytes) = (self.held + 1, self.text_bytes + row.text_bytes());
         // INVARIANT: what is taken out is put back before anybody else may take a place.
         if let Some(place) = self.places.get_mut(row.stored.kept_at as usize) {
             (place.held, place.met) = (Some(row), true);
@@ -140,8 +160,9 @@ impl<M: ReadModel> KeptRows<M> {
         }
         let key = row.row.key();
         if let Some(at) = self.find(tenant, &key) {
-            let before = self.places[at].held.replace(row);
-            self.bytes -= before.as_ref().map_or(0, bytes_of);
+            if let Some(before) = self.places[at].held.replace(row) {
+                (self.held, self.text_bytes) = (self.held - 1, self.text_bytes - before.text_bytes());
+            }
             self.places[at].met = true;
             return;
         }
@@ -149,26 +170,35 @@ impl<M: ReadModel> KeptRows<M> {
         self.by_key.insert(self.hasher.hash_one((tenant, &key)), self.places.len());
         self.places.push(Place { held: Some(row), tenant, met: true });
     }
-}
 
-/// About how much memory a row takes: its place and its texts.
-fn bytes_of<M: ReadModel>(row: &KeptRow<M>) -> usize {
-    size_of::<Place<M>>() + row.stored.bytes.get() as usize
+    /// Forgets the places of rows that were deleted, once they are most of all. Said when all rows are back.
+    pub(super) fn settle(&mut self) {
+        if self.places.len() > 2 * self.held + EMPTY_PLACES_MAX {
+            self.retain(|_| true);
+        }
+    }
+
+    /// Keeps some of the places that hold a row.
+    fn retain(&mut self, stays: impl Fn(&Place<M>) -> bool) {
+        let Self { tenants, places, .. } = std::mem::take(self);
+        for place in places.into_iter().filter(stays) {
+            let Place { held: Some(row), tenant, met } = place else { continue };
+            let stored = AsStored { kept_at: NOWHERE, ..row.stored };
+            self.put(tenants.name(tenant), KeptRow { stored, ..row });
+            if let Some(place) = self.places.last_mut() {
+                place.met = met;
+            }
+        }
+    }
 }
 
 impl<M: ReadModel> KeptTable for KeptRows<M> {
     fn bytes(&self) -> usize {
-        self.bytes
+        self.places.len() * size_of::<Place<M>>() + self.text_bytes
     }
 
     fn let_go(&mut self) {
-        let Self { tenants, places, .. } = std::mem::take(self);
-        for Place { held, tenant, met } in places {
-            if let Some(row) = held.filter(|_| met) {
-                let stored = AsStored { kept_at: NOWHERE, ..row.stored };
-                self.put(tenants.name(tenant), KeptRow { stored, ..row });
-            }
-        }
+        self.retain(|place| place.met);
         self.places.iter_mut().for_each(|place| place.met = false);
     }
 

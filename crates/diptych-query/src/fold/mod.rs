@@ -134,12 +134,12 @@ impl Fold {
     /// As [`Fold::plan`].
     pub fn plan_facts(&mut self, facts: &[Arc<RawFact>], through: Mark) -> Result<(), FoldError> {
         let misses = RefCell::new(Vec::new());
+        self.decoded.clear();
         for index in 0..self.tables.len() {
             let (earlier, rest) = self.tables.split_at_mut(index);
             let planned = rest[0].plan(facts, &mut self.decoded, Earlier::new(earlier, &misses));
             planned.map_err(|error| error.in_table(index))?;
         }
-        self.decoded.clear();
         if self.fresh {
             self.settle();
         }
@@ -235,6 +235,10 @@ impl Fold {
 
     /// Hands out the rows at hand, and those that it was told to recall, once all changes were taken and the
     /// store holds them; about `bytes_max` bytes of them. The fold is then of no further use.
+    ///
+    /// They are the rows that projections have answered, which the store need not read back: a type that
+    /// reads back as something else than was written makes rows depend on how the log was cut into batches,
+    /// be it by this or within one batch.
     pub fn keep(&mut self, bytes_max: usize) -> Kept {
         Kept::of(self.tables.iter_mut().map(|table| table.keep()).collect(), bytes_max)
     }

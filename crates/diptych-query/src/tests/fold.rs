@@ -92,6 +92,25 @@ fn rows_in_memory_are_not_asked_for() {
     assert_eq!(kept.contents(), stored(&log, log.facts.len()).contents());
 }
 
+#[test]
+fn rows_that_come_and_go_leave_nothing_in_memory() {
+    let mut log = Log::default();
+    let mut kept = Kept::new(group()).remembering(usize::MAX);
+    let mut most = 0;
+    for round in 0..5_000 {
+        let shelf = format!("shelf {}", round % 7);
+        log.tell(&shelf, named("here"));
+        kept.apply(&log.facts[log.facts.len() - 1..]).unwrap();
+        log.tell(&shelf, ShelfEvent::Removed);
+        kept.apply(&log.facts[log.facts.len() - 1..]).unwrap();
+        if round == 2_000 {
+            most = kept.memory_bytes();
+        }
+    }
+    assert!(kept.memory_bytes() <= 2 * most, "{} bytes, {most} before", kept.memory_bytes());
+    assert_eq!(kept.contents(), stored(&log, log.facts.len()).contents());
+}
+
 /// The rest of a log in one batch and one by one must leave the same.
 #[track_caller]
 fn same_in_one_batch(log: &Log, count: usize) -> Kept {

@@ -449,6 +449,11 @@ impl Kept {
         Self { memory_bytes_max: bytes_max, ..self }
     }
 
+    /// About how many bytes of rows are in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory.as_ref().map_or(0, fold::Kept::bytes)
+    }
+
     /// A fold over facts, planned in one block or several; `fresh` as a first build is.
     pub(super) fn plan(&self, blocks: &[&[Arc<RawFact>]], fresh: bool) -> Result<Fold, FoldError> {
         let from = mark(self.reached);

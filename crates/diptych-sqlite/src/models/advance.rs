@@ -36,7 +36,8 @@ pub(crate) fn advance(
         attached.empty(&transaction).or_fault()?;
     }
     hold_parked(&transaction, attached, &mut fold)?;
-    let keeper = if fold.is_fresh() { None } else { Keeper::of(&transaction, attached).or_fault()? };
+    let keeper =
+        if fold.is_fresh() { None } else { Keeper::of(&transaction, attached, standing).or_fault()? };
     if let Some(kept) = keeper.as_ref().and_then(Keeper::recall) {
         fold.recall(kept);
     }
@@ -75,7 +76,7 @@ pub(crate) fn advance(
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
     let advanced = Advanced { checkpoint, rows: written, passed: fold.passed() };
     if let (Some(keeper), Some(kept)) = (keeper, kept) {
-        keeper.keep(connection, kept);
+        keeper.keep(connection, through.position(), kept);
     }
     Ok((advanced, (fold, changes, tombstones)))
 }

@@ -2,6 +2,7 @@
 //! what the file holds. Looks at nothing but the counters that SQLite has for this.
 
 use super::file::{Attached, FileHome, Home};
+use diptych_core::Position;
 use diptych_query::fold::Kept;
 use rusqlite::Connection;
 use std::sync::PoisonError;
@@ -9,9 +10,12 @@ use std::sync::PoisonError;
 /// `PRAGMA data_version` changes with each commit of another connection, be it of this process or not.
 const SELECT_DATA_VERSION: &str = "PRAGMA data_version";
 
-/// When rows were kept: as long as nobody has written, they are what the file holds.
+/// When rows were kept: as long as nobody has written, they are what the file holds. The position is not
+/// needed for that; it tells a file that somebody has put in the place of this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Moment {
+    /// Where the group stood.
+    at: Position,
     /// What others have committed.
     data_version: i64,
     /// What the one connection that writes has written, whatever it was.
@@ -33,14 +37,18 @@ pub(crate) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// For an advance whose transaction is open, so that nobody else writes. Nothing for tables that keep
     /// none: those in `log.db`, and all of a group in which SQL of the author's writes.
-    pub(crate) fn of(connection: &Connection, attached: &'a Attached) -> rusqlite::Result<Option<Self>> {
+    pub(crate) fn of(
+        connection: &Connection,
+        attached: &'a Attached,
+        at: Position,
+    ) -> rusqlite::Result<Option<Self>> {
         let Home::File(file) = &attached.home else { return Ok(None) };
         if attached.tables.iter().any(|table| table.statements.is_some()) {
             return Ok(None);
         }
         let mut select = connection.prepare_cached(SELECT_DATA_VERSION)?;
         let data_version = select.query_row([], |row| row.get(0))?;
-        let begun = Moment { data_version, total_changes: connection.total_changes() };
+        let begun = Moment { at, data_version, total_changes: connection.total_changes() };
         Ok(Some(Self { file, begun }))
     }
 
@@ -52,8 +60,8 @@ impl<'a> Keeper<'a> {
 
     /// Keeps the rows that an advance has committed. Nobody can have written between: the transaction had
     /// begun when others' commits were looked at, and the connection is still held.
-    pub(crate) fn keep(self, connection: &Connection, rows: Kept) {
-        let moment = Moment { total_changes: connection.total_changes(), ..self.begun };
+    pub(crate) fn keep(self, connection: &Connection, through: Position, rows: Kept) {
+        let moment = Moment { at: through, total_changes: connection.total_changes(), ..self.begun };
         *self.file.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(KeptRows { rows, moment });
     }
 }
