@@ -1,5 +1,5 @@
-//! How the rows of a table stood before each change, for later tables of its group. Facts come in the order of
-//! their positions, and so do the changes.
+//! How the rows of a table stood before each change, for later tables of its group. Facts come in the order
+//! of their positions, and so do the changes.
 
 use super::slots::Map;
 use diptych_core::Position;
