@@ -111,9 +111,6 @@ impl Changed {
     /// All of them, as far as anybody knows.
     pub const ALL: Self = Self(u128::MAX);
 
-    /// None of them.
-    pub const NONE: Self = Self(0);
-
     /// How many columns have a bit of their own.
     pub const COLUMNS_MAX: usize = u128::BITS as usize - 1;
 

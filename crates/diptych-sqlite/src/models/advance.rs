@@ -36,8 +36,8 @@ pub(crate) fn advance(
         attached.empty(&transaction).or_fault()?;
     }
     hold_parked(&transaction, attached, &mut fold)?;
-    let keeper =
-        if fold.is_fresh() { None } else { Keeper::of(&transaction, attached, standing).or_fault()? };
+    let keeps = !fold.is_fresh() && limits.kept_rows_bytes_max > 0;
+    let keeper = if keeps { Keeper::of(&transaction, attached, standing).or_fault()? } else { None };
     if let Some(kept) = keeper.as_ref().and_then(Keeper::recall) {
         fold.recall(kept);
     }
