@@ -10,6 +10,7 @@ use crate::pooler;
 use crate::postgres::{Server, Tls};
 use crate::pouchdb;
 use crate::process::succeeds;
+use crate::sweeper::Sweeper;
 
 /// Where a server is on which tests may make databases. Whoever sets it keeps their own server.
 pub(crate) const URL: &str = "DIPTYCH_POSTGRES_URL";
@@ -34,13 +35,15 @@ const FINES_FILE: &str = "../shared/data/road_traffic_fines.csv.gz";
 pub(crate) struct Environment {
     variables: Vec<(&'static str, OsString)>,
     missing: Vec<String>,
+    /// It ends before the server does.
+    _sweeper: Option<Sweeper>,
     _server: Option<Server>,
 }
 
 impl Environment {
     /// Starts what the caller's environment does not name.
     pub(crate) fn start(root: &Path) -> Self {
-        let mut made = Self { variables: Vec::new(), missing: Vec::new(), _server: None };
+        let mut made = Self { variables: Vec::new(), missing: Vec::new(), _sweeper: None, _server: None };
         match std::env::current_exe() {
             Ok(program) => made.variables.push((XTASK, program.into())),
             Err(error) => made.missing.push(format!("the tests that stop a server could not run: {error}")),
@@ -74,6 +77,7 @@ impl Environment {
                 Err(why) => self.missing.push(without_pooler(&why)),
             }
         }
+        self._sweeper = Some(Sweeper::over(server.psql()));
         self._server = Some(server);
     }
 

@@ -18,6 +18,7 @@ mod postgres;
 mod pouchdb;
 mod process;
 mod server;
+mod sweeper;
 mod testing;
 mod tidy;
 

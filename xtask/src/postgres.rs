@@ -107,6 +107,16 @@ impl Server {
         url(self.port)
     }
 
+    /// Commands that ask it as the superuser.
+    pub(crate) fn psql(&self) -> impl Fn() -> Command + Send + 'static {
+        let (program, url) = (self.programs.join("psql"), self.url());
+        move || {
+            let mut psql = Command::new(&program);
+            psql.args(["--no-psqlrc", "--dbname", &url]).stdin(Stdio::null());
+            psql
+        }
+    }
+
     /// Where it listens on this machine.
     pub(crate) fn port(&self) -> u16 {
         self.port
