@@ -361,6 +361,8 @@ suites! {
         a_fold_of_everything_is_refused_where_the_work_is_split,
         signs_of_life_prolong_a_lease,
         a_lease_that_nobody_has_followed_is_prolonged_late,
+        who_looks_sees_which_lease_is_the_newest,
+        a_build_that_begins_to_serve_ends_the_leases_on_it,
         a_lease_that_is_given_back_is_free,
         workers_see_who_else_could,
         a_partition_goes_on_where_the_one_before_stood,

@@ -124,7 +124,8 @@ impl CouchStore {
         let now = self.clock.now().as_micros();
         let states = build.partitions.iter().zip(parts.iter().zip(held)).map(|(partition, (part, held))| {
             let holder = held.filter(|held| now < held.until).map(|held| WorkerId::new(held.worker));
-            PartitionState { partition: *partition, checkpoint: part.checkpoint(), holder }
+            let (partition, fence) = (*partition, part.fence(build.id));
+            PartitionState { partition, checkpoint: part.checkpoint(), holder, fence }
         });
         Ok(Shares { workers: self.living(&build, now).await?, partitions: states.collect() })
     }

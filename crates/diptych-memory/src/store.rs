@@ -358,7 +358,7 @@ impl MemoryStore {
             let states = group.partitions().map(|partition| {
                 let part = rows.part(partition);
                 let (checkpoint, holder) = (part.checkpoint.clone(), part.held_by(now).cloned());
-                PartitionState { partition, checkpoint, holder }
+                PartitionState { partition, checkpoint, holder, fence: part.fence }
             });
             let would = workers.iter().filter(|(_, (_, groups))| groups.contains(&key));
             let workers = would.map(|(worker, _)| worker.clone()).collect();

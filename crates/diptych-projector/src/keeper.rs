@@ -208,8 +208,10 @@ impl Keeper {
 
     fn look_at(&mut self, share: Share, state: &PartitionState) {
         let foreign = state.holder.as_ref().is_some_and(|holder| *holder != self.parts.worker);
-        if foreign {
-            // The lease ran out while this process could not say that it lives.
+        // The lease ran out while this process could not say that it lives, or a switch has ended it. A
+        // worker that has nothing to write would not notice.
+        let over = self.held.get(&share).is_some_and(|held| held.lease.fence != state.fence);
+        if foreign || over {
             self.tell_to_end(share);
         }
         let moved_here = self.held.contains_key(&share);

@@ -303,7 +303,8 @@ pub trait ModelStore: Send + Sync + 'static {
             let mut all = Vec::with_capacity(groups.len());
             for (group, _) in groups {
                 let checkpoint = self.checkpoint(group).await?;
-                let state = PartitionState { partition: Partition::WHOLE, checkpoint, holder: None };
+                let Lease { partition, fence } = Lease::UNSHARED;
+                let state = PartitionState { partition, checkpoint, holder: None, fence };
                 all.push(Shares { workers: vec![worker.clone()], partitions: vec![state] });
             }
             Ok(all)

@@ -134,6 +134,8 @@ pub struct PartitionState {
     pub checkpoint: Checkpoint,
     /// Who holds a lease on it that has not run out.
     pub holder: Option<WorkerId>,
+    /// The newest there was on it: a lease with another one is over, whoever holds it.
+    pub fence: Fence,
 }
 
 /// The partitions of one group, and who would move them.

@@ -182,6 +182,27 @@ async fn a_process_that_says_no_more_is_taken_over_and_may_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_at_rest_notices_that_its_leases_were_ended() {
+    let place = fresh();
+    let running = process(service(), &place).await;
+    give(&running, "tea", 1).await;
+    until(&running, "one that moves everything", |loads| by_workers(loads) == [6]).await;
+    // What a build that begins to serve does to the leases on it. No fact comes by which a worker would tell.
+    let Place::Postgres(diptych::Database { url, schema, .. }) = &place else {
+        panic!("it is on PostgreSQL")
+    };
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let end_all = format!(
+        "UPDATE {schema}.checkpoint SET fence = nextval('{schema}.lease_fence'), holder = NULL, \
+         held_until = NULL"
+    );
+    client.batch_execute(&end_all).await.unwrap();
+    until(&running, "one that moves everything again", |loads| by_workers(loads) == [6]).await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_works_beside_processes_that_follow_and_on_its_own() {
     let place = fresh();
     let following = process(service(), &place).await;

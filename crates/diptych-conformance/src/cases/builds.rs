@@ -39,7 +39,7 @@ async fn transit(stores: &Stores, group: &Group, moves: &[BuildMove]) -> Outcome
 }
 
 /// Lets the first build of a group answer.
-async fn serve(stores: &Stores, group: &Group) -> Outcome {
+pub(super) async fn serve(stores: &Stores, group: &Group) -> Outcome {
     let first = generation(1);
     let up =
         [moved(first, Stage::Building, Stage::Shadowing), moved(first, Stage::Shadowing, Stage::Serving)];

@@ -3,6 +3,7 @@
 //! Time is the store's own here, since it decides between processes: a case gives leases that are over at
 //! once or that outlive it, and looks until it sees what it waits for.
 
+use super::builds::serve;
 use super::partitions::{advance_under, claim_all, worker};
 use crate::drive::{EVERYTHING, all_contents, build, history, on, opened};
 use crate::failure::{ensure, ensure_eq};
@@ -197,6 +198,39 @@ pub(crate) async fn a_lease_that_nobody_has_followed_is_prolonged_late(harness: 
     ensure_eq!(claim(&stores, &whole, lease.partition, &bob, LONG).await?, None, "bob's lease");
     on(&stores, "a", &[opened("again")]).await?;
     ensure!(advance_under(&stores, &whole, lease, EVERYTHING).await?, "ann does not reach the head");
+    Ok(())
+}
+
+pub(crate) async fn who_looks_sees_which_lease_is_the_newest(harness: &dyn Harness) -> Outcome {
+    let (stores, whole, parted) = groups(harness).await?;
+    let (ann, bob) = (worker("ann"), worker("bob"));
+    let seen = async |group: &Arc<Group>, partition: Partition| {
+        let shares = shares(&stores, group, &bob, Readiness::Able).await?;
+        let state = shares.partitions.iter().find(|state| state.partition == partition);
+        state.map(|state| state.fence).ok_or_else(|| Failure::new(format!("{partition} is not told")))
+    };
+    for group in [&whole, &parted] {
+        for partition in stores.models.partitions_of(group) {
+            let first = claim(&stores, group, partition, &ann, SHORT).await?;
+            let first = first.ok_or_else(|| Failure::new("a free partition was refused"))?;
+            ensure_eq!(seen(group, partition).await?, first.fence, "the fence of the first lease");
+            let next = take_over(&stores, group, partition, &bob).await?;
+            ensure_eq!(seen(group, partition).await?, next.fence, "the fence of the next lease");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_build_that_begins_to_serve_ends_the_leases_on_it(harness: &dyn Harness) -> Outcome {
+    let (stores, whole, _) = groups(harness).await?;
+    let ann = worker("ann");
+    let lease = sure(&stores, &whole, &ann, LONG).await?;
+    serve(&stores, &whole).await?;
+    let shares = shares(&stores, &whole, &ann, Readiness::Able).await?;
+    ensure_eq!(holders(&shares), [None], "the holder after the switch");
+    ensure!(shares.partitions[0].fence != lease.fence, "ann cannot see that her lease is over");
+    let again = claim(&stores, &whole, lease.partition, &ann, LONG).await?;
+    ensure!(again.is_some_and(|again| again.fence > lease.fence), "ann's next lease is no later one");
     Ok(())
 }
 

@@ -56,7 +56,8 @@ fn select_states() -> String {
     format!(
         "SELECT {COLUMNS}, checkpoint.group_name, checkpoint.revision, checkpoint.generation, \
          checkpoint.partition, \
-         CASE WHEN checkpoint.held_until > clock_timestamp() THEN checkpoint.holder END \
+         CASE WHEN checkpoint.held_until > clock_timestamp() THEN checkpoint.holder END, \
+         checkpoint.fence \
          FROM diptych.checkpoint JOIN unnest($1, $2, $3) AS asked (group_name, revision, generation) \
          USING (group_name, revision, generation) ORDER BY checkpoint.partition"
     )
@@ -145,7 +146,8 @@ fn shares_of(attached: &Attached, states: &[Row], workers: &[Row]) -> Result<Sha
             *partition.ok_or_else(|| damaged("a checkpoint is of a partition that is not there"))?;
         let holder: Option<String> = row.try_get(COLUMNS_COUNT + 4).or_fault()?;
         let (checkpoint, holder) = (checkpoint_of(row, 0)?, holder.map(WorkerId::new));
-        shares.partitions.push(PartitionState { partition, checkpoint, holder });
+        let fence = Fence(unsigned(row, COLUMNS_COUNT + 5)?);
+        shares.partitions.push(PartitionState { partition, checkpoint, holder, fence });
     }
     Ok(shares)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use diptych_core::{Epoch, Fingerprint, Position, Timestamp, Token};
-use diptych_query::{Checkpoint, Mark, PartitionState};
+use diptych_query::{Checkpoint, Fence, Mark, PartitionState};
 use std::collections::BTreeMap;
 
 /// A store's view of leases, and workers over it.
@@ -40,6 +40,7 @@ impl World {
                 partition,
                 checkpoint: checkpoint(),
                 holder: holder.clone(),
+                fence: Fence(0),
             });
             let would = self.workers.iter().filter(|(_, groups)| groups.contains(&index));
             let workers = would.map(|(worker, _)| worker.clone()).collect();
