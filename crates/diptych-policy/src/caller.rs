@@ -2,16 +2,20 @@
 
 use crate::vocabulary::{ROLE, TEAM, USER, fixed_uid};
 use cedar_policy::{
-    Entities, Entity, EntityUid, PartialEntities, RestrictedExpression as Constant, Schema as CedarSchema,
+    Entities, Entity, EntityTypeName, EntityUid, PartialEntities, RestrictedExpression as Constant,
+    Schema as CedarSchema,
 };
 use diptych_core::Principal;
 use std::collections::{HashMap, HashSet};
+use std::sync::{PoisonError, RwLock};
 
 /// A principal with its roles and teams.
 pub(crate) struct Caller {
     pub(crate) uid: EntityUid,
     pub(crate) entities: Entities,
     pub(crate) known: PartialEntities,
+    /// Of which actions on which types nothing but the state tells whether they are allowed.
+    told_by_state: RwLock<HashMap<EntityTypeName, HashMap<String, bool>>>,
 }
 
 impl Caller {
@@ -39,6 +43,24 @@ impl Caller {
         let entities = entities.map_err(|error| error.to_string())?;
         let known = PartialEntities::from_concrete(entities.clone(), schema);
         let known = known.map_err(|error| error.to_string())?;
-        Ok(Self { uid, entities, known })
+        Ok(Self { uid, entities, known, told_by_state: RwLock::default() })
+    }
+
+    /// Whether nothing but the state tells if an action is allowed, found out once.
+    pub(crate) fn is_told_by_state(
+        &self,
+        action: &str,
+        type_name: &EntityTypeName,
+        find_out: impl FnOnce() -> bool,
+    ) -> bool {
+        let known = self.told_by_state.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = known.get(type_name).and_then(|actions| actions.get(action)) {
+            return *told;
+        }
+        drop(known);
+        let told = find_out();
+        let mut known = self.told_by_state.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(type_name.clone()).or_default().insert(action.to_owned(), told);
+        told
     }
 }

@@ -1,15 +1,18 @@
 //! What may be done: commands, and reading from the command side. Decided by Cedar itself, with everything
 //! known; only a command may have to be asked for again when the state is loaded.
 
+use crate::caller::Caller;
+use crate::guard::condition;
 use crate::sight::forbidden;
 use crate::vocabulary::{
     CategoryWords, IMPORT, READ_AGGREGATE, READ_AUDIT, READ_COMMAND, SERVICE, VIEW_ALL_TENANTS, VIEW_HISTORY,
     action_uid, command_action, fixed_uid, uid,
 };
+use crate::walker::asks_state_alone;
 use crate::{Allowance, PolicyGuard};
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PartialEntityUid, Request,
-    RestrictedExpression as Constant,
+    Authorizer, Context, Decision, Entities, Entity, EntityTypeName, EntityUid, PartialEntityUid, Policy,
+    PolicySet, Request, RestrictedExpression as Constant,
 };
 use diptych_core::{
     Action, AttributeKind, Authorize, Forbidden, Permit, PolicyAttribute, Principal, Timestamp,
@@ -49,7 +52,8 @@ impl Authorize for PolicyGuard {
             Action::ReadAggregate { category, key, state } => {
                 let refusal = || forbidden(format!("to read `{category}`"));
                 let words = self.vocabulary.categories.get(category).ok_or_else(refusal)?;
-                let said = self.judged(principal, words, (READ_AGGREGATE, key), Some(keyed(key)), state);
+                let context = || Some(keyed(key));
+                let said = self.judged(principal, words, (READ_AGGREGATE, key), context, state);
                 return self.answer(&said).ok_or_else(refusal);
             }
             Action::ReadHistory { category, key } => {
@@ -131,7 +135,7 @@ impl PolicyGuard {
         let refusal = || forbidden(format!("to give `{}` to `{}`", asked.name, asked.category));
         let words = self.vocabulary.categories.get(asked.category).ok_or_else(refusal)?;
         let action = command_action(asked.category, asked.name);
-        let context = command_context(words, asked);
+        let context = || command_context(words, asked);
         let said = self.judged(principal, words, (&action, asked.key), context, asked.state);
         self.answer(&said).ok_or_else(refusal)
     }
@@ -172,13 +176,17 @@ impl PolicyGuard {
         principal: &Principal,
         words: &CategoryWords,
         (action, key): (&str, &str),
-        context: Option<Vec<(String, Constant)>>,
+        context: impl FnOnce() -> Option<Vec<(String, Constant)>>,
         state: Option<&Json>,
     ) -> Said {
         let Some(caller) = self.caller(principal) else { return Said::Deny };
-        let stream = uid(&words.type_name, key);
         let Some(policies) = self.concerned(action, &words.type_name) else { return Said::Deny };
-        if let Some(context) = context.clone().filter(|_| !self.by_state.contains(action)) {
+        let by_state = self.by_state.contains(action);
+        if by_state && state.is_none() && self.only_state_tells(&caller, action, policies, &words.type_name) {
+            return Said::NeedsState;
+        }
+        let (context, stream) = (context(), uid(&words.type_name, key));
+        if let Some(context) = context.clone().filter(|_| !by_state) {
             // Nothing of the state is asked for: everything is known.
             let allowed = self.decides(&caller.uid, action, stream, context, &caller.entities);
             return if allowed { Said::Allow } else { Said::Deny };
@@ -215,6 +223,29 @@ impl PolicyGuard {
         let allowed =
             context.is_some_and(|context| self.decides(&caller.uid, action, stream, context, &entities));
         if allowed { Said::Allow } else { Said::Deny }
+    }
+}
+
+impl PolicyGuard {
+    /// Whether neither the key nor what a command brings could tell if an action is allowed to somebody, so
+    /// that it need not be tried: what the policies leave open for them asks for the state alone.
+    fn only_state_tells(
+        &self,
+        caller: &Caller,
+        action: &str,
+        policies: &PolicySet,
+        type_name: &EntityTypeName,
+    ) -> bool {
+        caller.is_told_by_state(action, type_name, || {
+            let who = (PartialEntityUid::from_concrete(caller.uid.clone()), &caller.known);
+            let any = PartialEntityUid::new(type_name.clone(), None);
+            let told = self.partially(who, (action, policies), any, None, |said| {
+                let asks = |policy: Policy| condition(&policy).is_ok_and(|expr| asks_state_alone(&expr));
+                said.decision().is_none() && said.residual_policies().all(asks)
+            });
+            // What cannot be told is tried each time, and its error is logged there.
+            told.unwrap_or(false)
+        })
     }
 }
 

@@ -92,6 +92,37 @@ fn a_command_is_judged_by_the_state_once_there_is_one() {
 }
 
 #[test]
+fn what_the_key_or_the_fields_tell_is_not_left_to_the_state() {
+    let guard = guard(
+        r#"@id("own") permit (principal, action in Action::"decision.commands", resource is Decision)
+           when { resource has teamId && principal.teams.contains(resource.teamId) };
+           @id("reasons") forbid (principal, action == Action::"decision.Approve", resource is Decision)
+           when { !(principal in Role::"clerk") && context.command.reason == "" };
+           @id("one") forbid (principal, action == Action::"decision.Approve", resource is Decision)
+           when { !(principal in Role::"clerk") && resource == Decision::"DEC-9" };"#,
+    );
+    let guard = guard.unwrap();
+    let asked = |principal: &Principal, key: &str, body: &str| {
+        let action = Action::Command { category: "decision", key, name: "Approve", body, state: None };
+        guard.authorize(principal, action).map(|permit| permit.needs_state)
+    };
+    let clerk = ann().with(Claims { roles: ["clerk".to_owned()].into(), ..(*ann().claims).clone() });
+    for again in ["first", "again"] {
+        assert_eq!(asked(&ann(), "DEC-1", r#"{"reason": "due"}"#), Ok(true), "{again}");
+        assert!(asked(&ann(), "DEC-1", r#"{"reason": ""}"#).is_err(), "{again}: the fields tell");
+        assert!(asked(&ann(), "DEC-9", r#"{"reason": "due"}"#).is_err(), "{again}: the key tells");
+        // Of a clerk, who is known, nothing is left open but the team.
+        for (key, body) in
+            [("DEC-1", r#"{"reason": ""}"#), ("DEC-9", r#"{"reason": "due"}"#), ("DEC-1", "{}")]
+        {
+            assert_eq!(asked(&clerk, key, body), Ok(true), "{again}: {key} {body}");
+        }
+    }
+    let nobody = Principal::new("acme", "eve").unwrap();
+    assert_eq!(asked(&nobody, "DEC-1", r#"{"reason": "due"}"#), Ok(true), "no team is no reason yet");
+}
+
+#[test]
 fn an_aggregate_is_judged_by_its_state_and_by_nothing_that_a_command_brings() {
     let guard = guard(
         r#"@id("own") permit (principal, action == Action::"readAggregate", resource is Decision)

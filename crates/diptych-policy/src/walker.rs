@@ -269,6 +269,29 @@ pub(crate) fn reads_attribute(expr: &Expr) -> bool {
     }
 }
 
+/// Whether an expression asks for attributes of the resource and for nothing else that is not known yet:
+/// neither which one it is, nor what is said in the context.
+pub(crate) fn asks_state_alone(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(_) => true,
+        Expr::GetAttr { expr: of, .. } | Expr::HasAttr { expr: of, .. }
+            if matches!(**of, Expr::Var(Var::Resource)) =>
+        {
+            true
+        }
+        Expr::GetAttr { .. }
+        | Expr::HasAttr { .. }
+        | Expr::UnaryOp { .. }
+        | Expr::BinaryOp { .. }
+        | Expr::Like { .. }
+        | Expr::Is { .. }
+        | Expr::IfThenElse { .. }
+        | Expr::Set(_)
+        | Expr::Record(_) => parts(expr).into_iter().all(asks_state_alone),
+        _ => false,
+    }
+}
+
 fn parts(expr: &Expr) -> Vec<&Expr> {
     match expr {
         Expr::UnaryOp { expr, .. }
