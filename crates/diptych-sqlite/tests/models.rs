@@ -292,6 +292,31 @@ async fn an_edited_row_is_noticed_when_the_fold_meets_it() {
     assert_eq!(store.checkpoint(&model).await.unwrap().stopped, Some(stopped));
 }
 
+#[tokio::test]
+async fn nothing_is_written_where_a_model_is_said_not_to_stand_still_and_does_not() {
+    let (directory, clock) = (Directory::new(), Hands::new());
+    let store = open(&directory.0, &clock, vec![]);
+    let model = group::<Balance>();
+    store.attach(&model).await.unwrap();
+    deposit(&store, "c0", "a", 0, 5).await.unwrap();
+    drain(&store, &model, 10).await;
+    let file = Connection::open(directory.0.join("models/balance-r1-g1.db")).unwrap();
+    // It changes with each commit of another connection.
+    let written = || file.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
+    let say = async |stopped: Option<Stopped>| {
+        let before = written();
+        store.set_stopped(&model, Partition::WHOLE, stopped.clone()).await.unwrap();
+        assert_eq!(store.checkpoint(&model).await.unwrap().stopped, stopped);
+        written() != before
+    };
+    let stopped = || Some(Stopped { position: Position(2), reason: "edited".to_owned() });
+    let later = || Some(Stopped { position: Position(2), reason: "edited again".to_owned() });
+    // Whoever drains says it each time, and rows in memory are let go when anybody writes.
+    assert!(!say(None).await);
+    assert!(say(stopped()).await && !say(stopped()).await && say(later()).await);
+    assert!(say(None).await && !say(None).await);
+}
+
 /// Puts the only row of a model right, with all that belongs to it.
 async fn mend(store: &SqliteStore, model: &Group, balance: i64) {
     let mut stored = store.scan(model, model.models()[0].schema(), None, 1).await.unwrap().remove(0);

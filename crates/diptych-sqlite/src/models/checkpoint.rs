@@ -21,8 +21,11 @@ const INSERT: &str = "INSERT INTO checkpoint \
 const MOVE: &str = "UPDATE checkpoint \
     SET position = ?1, epoch = ?2, fingerprint = ?3, recorded_at = ?4, updated_at = ?5 \
     WHERE group_name = ?6 AND revision = ?7 AND generation = ?8";
+/// Nothing is written where it says so already: whoever drains says each time that nothing stands still, and
+/// rows in memory are let go when anybody writes.
 const SET_STOPPED: &str = "UPDATE checkpoint SET stopped_position = ?4, stopped_reason = ?5 \
-    WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
+    WHERE group_name = ?1 AND revision = ?2 AND generation = ?3 \
+    AND (stopped_position, stopped_reason) IS NOT (?4, ?5)";
 const SELECT_FILLING: &str =
     "SELECT filling FROM checkpoint WHERE group_name = ?1 AND revision = ?2 AND generation = ?3";
 const SET_FILLING: &str = "UPDATE checkpoint SET filling = ?4 \
