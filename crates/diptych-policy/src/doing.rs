@@ -185,12 +185,15 @@ impl PolicyGuard {
         if by_state && state.is_none() && self.only_state_tells(&caller, action, policies, &words.type_name) {
             return Said::NeedsState;
         }
-        let (context, stream) = (context(), uid(&words.type_name, key));
-        if let Some(context) = context.clone().filter(|_| !by_state) {
+        let stream = uid(&words.type_name, key);
+        let context = match context() {
             // Nothing of the state is asked for: everything is known.
-            let allowed = self.decides(&caller.uid, action, stream, context, &caller.entities);
-            return if allowed { Said::Allow } else { Said::Deny };
-        }
+            Some(context) if !by_state => {
+                let allowed = self.decides(&caller.uid, action, stream, context, &caller.entities);
+                return if allowed { Said::Allow } else { Said::Deny };
+            }
+            context => context,
+        };
         let Some(state) = state else {
             let who = (PartialEntityUid::from_concrete(caller.uid.clone()), &caller.known);
             let context = context.and_then(|context| Context::from_pairs(context).ok());
@@ -224,9 +227,7 @@ impl PolicyGuard {
             context.is_some_and(|context| self.decides(&caller.uid, action, stream, context, &entities));
         if allowed { Said::Allow } else { Said::Deny }
     }
-}
 
-impl PolicyGuard {
     /// Whether neither the key nor what a command brings could tell if an action is allowed to somebody, so
     /// that it need not be tried: what the policies leave open for them asks for the state alone.
     fn only_state_tells(
