@@ -329,6 +329,11 @@ suites! {
         the_last_written_comes_first,
         one_writer_is_first,
     }
+    ahead {
+        batches_folded_ahead_leave_equal_rows,
+        what_others_wrote_is_not_written_over,
+        what_others_have_folded_is_not_folded_again,
+    }
     parked {
         a_parked_key_waits_and_others_move,
         a_parked_key_takes_what_came_before,

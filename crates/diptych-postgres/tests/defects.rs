@@ -12,7 +12,8 @@ const HISTORIES: u32 = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_defect_is_caught() {
-    for defect in Defect::ALL {
+    // What is folded ahead is a promise of stores that have it.
+    for defect in Defect::ALL.into_iter().filter(|defect| !defect.is_of_folding_ahead()) {
         passed(defect.must_be_caught(PostgresHarness::new).await);
     }
 }

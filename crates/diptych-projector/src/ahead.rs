@@ -167,6 +167,6 @@ pub(crate) fn fold_shared(mut folds: Vec<Fold>, mut block: RawBlock) -> Result<V
     Ok(folds)
 }
 
-fn gone(error: tokio::task::JoinError) -> Fault {
+pub(crate) fn gone(error: tokio::task::JoinError) -> Fault {
     Fault::transient(diptych_core::Code::Internal, "the folding thread ended").because(error)
 }

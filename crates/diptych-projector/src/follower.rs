@@ -4,6 +4,7 @@
 use crate::ProjectionMetrics;
 use crate::ahead::{self, Planned};
 use crate::feeds::Feeds;
+use crate::lasting::{Ahead, Folded, Going, Lasting, Reach, Seen};
 use crate::parking::Aside;
 use crate::skips::Exceptions;
 use diptych_core::{Clock, Code, Fault, Position, Timestamp};
@@ -80,6 +81,9 @@ impl Default for ProjectorLimits {
     }
 }
 
+/// Up to how many facts are counted at once by whoever follows; more are left to another thread.
+const SEEN_IN_PLACE_MAX: usize = 256;
+
 /// What one step did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -117,6 +121,8 @@ pub struct Follower {
     exceptions: Exceptions,
     /// What follows the checkpoint, prepared while the last transaction ran.
     planned: Option<Planned>,
+    /// What is folded ahead of the checkpoint, where the store has it so.
+    ahead: Option<Ahead>,
     /// How many steps in a row have failed.
     failures: u32,
     /// Where the last fold failed, and how often.
@@ -173,6 +179,7 @@ impl Follower {
             checkpoint: None,
             exceptions: Exceptions::default(),
             planned: None,
+            ahead: None,
             failures: 0,
             failing: None,
             aside: None,
@@ -206,12 +213,12 @@ impl Follower {
     pub(crate) fn set_feed(&mut self, feed: Arc<dyn Feed>) {
         self.feed = feed;
         self.planned = None;
+        self.ahead = None;
     }
 
-    /// How many positions a batch after one may have.
-    fn room(&self, after: Position) -> usize {
-        let left = self.until.map_or(u64::MAX, |until| after.lag_to(until));
-        usize::try_from(left).unwrap_or(usize::MAX).min(self.limits.batch_positions_max)
+    /// How far it may go.
+    fn reach(&self) -> Reach {
+        Reach { until: self.until, positions_max: self.limits.batch_positions_max }
     }
 
     /// Where the partition stands, as far as this follower knows.
@@ -261,16 +268,19 @@ impl Follower {
     async fn advance(&mut self) -> Result<Step, AdvanceError> {
         let checkpoint = self.known_checkpoint().await?;
         // INVARIANT: what was planned ahead has seen no row, so it holds for whoever stands at its start.
+        let reach = self.reach();
         let near = |planned: &Planned| {
-            self.until.is_none_or(|until| planned.block.through.position() <= until)
-                && planned.from == checkpoint.mark
+            reach.holds(planned.block.through.position()) && planned.from == checkpoint.mark
         };
         if let Some(planned) = self.planned.take().filter(near) {
             return self.apply(&checkpoint, planned).await;
         }
-        let room = self.room(checkpoint.mark.position());
+        let room = self.reach().room(checkpoint.mark.position());
         if room == 0 {
             return Ok(Step::CaughtUp);
+        }
+        if let Some(step) = self.step_ahead(&checkpoint).await? {
+            return Ok(step);
         }
         let block = self.read(checkpoint.mark.position(), room).await?;
         if block.through.position() == checkpoint.mark.position() {
@@ -285,13 +295,58 @@ impl Follower {
         self.apply(&checkpoint, planned).await
     }
 
+    /// Writes what is folded ahead, while what follows it is folded. Nothing where that cannot be had, and
+    /// where it failed: it is then done again from what the store holds, and fails where that can be judged.
+    async fn step_ahead(&mut self, checkpoint: &Checkpoint) -> Result<Option<Step>, AdvanceError> {
+        let (held, at) = (self.ahead.take(), checkpoint.mark.position());
+        if at == Position::START || self.failing.is_some() {
+            return Ok(None);
+        }
+        let ahead = match held {
+            Some(ahead) => ahead,
+            None => {
+                let fold = Fold::lasting(&self.group, self.lease, checkpoint.mark);
+                let Some((mut fold, rows)) = self.store.ahead(&self.group, fold).await? else {
+                    return Ok(None);
+                };
+                self.exceptions.tell_skips(&mut fold);
+                Ahead::Rests(Lasting { fold, rows })
+            }
+        };
+        let (feed, group, reach) = (Arc::clone(&self.feed), Arc::clone(&self.group), self.reach());
+        let next = ahead.next(Going { feed, group, reach, young: self.started_at }).await;
+        let (ahead, folded) = match next {
+            Ok((Ahead::Rests(lasting), None)) if lasting.fold.through() == checkpoint.mark => {
+                self.ahead = Some(Ahead::Rests(lasting));
+                return Ok(Some(Step::CaughtUp));
+            }
+            Ok((ahead, Some(folded))) if folded.follows(at, reach) => (ahead, folded),
+            _ => return Ok(None),
+        };
+        let Folded { mut batch, rows, seen } = folded;
+        batch.lease = self.lease;
+        let advanced = match self.store.write_ahead(&self.group, &rows, batch).await {
+            Ok(advanced) => advanced,
+            Err(AdvanceError::Overtaken) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.ahead = Some(ahead);
+        self.observe_seen(seen);
+        self.note(advanced);
+        if checkpoint.stopped.is_some() {
+            self.store.set_stopped(&self.group, self.partition, None).await?;
+            self.checkpoint = None;
+        }
+        Ok(Some(Step::Advanced))
+    }
+
     /// Applies what is planned; what follows it is read and planned meanwhile.
     async fn apply(&mut self, checkpoint: &Checkpoint, planned: Planned) -> Result<Step, AdvanceError> {
         let Planned { block, mut fold, .. } = planned;
         self.exceptions.tell_skips(&mut fold);
         let (feed, group) = (Arc::clone(&self.feed), Arc::clone(&self.group));
         let through = block.through;
-        let positions_max = self.room(through.position());
+        let positions_max = self.reach().room(through.position());
         let more = through.position() < block.head && positions_max > 0;
         let lease = self.lease;
         let next = async {
@@ -303,7 +358,7 @@ impl Follower {
         let (advanced, next) = tokio::join!(self.store.advance(&self.group, fold), next);
         let advanced = advanced?;
         self.planned = next;
-        self.observe_visible(&block);
+        self.observe_seen(Seen::young(&block.facts, self.started_at).collect());
         self.note(advanced);
         if checkpoint.stopped.is_some() {
             self.store.set_stopped(&self.group, self.partition, None).await?;
@@ -344,7 +399,11 @@ impl Follower {
             return Ok(checkpoint.clone());
         }
         let checkpoint = self.store.checkpoint_of(&self.group, self.partition).await?;
-        self.exceptions = crate::parking::exceptions(&*self.store, &*self.registry, &self.group).await?;
+        let exceptions = crate::parking::exceptions(&*self.store, &*self.registry, &self.group).await?;
+        if !exceptions.skips_as(&self.exceptions) {
+            self.ahead = None;
+        }
+        self.exceptions = exceptions;
         self.entry.advance_in(self.partition, checkpoint.mark.position());
         self.checkpoint = Some(checkpoint.clone());
         Ok(checkpoint)
@@ -487,16 +546,12 @@ impl Follower {
     }
 
     /// How long each fact took from its recording to being visible; facts from before this process are left
-    /// out.
-    fn observe_visible(&self, block: &Block) {
-        let now = self.clock.now();
-        for model in self.models() {
-            let young = block.facts.iter().filter(|fact| fact.recorded_at >= self.started_at);
-            let read =
-                young.filter(|fact| model.categories().contains(&fact.stream.stream.category.as_str()));
-            let seen = read.map(|fact| (&*fact.event.name, now.seconds_since(fact.recorded_at)));
-            self.metrics.visible(model.schema().name, seen);
-        }
+    /// out. Nobody needs to wait until many are counted.
+    fn observe_seen(&self, seen: Vec<Seen>) {
+        let (now, group, metrics) = (self.clock.now(), Arc::clone(&self.group), self.metrics.clone());
+        let many = seen.len() > SEEN_IN_PLACE_MAX;
+        let observe = move || metrics.visible(&group, now, &seen);
+        if many { drop(tokio::task::spawn_blocking(observe)) } else { observe() }
     }
 
     /// A failure holds up every table of the group.

@@ -10,6 +10,7 @@ mod feeds;
 mod follower;
 mod incident;
 mod keeper;
+mod lasting;
 mod metrics;
 mod operate;
 mod parked;

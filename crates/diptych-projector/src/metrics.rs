@@ -1,6 +1,7 @@
 //! What the hinge counts, under Prometheus names.
 
-use diptych_core::Position;
+use crate::lasting::Seen;
+use diptych_core::{Position, Timestamp};
 use diptych_query::{Group, Lag, Passed};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -134,17 +135,22 @@ impl ProjectionMetrics {
         }
     }
 
-    /// Observes facts by their type; a histogram is looked up once for each type, not for each fact.
-    pub(crate) fn visible<'a>(&self, projection: &str, facts: impl Iterator<Item = (&'a str, f64)>) {
-        let mut known: Vec<(&str, Histogram)> = Vec::new();
-        for (event_type, seconds) in facts {
-            match known.iter().find(|(name, _)| *name == event_type) {
-                Some((_, histogram)) => histogram.observe(seconds),
-                None => {
-                    let histogram = self.visible.get_or_create_owned(&event_labels(projection, event_type));
+    /// Observes when facts became visible in each model that reads them; a histogram is looked up once for
+    /// each type, not for each fact.
+    pub(crate) fn visible(&self, group: &Group, now: Timestamp, seen: &[Seen]) {
+        for model in group.models() {
+            let mut known: Vec<(&str, Histogram)> = Vec::new();
+            let reads = |seen: &&Seen| model.categories().contains(&seen.stream.stream.category.as_str());
+            for Seen { event, recorded_at, .. } in seen.iter().filter(reads) {
+                let seconds = now.seconds_since(*recorded_at);
+                if let Some((_, histogram)) = known.iter().find(|(name, _)| *name == &**event) {
                     histogram.observe(seconds);
-                    known.push((event_type, histogram));
+                    continue;
                 }
+                let labels = event_labels(model.schema().name, event);
+                let histogram = self.visible.get_or_create_owned(&labels);
+                histogram.observe(seconds);
+                known.push((event, histogram));
             }
         }
     }

@@ -97,6 +97,11 @@ impl Exceptions {
         Ok(exceptions)
     }
 
+    /// Whether rows pass over the same.
+    pub(crate) fn skips_as(&self, other: &Self) -> bool {
+        self.skipped == other.skipped
+    }
+
     /// Whether any key is held back.
     pub(crate) fn holds(&self) -> bool {
         self.held.iter().any(|rows| !rows.is_empty())

@@ -198,7 +198,9 @@ impl TableFold for Unfoldable {
 
     fn want(&mut self, _: &RowRef) {}
 
-    fn settle(&mut self) {}
+    fn settle(&mut self) -> Result<(), FoldError> {
+        Ok(())
+    }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
         Ok(TableChanges::default())

@@ -1,6 +1,6 @@
 //! Read models without their types, and the groups that share one checkpoint.
 
-use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable};
+use crate::fold::{SqlBatch, TableFold, TableUse, TypedTable, Use};
 use crate::{
     Build, BuildId, CORRECTION, Categories, Correction, Corrections, Dialect, FoldError, JoinedProjection,
     Mode, OnFailure, PARTITIONS_MAX, Partition, ReadModel, Schema, SqlProjection, Statements, Storage, Touch,
@@ -439,16 +439,14 @@ impl Group {
         }
     }
 
-    /// Empty working sets of its tables for the rows of a partition; `fresh` when the store is known to hold
-    /// none of them.
-    #[must_use]
-    pub fn tables(&self, partition: Partition, fresh: bool) -> Vec<Box<dyn TableFold>> {
-        let begun_at = self.begun_at();
+    /// Empty working sets of its tables for the rows of a partition.
+    pub(crate) fn tables(&self, partition: Partition, held: Use) -> Vec<Box<dyn TableFold>> {
+        let (begun_at, Use { fresh, lasting }) = (self.begun_at(), held);
         let tables = self.models.iter().enumerate().map(|(index, model)| {
             let name = model.schema().name;
             let mut later = self.models[index + 1..].iter().flat_map(|model| model.schema().reads);
             let read = later.any(|schema| schema.name == name);
-            model.table(TableUse { partition, fresh, read, begun_at })
+            model.table(TableUse { partition, fresh, read, lasting, begun_at })
         });
         tables.collect()
     }

@@ -63,15 +63,16 @@ pub use error::QueryError;
 pub use export::{EXPORT_BATCH_ROWS, ExportRows, ExportSender, Exporting, RawExport, export_channel};
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
-pub use fold::{FailedRow, Fold, FoldError, FoldErrorKind, Passed};
+pub use fold::{Batch, FailedRow, Fold, FoldError, FoldErrorKind, Passed};
 pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
 pub use job_board::{JobBoard, JobRecords, JobStanding, clock_in_words};
 pub use lag::Lag;
 pub use metrics::{Latency, QueryMetrics};
 pub use model::ReadModel;
 pub use model_store::{
-    AdvanceError, Advanced, BucketDigest, Changed, Checkpoint, Found, Matching, Mend, ModelStore, Parked,
-    RowChange, RowRef, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds, TableSnapshot,
+    AdvanceError, Advanced, BucketDigest, Changed, Checkpoint, FoldAhead, Found, Matching, Mend, ModelStore,
+    Parked, RowChange, RowRef, RowsAhead, ScannedRow, Stopped, StoredRow, TableChanges, TableNeeds,
+    TableSnapshot,
 };
 pub use money_guard::{MoneyPath, MoneyPlaces, MoneyStep, money_field, money_in_columns, money_paths};
 pub use notice::{NOTICE, Notice, Suspension};

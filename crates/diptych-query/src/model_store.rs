@@ -1,10 +1,12 @@
 //! The port to where rows live. Rows, guards, digest and checkpoint move in one transaction, or not at all.
 
+use crate::fold::Batch;
 use crate::{
     BuildId, Exporting, Fold, FoldError, Group, Lease, Mark, Partition, PartitionState, Passed, RawExport,
     RawFind, Readiness, RowsStamp, Schema, Shares, WorkerId,
 };
 use diptych_core::{BoxFuture, Fault, Position, RawFact, Tenant, Timestamp, Value};
+use std::any::Any;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +123,12 @@ impl Changed {
         Self(bits.fold(0, |changed, (column, _)| changed | 1 << column.min(Self::COLUMNS_MAX)))
     }
 
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether a column is among them, by its place in [`Schema::indexed_columns`].
     #[must_use]
     pub fn has(self, column: usize) -> bool {
@@ -172,6 +180,9 @@ pub enum AdvanceError {
         /// Where it is.
         checkpoint: Position,
     },
+    /// Somebody else has written to the group's tables since a fold ahead of them began: its rows may be
+    /// others by now.
+    Overtaken,
     /// Another lease has followed the one that the fold began under.
     Fenced,
     /// Infrastructure failed.
@@ -251,6 +262,23 @@ pub struct Mend {
     pub parked: Vec<Parked>,
 }
 
+/// The rows of a group for folds that run ahead of what is written.
+///
+/// Rows that the fold has met are its own, whether they are written yet or not; no batch under way has
+/// touched the others.
+pub trait RowsAhead: Any + Send + Sync {
+    /// Supplies what a fold needs and runs it. May block the thread.
+    ///
+    /// # Errors
+    /// As [`ModelStore::advance`]; the fold is then of no further use.
+    fn drive(&self, fold: &mut Fold) -> Result<(), AdvanceError>;
+    /// From how many bytes of rows on a fold makes room, once everything is written.
+    fn bytes_max(&self) -> usize;
+}
+
+/// A fold ahead of what is written, with the rows that it may ask for.
+pub type FoldAhead = (Fold, Arc<dyn RowsAhead>);
+
 /// Where rows live.
 ///
 /// INVARIANT: a row is never visible without the checkpoint that covers it, nor the other way round.
@@ -264,6 +292,34 @@ pub trait ModelStore: Send + Sync + 'static {
     ///
     /// INVARIANT: a fold under a lease that another one has followed changes nothing.
     fn advance<'a>(&'a self, group: &'a Group, fold: Fold) -> BoxFuture<'a, Result<Advanced, AdvanceError>>;
+
+    /// Begins to fold ahead of what is written: a [lasting](Fold::lasting) fold that has planned nothing is
+    /// told which keys are held back, and comes with the rows that it may ask for. Nothing where a store
+    /// could not tell whether others have written meanwhile; whoever asked folds one batch after the other
+    /// then, by [`ModelStore::advance`].
+    fn ahead<'a>(
+        &'a self,
+        group: &'a Group,
+        fold: Fold,
+    ) -> BoxFuture<'a, Result<Option<FoldAhead>, AdvanceError>> {
+        let _ = (group, fold);
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Writes a batch that was folded ahead, with the checkpoint, in one transaction. Batches come in their
+    /// order; the next may be folded while one is written, and is of no use when that one fails.
+    ///
+    /// INVARIANT: a batch is written only if nobody else has written to the tables of the group since its
+    /// fold began.
+    fn write_ahead<'a>(
+        &'a self,
+        group: &'a Group,
+        rows: &'a Arc<dyn RowsAhead>,
+        batch: Batch,
+    ) -> BoxFuture<'a, Result<Advanced, AdvanceError>> {
+        let _ = (group, rows, batch);
+        Box::pin(async { Err(AdvanceError::Overtaken) })
+    }
 
     /// Writes down why a partition stopped, or that it no longer is.
     fn set_stopped<'a>(

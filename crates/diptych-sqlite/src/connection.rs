@@ -10,8 +10,12 @@ use std::path::Path;
 /// The oldest SQLite whose WAL is known to be sound here: 3.51.3.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
-/// The size of a page. A commit writes whole pages, so small ones make small commits cheap.
-const PAGE_BYTES: i64 = 4_096;
+/// The size of a page of the log. A commit writes whole pages, so small ones make small commits cheap.
+const LOG_PAGE_BYTES: i64 = 4_096;
+
+/// The size of a page of a read model's file. Batches change rows all over it, several of them in one page,
+/// and each page is written by a call of its own.
+pub(crate) const MODEL_PAGE_BYTES: i64 = 8_192;
 
 /// How many pages SQLite gives to a file at most.
 const PAGES_MAX: i64 = 4_294_967_294;
@@ -19,8 +23,8 @@ const PAGES_MAX: i64 = 4_294_967_294;
 /// How much of a file is mapped into memory.
 const MMAP_BYTES: i64 = 1 << 30;
 
-/// How many pages the WAL holds before it is written back: 64 MiB.
-const WAL_PAGES: i64 = 64 * 1_024 * 1_024 / PAGE_BYTES;
+/// How many bytes the WAL holds before it is written back.
+const WAL_BYTES: i64 = 64 * 1_024 * 1_024;
 
 /// Statements each connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
@@ -35,10 +39,11 @@ const LOG_CACHE_KIBIBYTES: i64 = 8_192;
 /// Kibibytes of pages that a reading connection keeps; the mapped file serves the rest.
 const READER_CACHE_KIBIBYTES: i64 = 4_096;
 
-/// Opens a file for writing, and makes it where there is none.
+/// Opens a file for writing, and makes it where there is none, with pages of so many bytes.
 pub(crate) fn open_writer(
     path: &Path,
     durability: Durability,
+    page_bytes: i64,
     limits: &SqliteLimits,
 ) -> Result<Connection, Fault> {
     check_sqlite()?;
@@ -50,12 +55,19 @@ pub(crate) fn open_writer(
         Durability::Normal => "NORMAL",
     };
     connection.busy_timeout(limits.busy_timeout).or_fault()?;
-    connection.pragma_update(None, "page_size", PAGE_BYTES).or_fault()?;
+    connection.pragma_update(None, "page_size", page_bytes).or_fault()?;
     connection.pragma_update(None, "journal_mode", "WAL").or_fault()?;
     connection.pragma_update(None, "synchronous", synchronous).or_fault()?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).or_fault()?;
+    // A file that is there already keeps the pages it was made with.
+    let page_bytes = page_bytes_of(&connection)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES / page_bytes).or_fault()?;
     common(&connection, WRITER_CACHE_KIBIBYTES)?;
     Ok(connection)
+}
+
+fn page_bytes_of(connection: &Connection) -> Result<i64, Fault> {
+    let bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).or_fault()?;
+    Ok(bytes.max(1))
 }
 
 /// Opens the log for writing, and makes it where there is none. It may not grow beyond its limit.
@@ -64,12 +76,10 @@ pub(crate) fn open_log(
     durability: Durability,
     limits: &SqliteLimits,
 ) -> Result<Connection, Fault> {
-    let connection = open_writer(path, durability, limits)?;
+    let connection = open_writer(path, durability, LOG_PAGE_BYTES, limits)?;
     connection.pragma_update(None, "cache_size", -LOG_CACHE_KIBIBYTES).or_fault()?;
     if let Some(bytes_max) = limits.log_bytes_max {
-        let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-        let page_bytes = read("page_size").or_fault()?;
-        let pages_max = i64::try_from(bytes_max).unwrap_or(i64::MAX) / page_bytes.max(1);
+        let pages_max = i64::try_from(bytes_max).unwrap_or(i64::MAX) / page_bytes_of(&connection)?;
         // SQLite keeps what is there already: below that, nothing can be added, and nothing is lost.
         let pages_max = pages_max.clamp(1, PAGES_MAX);
         connection.pragma_update_and_check(None, "max_page_count", pages_max, |_| Ok(())).or_fault()?;
@@ -141,7 +151,7 @@ mod tests {
     fn sqlite_itself_refuses_to_write_through_a_reader() {
         let path = std::env::temp_dir().join(format!("diptych-reader-{}.db", std::process::id()));
         let limits = SqliteLimits::default();
-        let writer = open_writer(&path, Durability::Full, &limits).unwrap();
+        let writer = open_writer(&path, Durability::Full, LOG_PAGE_BYTES, &limits).unwrap();
         writer.execute_batch("CREATE TABLE IF NOT EXISTS held (number INTEGER) STRICT").unwrap();
         let reader = open_reader(&path, &limits).unwrap();
         // Switching the pragma off does not help: the file itself is opened for reading.

@@ -93,7 +93,7 @@ impl Default for SqliteLimits {
             inline_budget: Duration::from_millis(5),
             tombstone_window_events: 100_000,
             checkpoint_history_max: 10_000,
-            kept_rows_bytes_max: 32 * 1024 * 1024,
+            kept_rows_bytes_max: 64 * 1024 * 1024,
             readers_max: 8,
             stream_names_max: 200_000,
             busy_timeout: Duration::from_secs(5),

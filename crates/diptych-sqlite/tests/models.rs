@@ -11,11 +11,12 @@ use diptych_core::{Code, Position, Value};
 use diptych_query::fold::{bucket_of, row_digest};
 use diptych_query::{
     AdvanceError, Changed, Condition, Cursor, Direction, Feed, Fold, Group, Health, Mend, ModelStore,
-    Operator, Partition, RawFind, RowChange, RowRef, Stopped, TableChanges,
+    Operator, Partition, RawFind, RowChange, RowRef, RowsAhead, Stopped, TableChanges,
 };
 use diptych_sqlite::SqliteStore;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -333,6 +334,41 @@ async fn mend(store: &SqliteStore, model: &Group, balance: i64) {
     store.mend(model, Mend { partition, lease: None, at, changes, healed, parked }).await.unwrap();
 }
 
+/// What one store has folded ahead of a model, and how often that was refused.
+#[derive(Default)]
+struct FoldedAhead {
+    standing: Option<(Fold, Arc<dyn RowsAhead>)>,
+    refused: usize,
+}
+
+impl FoldedAhead {
+    /// Folds everything that a model lacks, on rows that stay in memory; from anew where that is refused.
+    async fn drain(&mut self, store: &SqliteStore, model: &Group) {
+        loop {
+            let mark = store.checkpoint(model).await.unwrap().mark;
+            if mark.position() == Position::START {
+                drain(store, model, 10).await;
+                continue;
+            }
+            let (mut fold, rows) = match self.standing.take() {
+                Some(standing) => standing,
+                None => store.ahead(model, Fold::lasting(model, None, mark)).await.unwrap().unwrap(),
+            };
+            let from = fold.through().position();
+            fold.plan(&store.read(from, model.categories(), 10).await.unwrap()).unwrap();
+            rows.drive(&mut fold).unwrap();
+            match store.write_ahead(model, &rows, fold.take_batch().unwrap()).await {
+                Ok(_) => {
+                    self.standing = Some((fold, rows));
+                    return;
+                }
+                Err(AdvanceError::Overtaken | AdvanceError::Moved { .. }) => self.refused += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_batch_begins_with_what_anybody_has_written_since_the_last() {
     let (directory, clock) = (Directory::new(), Hands::new());
@@ -340,28 +376,30 @@ async fn a_batch_begins_with_what_anybody_has_written_since_the_last() {
     let model = group::<Balance>();
     store.attach(&model).await.unwrap();
     other.attach(&model).await.unwrap();
+    let (mut own, mut foreign) = (FoldedAhead::default(), FoldedAhead::default());
     let mut number = 0;
-    let mut paid = async |store: &SqliteStore, amount: i64| {
+    let mut paid = async |store: &SqliteStore, ahead: &mut FoldedAhead, amount: i64| {
         deposit(store, &format!("c{number}"), "a", number, amount).await.unwrap();
-        drain(store, &model, 10).await;
+        ahead.drain(store, &model).await;
         number += 1;
+        std::mem::take(&mut ahead.refused)
     };
     for writer in [&store, &other] {
-        // After the second batch the row is in memory.
-        paid(&store, 1).await;
-        paid(&store, 2).await;
+        paid(&store, &mut own, 1).await;
+        paid(&store, &mut own, 2).await;
+        assert_eq!(paid(&store, &mut own, 4).await, 0, "the row is in memory, and nobody else has written");
         mend(writer, &model, 1_000).await;
-        paid(&store, 7).await;
+        assert_eq!(paid(&store, &mut own, 7).await, 1, "somebody has mended the row");
         assert_eq!(balances(&store, &model).await, [("a".to_owned(), 1_007)]);
         check_digest(&store, &model).await;
-        paid(&other, 10).await;
-        paid(&store, 20).await;
+        paid(&other, &mut foreign, 10).await;
+        assert_eq!(paid(&store, &mut own, 20).await, 1, "another process has folded");
         assert_eq!(balances(&store, &model).await, [("a".to_owned(), 1_037)]);
         check_digest(&store, &model).await;
         writer.reset(&model).await.unwrap();
-        paid(&store, 0).await;
+        paid(&store, &mut own, 0).await;
     }
-    assert_eq!(balances(&store, &model).await, [("a".to_owned(), 80)]);
+    assert_eq!(balances(&store, &model).await, [("a".to_owned(), 88)]);
     check_digest(&store, &model).await;
 }
 

@@ -99,7 +99,7 @@ pub(crate) async fn a_row_may_live_within_one_batch(harness: &dyn Harness) -> Ou
     Ok(())
 }
 
-fn models(harness: &dyn Harness) -> [Arc<Group>; 4] {
+pub(crate) fn models(harness: &dyn Harness) -> [Arc<Group>; 4] {
     [
         group::<Total>(harness),
         group::<Balance>(harness),

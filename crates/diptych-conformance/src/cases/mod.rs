@@ -1,5 +1,6 @@
 //! The cases, one module for each part of the promise.
 
+pub(crate) mod ahead;
 pub(crate) mod append;
 pub(crate) mod audit;
 pub(crate) mod boundaries;

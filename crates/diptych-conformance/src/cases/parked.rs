@@ -15,7 +15,7 @@ fn row(key: &str) -> Outcome<RowRef> {
     Ok(RowRef { tenant: tenant(MAIN)?, key: vec![key.to_owned().to_value()] })
 }
 
-fn parked(stores: &Stores, model: &Group, key: &str, position: u64) -> Outcome<Parked> {
+pub(crate) fn parked(stores: &Stores, model: &Group, key: &str, position: u64) -> Outcome<Parked> {
     use diptych_core::Clock;
     Ok(Parked {
         model: model.name().to_owned(),
@@ -28,7 +28,7 @@ fn parked(stores: &Stores, model: &Group, key: &str, position: u64) -> Outcome<P
 }
 
 /// How many facts each row has taken.
-async fn facts(stores: &Stores, model: &Group) -> Outcome<Vec<(String, i64)>> {
+pub(crate) async fn facts(stores: &Stores, model: &Group) -> Outcome<Vec<(String, i64)>> {
     drive::digest(stores, model).await?;
     let rows = contents(stores, model).await?.into_iter();
     let facts = rows.map(|(row, values)| match (&row.key[0], &values[1]) {
@@ -38,12 +38,12 @@ async fn facts(stores: &Stores, model: &Group) -> Outcome<Vec<(String, i64)>> {
     facts.collect()
 }
 
-fn counted(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
+pub(crate) fn counted(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
     pairs.iter().map(|(key, facts)| ((*key).to_owned(), *facts)).collect()
 }
 
 /// Two accounts with some facts each, all folded.
-async fn lenient(stores: &Stores, harness: &dyn Harness) -> Outcome<std::sync::Arc<Group>> {
+pub(crate) async fn lenient(stores: &Stores, harness: &dyn Harness) -> Outcome<std::sync::Arc<Group>> {
     let model = group::<Lenient>(harness);
     on(stores, "a", &[opened("ann"), deposited(1)?]).await?;
     on(stores, "b", &[opened("bob")]).await?;

@@ -122,6 +122,7 @@ impl Defect {
                 &[("builds", "builds_are_moved_by_themselves"), ("parked", "builds_park_by_themselves")]
             }
             Self::SnapshotTorn => &[("builds", "a_snapshot_is_of_one_moment")],
+            Self::WrittenOver | Self::AheadUntold => &[("ahead", "what_others_wrote_is_not_written_over")],
             Self::ParksForgotten => {
                 &[("parked", "a_parked_key_waits_and_others_move"), ("parked", "parked_keys_survive")]
             }

@@ -166,8 +166,20 @@ impl TableFold for BrokenTable {
         self.inner.want(row);
     }
 
-    fn settle(&mut self) {
-        self.inner.settle();
+    fn settle(&mut self) -> Result<(), FoldError> {
+        self.inner.settle()
+    }
+
+    fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
+
+    fn let_go(&mut self) {
+        self.inner.let_go();
+    }
+
+    fn empty(&mut self) {
+        self.inner.empty();
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {

@@ -3,6 +3,7 @@
 //!
 //! A suite that passes over a broken store proves nothing. Absent here, on purpose: any use outside of tests.
 
+mod ahead;
 mod boundary;
 mod builds;
 mod caught;
@@ -121,6 +122,10 @@ pub enum Defect {
     SnapshotTorn,
     /// A key that is parked is not held back.
     ParksForgotten,
+    /// A batch that was folded ahead is written although somebody else has written since.
+    WrittenOver,
+    /// A fold ahead is not told which keys are held back.
+    AheadUntold,
     /// A key that is parked takes no fact at all, not even those before it was parked.
     ParkedFromTheStart,
     /// Rows are put right wherever the group stands.
@@ -153,7 +158,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 65] = [
         Self::GuardOff,
         Self::TombstonesLost,
         Self::GuardedByFacts,
@@ -203,6 +208,8 @@ impl Defect {
         Self::BuildsMixed,
         Self::SnapshotTorn,
         Self::ParksForgotten,
+        Self::WrittenOver,
+        Self::AheadUntold,
         Self::ParkedFromTheStart,
         Self::MendAnywhere,
         Self::DigestForgotten,
@@ -223,6 +230,12 @@ impl Defect {
     #[must_use]
     pub fn is_of_sharing(self) -> bool {
         matches!(self, Self::PartitionsForgotten | Self::LeasesShared)
+    }
+
+    /// Whether only a store that has folds ahead can have it.
+    #[must_use]
+    pub fn is_of_folding_ahead(self) -> bool {
+        matches!(self, Self::WrittenOver | Self::AheadUntold)
     }
 
     /// The cases, by suite and name, each of which must fail over it.

@@ -12,9 +12,10 @@ use diptych_core::{
     Timestamp, Value, Version,
 };
 use diptych_query::{
-    AdvanceError, Advanced, Block, BuildId, Categories, Checkpoint, Condition, Direction, Exporting, Feed,
-    Fold, Found, Group, Lease, Mark, Mend, ModelStore, Operator, Parked, Partition, RawExport, RawFind,
-    Readiness, RowRef, RowsStamp, ScannedRow, Schema, Shares, Stopped, TableSnapshot, WorkerId,
+    AdvanceError, Advanced, Batch, Block, BuildId, Categories, Checkpoint, Condition, Direction, Exporting,
+    Feed, Fold, FoldAhead, Found, Group, Lease, Mark, Mend, ModelStore, Operator, Parked, Partition,
+    RawExport, RawFind, Readiness, RowRef, RowsAhead, RowsStamp, ScannedRow, Schema, Shares, Stopped,
+    TableSnapshot, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -379,6 +380,23 @@ impl ModelStore for Broken {
             }
             result
         })
+    }
+
+    fn ahead<'a>(
+        &'a self,
+        group: &'a Group,
+        fold: Fold,
+    ) -> BoxFuture<'a, Result<Option<FoldAhead>, AdvanceError>> {
+        Box::pin(super::ahead::begin(self.defect, &self.inner.models, group, fold))
+    }
+
+    fn write_ahead<'a>(
+        &'a self,
+        group: &'a Group,
+        rows: &'a Arc<dyn RowsAhead>,
+        batch: Batch,
+    ) -> BoxFuture<'a, Result<Advanced, AdvanceError>> {
+        Box::pin(super::ahead::write(self.defect, &self.inner.models, group, rows, batch))
     }
 
     fn set_stopped<'a>(

@@ -52,7 +52,9 @@ impl<M: SqlProjection> TableFold for SqlBatch<M> {
 
     fn want(&mut self, _: &RowRef) {}
 
-    fn settle(&mut self) {}
+    fn settle(&mut self) -> Result<(), FoldError> {
+        Ok(())
+    }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
         Ok(TableChanges { facts: std::mem::take(&mut self.facts), ..TableChanges::default() })

@@ -18,8 +18,8 @@ mod excepted;
 mod guarded;
 mod history;
 mod index;
-mod kept;
 mod slots;
+mod stored;
 mod table;
 mod table_fold;
 
@@ -29,7 +29,6 @@ pub use digest::{BUCKETS, bucket_of, row_digest};
 pub use earlier::Earlier;
 pub(crate) use earlier::Looked;
 pub use error::{FailedRow, FoldError, FoldErrorKind};
-pub use kept::{Kept, KeptTable};
 pub use slots::TableUse;
 pub use table::TypedTable;
 pub use table_fold::{Ran, TableFold};
@@ -63,6 +62,28 @@ impl AddAssign for Passed {
     }
 }
 
+impl Passed {
+    /// What has come since it was as much as before.
+    fn since(self, before: Self) -> Self {
+        Self { no_ops: self.no_ops - before.no_ops, ignored: self.ignored - before.ignored }
+    }
+}
+
+/// What a fold has made of the facts between two places of the log, for a store to write in one transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// Where the group's checkpoint must stand before.
+    pub from: Position,
+    /// Where it stands after.
+    pub through: Mark,
+    /// Under which lease it was folded, if under any.
+    pub lease: Option<Lease>,
+    /// What changes, table by table.
+    pub changes: Vec<TableChanges>,
+    /// The facts that changed nothing, table by table.
+    pub passed: Vec<Passed>,
+}
+
 /// A fold under way over the tables of one group.
 pub struct Fold {
     tables: Vec<Box<dyn TableFold>>,
@@ -78,6 +99,21 @@ pub struct Fold {
     /// How many tables have folded what is planned, while a run waits for rows.
     folded: usize,
     rounds: usize,
+    /// What was told of facts that changed nothing, when a batch was last taken.
+    told: Vec<Passed>,
+}
+
+/// What a fold knows of its store, and whether it goes on.
+#[derive(Clone, Copy)]
+pub(crate) struct Use {
+    pub(crate) fresh: bool,
+    pub(crate) lasting: bool,
+}
+
+impl Use {
+    fn at(mark: Mark) -> Self {
+        Self { fresh: mark.position() == Position::START, lasting: false }
+    }
 }
 
 impl Fold {
@@ -91,13 +127,25 @@ impl Fold {
     /// Starts at a mark.
     #[must_use]
     pub fn from_mark(group: &Group, mark: Mark) -> Self {
-        Self::begin(group, Partition::WHOLE, mark, mark.position() == Position::START)
+        Self::begin(group, Partition::WHOLE, mark, Use::at(mark))
+    }
+
+    /// Starts at a mark with rows that stay in memory: when what has changed is taken, more facts may be
+    /// planned. Rows that the store holds are asked for once.
+    ///
+    /// They are the rows that projections have answered, which the store need not read back: a type that
+    /// reads back as something else than was written makes rows depend on how the log was cut into batches,
+    /// be it by this or within one batch.
+    #[must_use]
+    pub fn lasting(group: &Group, lease: Option<Lease>, mark: Mark) -> Self {
+        let partition = lease.map_or(Partition::WHOLE, |lease| lease.partition);
+        Self { lease, ..Self::begin(group, partition, mark, Use { fresh: false, lasting: true }) }
     }
 
     /// Starts at a mark with the rows of one partition, to be looked at: no store takes it.
     #[must_use]
     pub fn in_partition(group: &Group, partition: Partition, mark: Mark) -> Self {
-        Self::begin(group, partition, mark, mark.position() == Position::START)
+        Self::begin(group, partition, mark, Use::at(mark))
     }
 
     /// Starts at a mark with the rows of a leased partition. A store takes it only while no other lease has
@@ -110,13 +158,24 @@ impl Fold {
     /// Starts at a mark over tables that may hold rows all the same, as when facts are delivered again.
     #[must_use]
     pub fn redelivery(group: &Group, mark: Mark) -> Self {
-        Self::begin(group, Partition::WHOLE, mark, false)
+        Self::begin(group, Partition::WHOLE, mark, Use { fresh: false, lasting: false })
     }
 
-    fn begin(group: &Group, partition: Partition, mark: Mark, fresh: bool) -> Self {
-        let (tables, from) = (group.tables(partition, fresh), mark.position());
-        let (decoded, lease) = (Decoded::between(tables.len()), None);
-        Self { tables, decoded, partition, lease, fresh, from, through: mark, facts: 0, folded: 0, rounds: 0 }
+    fn begin(group: &Group, partition: Partition, mark: Mark, held: Use) -> Self {
+        let tables = group.tables(partition, held);
+        Self {
+            decoded: Decoded::between(tables.len()),
+            tables,
+            partition,
+            lease: None,
+            fresh: held.fresh,
+            from: mark.position(),
+            through: mark,
+            facts: 0,
+            folded: 0,
+            rounds: 0,
+            told: Vec::new(),
+        }
     }
 
     /// Decodes and routes a block that follows what was planned before.
@@ -141,7 +200,7 @@ impl Fold {
             planned.map_err(|error| error.in_table(index))?;
         }
         if self.fresh {
-            self.settle();
+            self.settle()?;
         }
         self.facts += facts.len();
         if through.position() > self.through.position() {
@@ -223,24 +282,43 @@ impl Fold {
         }
     }
 
-    /// Hands over the rows that a fold before this one has kept, as [`Fold::keep`] gave them. Said before the
-    /// fold runs, by a store that holds them exactly so: none of them is asked for.
-    pub fn recall(&mut self, kept: Kept) {
-        for (table, kept) in self.tables.iter_mut().zip(kept.into_tables()) {
-            if let Some(kept) = kept {
-                table.recall(kept);
-            }
-        }
+    /// Takes what was folded since this was last asked, of a fold whose rows stay; facts that are planned
+    /// from then on are a batch of their own.
+    ///
+    /// # Errors
+    /// As [`Fold::changes`].
+    pub fn take_batch(&mut self) -> Result<Batch, FoldError> {
+        let changes = self.changes()?;
+        let passed = self.passed();
+        let before = std::mem::replace(&mut self.told, passed.clone());
+        let passed = passed.into_iter().zip(before.into_iter().chain(std::iter::repeat(Passed::default())));
+        let batch = Batch {
+            from: self.from,
+            through: self.through,
+            lease: self.lease,
+            changes,
+            passed: passed.map(|(passed, before)| passed.since(before)).collect(),
+        };
+        (self.from, self.facts) = (self.through.position(), 0);
+        Ok(batch)
     }
 
-    /// Hands out the rows at hand, and those that it was told to recall, once all changes were taken and the
-    /// store holds them; about `bytes_max` bytes of them. The fold is then of no further use.
-    ///
-    /// They are the rows that projections have answered, which the store need not read back: a type that
-    /// reads back as something else than was written makes rows depend on how the log was cut into batches,
-    /// be it by this or within one batch.
-    pub fn keep(&mut self, bytes_max: usize) -> Kept {
-        Kept::of(self.tables.iter_mut().map(|table| table.keep()).collect(), bytes_max)
+    /// About how many bytes the rows in memory take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.tables.iter().map(|table| table.bytes()).sum()
+    }
+
+    /// Makes room where rows take more than `bytes_max`: those go that were not met since rows last went, and
+    /// all of them where that is not enough. Said when the store holds every batch that was taken.
+    pub fn make_room(&mut self, bytes_max: usize) {
+        if self.bytes() > bytes_max {
+            self.tables.iter_mut().for_each(|table| table.let_go());
+            // Half of the room, so that this is not done again and again for little.
+            if self.bytes() > bytes_max / 2 {
+                self.tables.iter_mut().for_each(|table| table.empty());
+            }
+        }
     }
 
     /// Folds everything planned so far, as far as the rows at hand allow. Answers the rows still to be
@@ -270,7 +348,7 @@ impl Fold {
             }
             self.folded += 1;
         }
-        self.settle();
+        self.settle()?;
         (self.folded, self.rounds) = (0, 0);
         Ok(None)
     }
@@ -280,8 +358,9 @@ impl Fold {
         needs.filter(|(_, needs)| !needs.is_empty()).collect()
     }
 
-    fn settle(&mut self) {
-        self.tables.iter_mut().for_each(|table| table.settle());
+    fn settle(&mut self) -> Result<(), FoldError> {
+        let mut tables = self.tables.iter_mut().enumerate();
+        tables.try_for_each(|(index, table)| table.settle().map_err(|error| error.in_table(index)))
     }
 
     /// What has changed since the changes were last taken, table by table.

@@ -4,15 +4,20 @@ use super::earlier::Looked;
 use super::excepted::{Excepted, Exception};
 use super::history::History;
 use super::index::KeyIndex;
-use super::kept::{AsStored, KeptRows};
+use super::stored::AsStored;
 use crate::money_guard::MoneyGuard;
 use crate::{Partition, ReadModel, RowRef, sort_in_table_order};
 use diptych_core::{Position, Tenant, Timestamp, Value};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-mod recall;
+mod changes;
+mod lasting;
+
+use changes::ChangeAt;
+pub(super) use changes::Prepared;
 
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -25,6 +30,8 @@ pub struct TableUse {
     pub fresh: bool,
     /// Later tables look rows up in it, as they stood at each fact.
     pub read: bool,
+    /// Its rows stay when their changes are taken, for facts that come later.
+    pub lasting: bool,
     /// When the build at hand was begun, as far as that is known: corrections that hold until then are left
     /// out.
     pub begun_at: Option<Timestamp>,
@@ -41,6 +48,8 @@ pub(super) struct Slot<M: ReadModel> {
     changed: bool,
     /// Whether some facts are passed over.
     excepted: bool,
+    /// Whether it was met since rows were last let go.
+    met: Cell<bool>,
 }
 
 /// A row, or the key of one that is not there.
@@ -123,8 +132,10 @@ pub(super) struct Slots<M: ReadModel> {
     stored_indexed: Vec<Box<[Value]>>,
     /// The columns that secondary indexes hold.
     indexed: Vec<usize>,
-    /// Rows of the store that a fold before has kept.
-    kept: Option<Box<KeptRows<M>>>,
+    /// Where their changes are in a batch, where rows stay.
+    change_at: Vec<ChangeAt>,
+    /// About how many bytes the texts of its rows take.
+    text_bytes: usize,
     /// Rows by what a column holds, for the columns that facts were routed by.
     columns: Vec<ColumnIndex>,
     /// The rows before each change since the last [`Slots::settle`], in a table that is read.
@@ -197,7 +208,8 @@ impl<M: ReadModel> Slots<M> {
             stored: Vec::new(),
             stored_indexed: Vec::new(),
             indexed: M::SCHEMA.indexed_columns(),
-            kept: None,
+            change_at: Vec::new(),
+            text_bytes: 0,
             columns: Vec::new(),
             history: History::default(),
             undo: None,
@@ -248,11 +260,11 @@ impl<M: ReadModel> Slots<M> {
         self.only.as_ref()?.get(tenant)?.get(key).copied()
     }
 
-    /// Passes over some of a row's facts. Where something is known of the table, a row that is not in
-    /// memory has no fact at hand.
+    /// Passes over some of a row's facts. Where everything is planned already, a row that is not in memory
+    /// has no fact at hand.
     pub(super) fn except(&mut self, tenant: &Tenant, key: M::Key, exception: Exception, at: Position) {
-        let known = self.known(tenant, &key);
-        let slot = if self.purpose.fresh { self.own(tenant, key) } else { known };
+        let ahead = self.purpose.fresh || self.purpose.lasting;
+        let slot = if ahead { self.own(tenant, key) } else { self.known(tenant, &key) };
         if let Some(slot) = slot {
             self.except_slot(slot, exception, at);
         }
@@ -296,7 +308,10 @@ impl<M: ReadModel> Slots<M> {
         let hash = self.hash_of(number, &key);
         // Looked up by reference: a key that is known, as most are, is not cloned.
         match self.find(hash, number, &key) {
-            Some(slot) => (slot, Some(key)),
+            Some(slot) => {
+                self.slots[slot].met.set(true);
+                (slot, Some(key))
+            }
             None => {
                 let slot = self.add_hashed(hash, number, key);
                 if !self.purpose.fresh {
@@ -322,6 +337,7 @@ impl<M: ReadModel> Slots<M> {
             tenant,
             changed: false,
             excepted: false,
+            met: Cell::new(true),
         });
         next
     }
@@ -353,13 +369,15 @@ impl<M: ReadModel> Slots<M> {
             // For every slot there is: at the end of a fold they are asked for one after the other.
             self.stored.resize(self.slots.len(), None);
         }
-        std::mem::replace(&mut self.stored[slot], stored)
+        let before = std::mem::replace(&mut self.stored[slot], stored);
+        let bytes_of = |stored: Option<AsStored>| stored.map_or(0, AsStored::bytes);
+        self.text_bytes = self.text_bytes + bytes_of(stored) - bytes_of(before);
+        before
     }
 
-    /// The same for a row that is written anew.
-    pub(super) fn exchange_stored_row(&mut self, slot: usize, stored: Option<AsStored>) -> Option<AsStored> {
-        let before = self.stored.get(slot).copied().flatten();
-        self.exchange_stored(slot, stored.map(|stored| stored.after(before)))
+    /// The bucket of a row that the store holds.
+    pub(super) fn stored_bucket(&self, slot: usize) -> Option<u8> {
+        self.stored.get(slot).copied().flatten().map(|stored| stored.bucket)
     }
 
     /// Puts a row of the store into its slot, once: with what is known of it, and what indexes hold of it.
@@ -454,12 +472,9 @@ impl<M: ReadModel> Slots<M> {
             if self.purpose.fresh {
                 return Looked::Known(None);
             }
-            // What is kept and has no slot is as no fact at hand has touched it.
-            if let Some(row) = self.kept.as_ref().and_then(|kept| kept.get(tenant, key)) {
-                return Looked::Known(Some(row));
-            }
             return Looked::Missing(RowRef { tenant: tenant.clone(), key: M::key_values(key) });
         };
+        self.slots[slot].met.set(true);
         let before = self.history.before_next(slot, at);
         Looked::Known(before.unwrap_or_else(|| self.slots[slot].row()))
     }

@@ -2,17 +2,14 @@
 
 use super::correction::Correcting;
 use super::decoded::{Decoded, Facts, decode};
-use super::digest::{bucket_of, digest_and_length, short};
+use super::digest::{bucket_of, short};
 use super::earlier::{Earlier, Looked};
 use super::excepted::Exception;
 use super::guarded::guarded;
-use super::kept::{AsStored, KeptRows};
-use super::slots::{Slots, TableUse};
-use super::{FoldError, FoldErrorKind, KeptTable, ROWS_PER_FACT_MAX, Ran, TableFold};
-use crate::money_guard::NotMoney;
-use crate::{
-    JoinedProjection, Matching, OnFailure, ReadModel, Route, RowChange, RowRef, Siblings, StoredRow,
-};
+use super::slots::{Prepared, Slots, TableUse};
+use super::stored::AsStored;
+use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX, Ran, TableFold};
+use crate::{JoinedProjection, Matching, OnFailure, ReadModel, Route, RowRef, Siblings, StoredRow};
 use crate::{TableChanges, TableNeeds};
 use diptych_core::{EventSet, Fact, Position, RawFact, Tenant, Value};
 use std::any::Any;
@@ -22,6 +19,8 @@ use std::sync::Arc;
 /// A table of a typed projection.
 pub struct TypedTable<M: JoinedProjection> {
     pub(super) rows: Slots<M>,
+    /// What has changed, where rows stay.
+    prepared: Prepared,
     pub(super) queue: Vec<Waiting<M>>,
     /// The facts of the last run, to be freed when the fold is: nobody waits for it then.
     spent: Vec<Waiting<M>>,
@@ -77,6 +76,7 @@ impl<M: JoinedProjection> TypedTable<M> {
     pub fn new(purpose: TableUse) -> Self {
         Self {
             rows: Slots::new(purpose),
+            prepared: Prepared::default(),
             queue: Vec::new(),
             spent: Vec::new(),
             matching: HashSet::new(),
@@ -381,42 +381,6 @@ fn few<E>(fact: &Fact<E>, rows: usize) -> Result<(), FoldError> {
     Ok(())
 }
 
-impl<M: ReadModel> Slots<M> {
-    /// A row as it must be kept, and what that changes in the digest.
-    fn take_change(
-        &mut self,
-        row: RowRef,
-        slot: usize,
-        digest: &mut BTreeMap<u8, (i64, u128)>,
-    ) -> Result<RowChange, FoldError> {
-        let (held, RowRef { tenant, key }) = (&self.slots[slot], &row);
-        let guard = held.guard;
-        let values = held.row().map(M::to_row);
-        let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
-        if values.iter().flatten().any(has_nul) {
-            // The last fact that it took has made it so, or one before it that is found when less is
-            // folded.
-            let error = row_error::<M>(&row, |key| FoldErrorKind::RowUnstorable { key });
-            return Err(FoldError { position: guard, ..error });
-        }
-        if let Some(Err(NotMoney { field, reason })) = values.as_ref().map(|values| self.money.check(values))
-        {
-            let model = M::SCHEMA.name;
-            let error = row_error::<M>(&row, |_| FoldErrorKind::MoneyRefused { model, field, reason });
-            return Err(FoldError { position: guard, ..error });
-        }
-        let new = values.as_ref().map(|values| as_stored(tenant, values));
-        let changed = self.take_index_changes(slot, values.as_deref());
-        let old = self.exchange_stored_row(slot, new);
-        let (rows, sum) = digest.entry(bucket_of(tenant, key)).or_default();
-        *rows += i64::from(new.is_some()) - i64::from(old.is_some());
-        let digest_of = |stored: Option<AsStored>| stored.map_or(0, |stored| stored.digest);
-        *sum = sum.wrapping_add(digest_of(new)).wrapping_sub(digest_of(old));
-        let stored = StoredRow { row, values, guard, hash: short(digest_of(new)) };
-        Ok(RowChange { stored, existed: old.is_some(), changed })
-    }
-}
-
 impl<M: JoinedProjection> TableFold for TypedTable<M> {
     fn plan(
         &mut self,
@@ -472,7 +436,7 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
             };
             let mut row = None;
             if let Some(mut values) = values {
-                let stored = as_stored(tenant, &values);
+                let stored = AsStored::of(tenant, &values, bucket_of(tenant, &named.key));
                 if short(stored.digest) != hash {
                     return Err(row_error::<M>(&named, |key| FoldErrorKind::RowEdited { key }));
                 }
@@ -484,15 +448,20 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
         Ok(())
     }
 
-    fn recall(&mut self, kept: Box<dyn KeptTable>) {
-        // Rows of another type were kept by another table: whatever they are, they are not these.
-        if let Ok(kept) = kept.into_any().downcast::<KeptRows<M>>() {
-            self.rows.recall(kept);
-        }
+    fn bytes(&self) -> usize {
+        self.rows.bytes()
     }
 
-    fn keep(&mut self) -> Option<Box<dyn KeptTable>> {
-        Some(self.rows.hand_out()?)
+    fn let_go(&mut self) {
+        self.rows.let_go();
+        self.matching.clear();
+        self.cut_short.clear();
+    }
+
+    fn empty(&mut self) {
+        self.rows.empty();
+        self.matching.clear();
+        self.cut_short.clear();
     }
 
     fn run(&mut self, clock: Position, earlier: Earlier<'_>) -> Result<Ran, FoldError> {
@@ -511,7 +480,12 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
             return Ok(Ran::Missed);
         }
         self.rows.keep();
-        self.spent = std::mem::take(&mut self.queue);
+        if self.rows.is_lasting() {
+            // Few at a time: their room is given out again while it is near.
+            self.queue.clear();
+        } else {
+            self.spent = std::mem::take(&mut self.queue);
+        }
         result.map(|()| Ran::Done)
     }
 
@@ -522,8 +496,12 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
         }
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self) -> Result<(), FoldError> {
         self.rows.settle();
+        if self.rows.is_lasting() {
+            guarded(&|_| None, &mut |_| self.rows.prepare(&mut self.prepared))?;
+        }
+        Ok(())
     }
 
     fn hold(&mut self, rows: Vec<(RowRef, Position)>) {
@@ -548,6 +526,9 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     }
 
     fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
+        if self.rows.is_lasting() {
+            return Ok(self.prepared.take());
+        }
         let mut changes = TableChanges::default();
         let mut digest: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
         guarded(&|_| None, &mut |_| {
@@ -580,14 +561,8 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     }
 }
 
-/// What is known of a row with these values that a store holds.
-fn as_stored(tenant: &Tenant, values: &[Value]) -> AsStored {
-    let (digest, bytes) = digest_and_length(tenant, values);
-    AsStored::new(digest, bytes)
-}
-
 /// An error about a row that no single fact is to blame for.
-fn row_error<M: ReadModel>(row: &RowRef, kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
+pub(super) fn row_error<M: ReadModel>(row: &RowRef, kind: impl FnOnce(String) -> FoldErrorKind) -> FoldError {
     let key = row.key.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(", ");
     FoldError::of_no_fact(kind(key)).in_row(M::SCHEMA.name, row.clone())
 }

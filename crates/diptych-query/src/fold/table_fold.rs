@@ -1,6 +1,6 @@
 //! One table of a fold, without its types.
 
-use super::{Decoded, Earlier, FoldError, KeptTable};
+use super::{Decoded, Earlier, FoldError};
 use crate::{RowRef, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
 use std::any::Any;
@@ -26,14 +26,14 @@ pub trait TableFold: Send {
     /// # Errors
     /// A row that is not what was written.
     fn supply(&mut self, rows: Vec<StoredRow>) -> Result<(), FoldError>;
-    /// Takes rows that a fold before has kept: they are not asked for. Said before it runs.
-    fn recall(&mut self, kept: Box<dyn KeptTable>) {
-        let _ = kept;
+    /// About how many bytes its rows take.
+    fn bytes(&self) -> usize {
+        0
     }
-    /// Hands out the rows at hand when the store holds them so. Nothing where there are none to be kept.
-    fn keep(&mut self) -> Option<Box<dyn KeptTable>> {
-        None
-    }
+    /// Lets the rows go that were not met since this was last asked. Said when the store holds all of them.
+    fn let_go(&mut self) {}
+    /// Lets all rows go that pass nothing over. Said when the store holds all of them.
+    fn empty(&mut self) {}
     /// Folds the planned facts; `clock` is the position that the group had reached before. When a row of an
     /// earlier table was missing, nothing has changed and the table runs again once it is there.
     ///
@@ -43,7 +43,10 @@ pub trait TableFold: Send {
     /// Asks for a row that a later table has looked for.
     fn want(&mut self, row: &RowRef);
     /// Forgets how rows stood before: every later table has folded.
-    fn settle(&mut self);
+    ///
+    /// # Errors
+    /// A row that no store can keep, of a table whose rows stay.
+    fn settle(&mut self) -> Result<(), FoldError>;
     /// What changed since it was last asked.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 
 use super::world::{BoxEvent, Kept, Log, ShelfEvent, ThingEvent, group};
 use crate::fold::{LOOK_UP_ROUNDS_MAX, ROWS_PER_FACT_MAX};
-use crate::{FoldError, FoldErrorKind};
-use diptych_core::{Code, Position};
+use crate::{FoldError, FoldErrorKind, RowRef};
+use diptych_core::{Code, Portable, Position, Tenant};
 use std::collections::BTreeMap;
 
 fn named(name: &str) -> ShelfEvent {
@@ -80,11 +80,13 @@ fn changes_taken_in_parts_are_those_taken_at_once_in_the_order_of_the_table() {
 fn rows_in_memory_are_not_asked_for() {
     let mut log = Log::default();
     log.tell("shelf 1", named("first")).tell("box 1", put("shelf 1")).tell("thing 1", made("box 1", "red"));
-    let mut kept = stored(&log, 3).remembering(10_000);
+    let mut kept = stored(&log, 3);
+    let mut fold = kept.lasting();
     let mut rounds = Vec::new();
     for _ in 0..3 {
         log.tell("thing 1", packed("box 1"));
-        kept.apply(&log.facts[log.facts.len() - 1..]).unwrap();
+        let batch = kept.fold_ahead(&mut fold, &[&log.facts[log.facts.len() - 1..]]).unwrap();
+        kept.write_ahead(batch);
         rounds.push(kept.rounds);
     }
     assert!(rounds[0] > 1, "nothing was in memory at first");
@@ -93,22 +95,43 @@ fn rows_in_memory_are_not_asked_for() {
 }
 
 #[test]
-fn rows_that_come_and_go_leave_nothing_in_memory() {
+fn rows_go_when_they_take_too_much_room() {
     let mut log = Log::default();
-    let mut kept = Kept::new(group()).remembering(usize::MAX);
-    let mut most = 0;
-    for round in 0..5_000 {
-        let shelf = format!("shelf {}", round % 7);
-        log.tell(&shelf, named("here"));
-        kept.apply(&log.facts[log.facts.len() - 1..]).unwrap();
-        log.tell(&shelf, ShelfEvent::Removed);
-        kept.apply(&log.facts[log.facts.len() - 1..]).unwrap();
-        if round == 2_000 {
-            most = kept.memory_bytes();
-        }
+    let mut kept = Kept::new(group());
+    let mut fold = kept.lasting();
+    let bytes_max = 20_000;
+    for round in 0..500 {
+        log.tell(&format!("shelf {round}"), named("here")).tell("shelf again", named("there"));
+        let count = log.facts.len();
+        let batch = kept.fold_ahead(&mut fold, &[&log.facts[count - 2..]]).unwrap();
+        kept.write_ahead(batch);
+        fold.make_room(bytes_max);
+        assert!(fold.bytes() <= bytes_max, "{} bytes after {round}", fold.bytes());
     }
-    assert!(kept.memory_bytes() <= 2 * most, "{} bytes, {most} before", kept.memory_bytes());
+    assert!(fold.rows_held() > 0, "those that are met stay");
     assert_eq!(kept.contents(), stored(&log, log.facts.len()).contents());
+}
+
+#[test]
+fn rows_are_held_back_and_pass_over_before_they_are_met() {
+    let mut log = Log::default();
+    log.tell("shelf 1", named("a")).tell("shelf 2", named("a"));
+    let mut kept = stored(&log, 2);
+    log.tell("shelf 1", named("b")).tell("shelf 2", named("b"));
+    log.tell("shelf 1", named("c")).tell("shelf 2", named("c"));
+    let row =
+        |key: &str| RowRef { tenant: Tenant::new("main").unwrap(), key: vec![key.to_owned().to_value()] };
+    let mut fold = kept.lasting();
+    fold.hold(0, vec![(row("shelf 1"), Position(3))]);
+    fold.skip(0, vec![(row("shelf 2"), Position(6))]);
+    for facts in log.facts[2..].chunks(2) {
+        let batch = kept.fold_ahead(&mut fold, &[facts]).unwrap();
+        kept.write_ahead(batch);
+        // Also when nothing else stays.
+        fold.make_room(0);
+    }
+    let names: Vec<_> = kept.contents()[0].values().map(|row| format!("{:?}", row[1])).collect();
+    assert_eq!(names, [r#"Text("a")"#, r#"Text("b")"#]);
 }
 
 /// The rest of a log in one batch and one by one must leave the same.

@@ -3,10 +3,10 @@
 use super::world::{
     BoxEvent, BoxFact, BoxRow, Kept, Log, ShelfEvent, ShelfRow, ThingEvent, ThingFact, ThingRow, group,
 };
-use crate::{JoinedProjection, Projection, ReadModel, Route};
+use crate::{Batch, JoinedProjection, Projection, ReadModel, Route};
 use diptych_core::{EventSet, Fact, RawFact, Tenant, Value};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// The rows of one table, by tenant and key.
@@ -167,6 +167,29 @@ fn delivery() -> impl Strategy<Value = Delivery> {
     )
 }
 
+/// One step of folding ahead.
+#[derive(Clone, Debug)]
+struct StepAhead {
+    size: usize,
+    /// How many facts are folded at once.
+    parts: usize,
+    /// How many batches may be folded and not written after it.
+    unwritten_max: usize,
+    /// Whether what is not written then is thrown away.
+    thrown_away: bool,
+}
+
+impl StepAhead {
+    /// Takes whatever is left and writes all of it.
+    const LAST: Self = Self { size: usize::MAX, parts: 3, unwritten_max: 0, thrown_away: false };
+}
+
+fn step_ahead() -> impl Strategy<Value = StepAhead> {
+    (1_usize..12, 1_usize..12, 0_usize..3, proptest::bool::weighted(0.1)).prop_map(
+        |(size, parts, unwritten_max, thrown_away)| StepAhead { size, parts, unwritten_max, thrown_away },
+    )
+}
+
 /// Folds two blocks in one transaction.
 fn deliver(kept: &mut Kept, blocks: [&[Arc<RawFact>]; 2], two_runs: bool, fresh: bool) {
     if !two_runs {
@@ -188,11 +211,10 @@ proptest! {
         history in proptest::collection::vec(told_of(), 1..60),
         deliveries in proptest::collection::vec(delivery(), 1..20),
         fresh in any::<bool>(),
-        memory_bytes_max in prop_oneof![Just(0), 1_usize..4_000, Just(usize::MAX)],
     ) {
         let log = log_of(&history);
         let mut reference = Reference::default();
-        let mut kept = Kept::new(group()).remembering(memory_bytes_max);
+        let mut kept = Kept::new(group());
         let mut reached = 0;
         for delivery in deliveries.iter().cycle() {
             let end = (reached + delivery.size).min(log.facts.len());
@@ -215,5 +237,43 @@ proptest! {
                 break;
             }
         }
+    }
+
+    #[test]
+    fn folding_ahead_leaves_what_the_reference_has(
+        history in proptest::collection::vec(told_of(), 1..60),
+        steps in proptest::collection::vec(step_ahead(), 1..20),
+        bytes_max in prop_oneof![Just(0), 1_usize..8_000, Just(usize::MAX)],
+    ) {
+        let log = log_of(&history);
+        let mut reference = Reference::default();
+        let mut kept = Kept::new(group());
+        let mut fold = kept.lasting();
+        let mut waiting = VecDeque::new();
+        let mut reached = 0_usize;
+        for StepAhead { size, parts, unwritten_max, thrown_away } in steps.iter().chain([&StepAhead::LAST]) {
+            let end = reached.saturating_add(*size).min(log.facts.len());
+            let parts: Vec<_> = log.facts[reached..end].chunks(*parts).collect();
+            waiting.push_back(kept.fold_ahead(&mut fold, &parts).unwrap());
+            reached = end;
+            while waiting.len() > *unwritten_max {
+                let batch: Batch = waiting.pop_front().unwrap();
+                let written = usize::try_from(kept.reached.0).unwrap();
+                let through = usize::try_from(batch.through.position().0).unwrap();
+                log.facts[written..through].iter().for_each(|raw| reference.take(raw));
+                kept.write_ahead(batch);
+                prop_assert_eq!(kept.contents(), reference.contents());
+            }
+            prop_assert_eq!(&kept.no_ops[..], &reference.no_ops[..], "the facts that met no row");
+            if waiting.is_empty() {
+                fold.make_room(bytes_max);
+            }
+            if *thrown_away {
+                waiting.clear();
+                fold = kept.lasting();
+                reached = usize::try_from(kept.reached.0).unwrap();
+            }
+        }
+        prop_assert_eq!(kept.reached.0, log.facts.len() as u64);
     }
 }

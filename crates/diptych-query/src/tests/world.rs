@@ -1,11 +1,11 @@
 //! A small world by hand: shelves, boxes on them, things in boxes, and a store as plain as can be that folds
 //! them.
 
-use crate::fold::{self, ROWS_PER_FACT_MAX, bucket_of, row_digest};
+use crate::fold::{ROWS_PER_FACT_MAX, bucket_of, row_digest};
 use crate::{
-    Changed, Column, ColumnSpec, Contract, Direction, Fold, FoldError, Governance, Group, IndexSpec,
-    JoinedProjection, Mark, Matching, Mode, Projection, ReadModel, Reads, Route, RowRef, Schema, Sensitivity,
-    Siblings, Storage, StoredRow, TableNeeds, Tenants, Upkeep, erase,
+    Batch, Changed, Column, ColumnSpec, Contract, Direction, Fold, FoldError, Governance, Group, IndexSpec,
+    JoinedProjection, Mark, Matching, Mode, Projection, ReadModel, Reads, Route, RowChange, RowRef, Schema,
+    Sensitivity, Siblings, Storage, StoredRow, TableChanges, TableNeeds, Tenants, Upkeep, erase,
 };
 use diptych_core::{
     DecodeError, EncodeError, Epoch, Event, EventName, EventSet, EventType, Fact, Fingerprint, Language,
@@ -424,9 +424,6 @@ pub(super) struct Kept {
     pub(super) no_ops: Vec<u64>,
     /// How often the last fold asked for rows.
     pub(super) rounds: usize,
-    /// How many bytes of rows stay in memory from one fold to the next.
-    memory_bytes_max: usize,
-    memory: Option<fold::Kept>,
 }
 
 impl Kept {
@@ -439,19 +436,37 @@ impl Kept {
             reached: Position::START,
             no_ops: vec![0; tables],
             rounds: 0,
-            memory_bytes_max: 0,
-            memory: None,
         }
     }
 
-    /// The same, with rows in memory from one fold to the next.
-    pub(super) fn remembering(self, bytes_max: usize) -> Self {
-        Self { memory_bytes_max: bytes_max, ..self }
+    /// A fold whose rows stay, from where the store stands.
+    pub(super) fn lasting(&self) -> Fold {
+        Fold::lasting(&self.group, None, mark(self.reached))
     }
 
-    /// About how many bytes of rows are in memory.
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.memory.as_ref().map_or(0, fold::Kept::bytes)
+    /// Folds facts in parts, on the rows that are in memory and those that the store holds.
+    pub(super) fn fold_ahead(
+        &mut self,
+        fold: &mut Fold,
+        parts: &[&[Arc<RawFact>]],
+    ) -> Result<Batch, FoldError> {
+        let mut rounds = 0;
+        for part in parts {
+            let through = part.last().map_or(fold.through().position(), |last| last.position);
+            fold.plan_facts(part, mark(through))?;
+            self.run(fold)?;
+            rounds += self.rounds;
+        }
+        self.rounds = rounds;
+        fold.take_batch()
+    }
+
+    /// Keeps what was folded ahead.
+    pub(super) fn write_ahead(&mut self, batch: Batch) {
+        assert_eq!(batch.from, self.reached, "batches are written in their order");
+        self.write(batch.changes, |change, differ| change.changed.and(differ) == change.changed);
+        self.no_ops.iter_mut().zip(batch.passed).for_each(|(held, more)| *held += more.no_ops);
+        self.reached = batch.through.position();
     }
 
     /// A fold over facts, planned in one block or several; `fresh` as a first build is.
@@ -481,9 +496,6 @@ impl Kept {
     /// Supplies what a fold needs until it needs nothing more.
     pub(super) fn run(&mut self, fold: &mut Fold) -> Result<(), FoldError> {
         self.rounds = 0;
-        if let Some(memory) = self.memory.take() {
-            fold.recall(memory);
-        }
         while let Some(needs) = fold.run()? {
             self.rounds += 1;
             for (table, needs) in needs {
@@ -507,28 +519,31 @@ impl Kept {
     }
 
     pub(super) fn keep(&mut self, fold: &mut Fold) -> Result<(), FoldError> {
-        for (table, changes) in fold.changes()?.into_iter().enumerate() {
+        self.write(fold.changes()?, |change, differ| change.changed == differ);
+        self.no_ops.iter_mut().zip(fold.no_ops()).for_each(|(held, more)| *held += more);
+        self.reached = self.reached.max(fold.through().position());
+        Ok(())
+    }
+
+    /// Keeps changes; `says` tells whether one says rightly which indexed columns differ.
+    fn write(&mut self, changes: Vec<TableChanges>, says: impl Fn(&RowChange, Changed) -> bool) {
+        for (table, changes) in changes.into_iter().enumerate() {
+            assert!(changes.rows.is_sorted_by(|a, b| a.stored.row.table_cmp(&b.stored.row).is_lt()));
             let indexed = self.group.models()[table].schema().indexed_columns();
             for change in changes.rows {
-                let values = change.stored.values.clone();
-                let before = self.tables[table].insert(place(&change.stored.row), change.stored);
+                let stored = change.stored.clone();
+                let before = self.tables[table].insert(place(&stored.row), stored);
                 let before = before.and_then(|before| before.values);
                 assert_eq!(change.existed, before.is_some());
-                let (Some(before), Some(values)) = (before, values) else { continue };
+                let (Some(before), Some(values)) = (before, &change.stored.values) else { continue };
                 let differ = Changed::of(indexed.iter().map(|column| before[*column] != values[*column]));
-                assert_eq!(change.changed, differ, "what indexes hold of {before:?} and {values:?}");
+                assert!(says(&change, differ), "what indexes hold of {before:?} and {values:?}");
             }
             for (bucket, rows, sum) in changes.digest {
                 let held = self.digests[table].entry(bucket).or_default();
                 *held = (held.0 + rows, held.1.wrapping_add(sum));
             }
         }
-        self.no_ops.iter_mut().zip(fold.no_ops()).for_each(|(held, more)| *held += more);
-        self.reached = self.reached.max(fold.through().position());
-        if self.memory_bytes_max > 0 && !fold.is_fresh() {
-            self.memory = Some(fold.keep(self.memory_bytes_max));
-        }
-        Ok(())
     }
 
     /// Every row of every table, after the proof that each digest is that of the rows.

@@ -3,7 +3,6 @@
 use super::bulk::{is_bulk, write_all};
 use super::checkpoint::{existing, move_to};
 use super::file::Attached;
-use super::kept::Keeper;
 use super::load::{Tombstones, drive};
 use super::parked::{forget_parked, hold_parked};
 use super::statements;
@@ -14,8 +13,20 @@ use diptych_core::{Fault, Position, Timestamp};
 use diptych_query::{AdvanceError, Advanced, Checkpoint, Fold, Mark, Stopped, TableChanges};
 use rusqlite::{Connection, TransactionBehavior};
 
-/// What an advance held in memory and needs no longer.
-pub(crate) type Spent = (Fold, Vec<TableChanges>, Vec<Tombstones>);
+/// What was held in memory and is needed no longer: to be freed where nobody waits for it.
+#[derive(Default)]
+pub(crate) struct Spent {
+    _fold: Option<Fold>,
+    _changes: Vec<TableChanges>,
+    _tombstones: Vec<Tombstones>,
+}
+
+impl Spent {
+    /// Changes that were written.
+    pub(crate) fn of(changes: Vec<TableChanges>) -> Self {
+        Self { _changes: changes, ..Self::default() }
+    }
+}
 
 /// Applies a fold: the one function that opens and commits the transaction of a group.
 pub(crate) fn advance(
@@ -36,49 +47,52 @@ pub(crate) fn advance(
         attached.empty(&transaction).or_fault()?;
     }
     hold_parked(&transaction, attached, &mut fold)?;
-    let keeps = !fold.is_fresh() && limits.kept_rows_bytes_max > 0;
-    let keeper = if keeps { Keeper::of(&transaction, attached, standing).or_fault()? } else { None };
-    if let Some(kept) = keeper.as_ref().and_then(Keeper::recall) {
-        fold.recall(kept);
-    }
     let tombstones = drive(&transaction, &attached.tables, &mut fold)?;
     let mut digests = Digests::default();
-    let bytes_max = keeper.as_ref().map(|_| limits.kept_rows_bytes_max);
-    let (changes, kept) = if is_bulk(&attached.tables, &fold) {
-        write_all(&transaction, &attached.tables, &mut fold, &tombstones, &mut digests, bytes_max)?
+    let changes = if is_bulk(&attached.tables, &fold) {
+        write_all(&transaction, &attached.tables, &mut fold, &tombstones, &mut digests)?
     } else {
         let changes = fold.changes()?;
         for ((table, changes), tombstones) in attached.tables.iter().zip(&changes).zip(&tombstones) {
             write(&transaction, table, changes, tombstones, fold.is_fresh()).or_fault()?;
             digests.add(table, changes);
         }
-        (changes, bytes_max.map(|bytes_max| fold.keep(bytes_max)))
+        changes
     };
     let mut written = changes.iter().map(|changes| changes.rows.len()).sum();
     for (table, changes) in attached.tables.iter().zip(&changes) {
         written += statements::take(&transaction, table, &changes.facts)?;
     }
     let through = fold.through();
-    let move_all = || -> rusqlite::Result<bool> {
-        digests.write(&transaction)?;
-        move_to(&transaction, attached.place, through, now)?;
-        if through.position() > standing {
-            let moved = (standing, through.position());
-            attached.place.remember(&transaction, moved, now, limits.checkpoint_history_max)?;
-        }
-        sweep(&transaction, attached, through.position(), limits)
-    };
-    let swept = move_all().or_fault()?;
+    let swept = finish(&transaction, attached, &digests, (standing, through), now, limits)?;
     transaction.commit().or_fault()?;
     if swept {
         attached.note_sweep(through.position());
     }
     let checkpoint = Checkpoint { mark: through, updated_at: now, stopped: before.stopped };
     let advanced = Advanced { checkpoint, rows: written, passed: fold.passed() };
-    if let (Some(keeper), Some(kept)) = (keeper, kept) {
-        keeper.keep(connection, through.position(), kept);
-    }
-    Ok((advanced, (fold, changes, tombstones)))
+    Ok((advanced, Spent { _fold: Some(fold), _changes: changes, _tombstones: tombstones }))
+}
+
+/// Moves digest, checkpoint and history after the rows. Answers whether old tombstones were forgotten.
+pub(crate) fn finish(
+    connection: &Connection,
+    attached: &Attached,
+    digests: &Digests,
+    (standing, through): (Position, Mark),
+    now: Timestamp,
+    limits: &SqliteLimits,
+) -> Result<bool, Fault> {
+    let move_all = || -> rusqlite::Result<bool> {
+        digests.write(connection)?;
+        move_to(connection, attached.place, through, now)?;
+        if through.position() > standing {
+            let moved = (standing, through.position());
+            attached.place.remember(connection, moved, now, limits.checkpoint_history_max)?;
+        }
+        sweep(connection, attached, through.position(), limits)
+    };
+    move_all().or_fault()
 }
 
 /// Forgets old tombstones now and then. Answers whether it did.

@@ -4,8 +4,7 @@
 use super::Table;
 use super::load::Tombstones;
 use super::write::{Digests, write};
-use crate::fault::{OrFault, damaged};
-use diptych_query::fold::Kept;
+use crate::fault::OrFault;
 use diptych_query::{AdvanceError, Fold, FoldError, TableChanges};
 use rusqlite::Connection;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -29,16 +28,14 @@ pub(crate) fn is_bulk(tables: &[Table], fold: &Fold) -> bool {
     folded && fold.rows_held() >= BULK_ROWS_MIN
 }
 
-/// Writes what a fold leaves. Answers it, so that others can free it, and the rows that are kept in memory,
-/// if it is said how many bytes of them.
+/// Writes what a fold leaves. Answers it, so that others can free it.
 pub(crate) fn write_all(
     connection: &Connection,
     tables: &[Table],
     fold: &mut Fold,
     tombstones: &[Tombstones],
     digests: &mut Digests,
-    kept_bytes_max: Option<usize>,
-) -> Result<(Vec<TableChanges>, Option<Kept>), AdvanceError> {
+) -> Result<Vec<TableChanges>, AdvanceError> {
     let fresh = fold.is_fresh();
     let finish = |index: Option<usize>| match index {
         Some(index) if fresh => tables[index].create_indexes(connection).or_fault(),
@@ -47,12 +44,7 @@ pub(crate) fn write_all(
     let mut written = Vec::new();
     std::thread::scope(|scope| {
         let (sender, parts) = sync_channel(PARTS_MAX);
-        let preparing = scope.spawn(move || {
-            let complete = prepare(fold, tables.len(), &sender);
-            drop(sender);
-            // While the last parts are written.
-            kept_bytes_max.filter(|_| complete).map(|bytes_max| fold.keep(bytes_max))
-        });
+        scope.spawn(move || prepare(fold, tables.len(), &sender));
         let mut under_way = None;
         for part in parts {
             let (index, changes) = part?;
@@ -69,25 +61,23 @@ pub(crate) fn write_all(
             written.push(changes);
         }
         finish(under_way)?;
-        let kept = preparing.join().map_err(|_| damaged("the thread that prepares rows ended"))?;
-        Ok((written, kept))
+        Ok(written)
     })
 }
 
-/// Prepares part after part, until all is done, or nobody takes them any more. Answers whether all is done.
-fn prepare(fold: &mut Fold, tables: usize, parts: &SyncSender<Part>) -> bool {
+/// Prepares part after part, until all is done, or nobody takes them any more.
+fn prepare(fold: &mut Fold, tables: usize, parts: &SyncSender<Part>) {
     for table in 0..tables {
         loop {
             let part = fold.changes_up_to(table, PART_ROWS);
             let last = part.as_ref().map_or(true, |changes| changes.rows.len() < PART_ROWS);
             let failed = part.is_err();
             if parts.send(part.map(|changes| (table, changes))).is_err() || failed {
-                return false;
+                return;
             }
             if last {
                 break;
             }
         }
     }
-    true
 }

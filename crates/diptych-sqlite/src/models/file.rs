@@ -2,9 +2,8 @@
 //! fit.
 
 use super::checkpoint::Place;
-use super::kept::KeptRows;
 use super::{Table, statements};
-use crate::connection::{open_writer, schema_version};
+use crate::connection::{MODEL_PAGE_BYTES, open_writer, schema_version};
 use crate::fault::OrFault;
 use crate::pool::Pool;
 use crate::{Durability, SqliteLimits};
@@ -66,8 +65,6 @@ pub(crate) enum Home {
 pub(crate) struct FileHome {
     /// The one connection that writes.
     pub(crate) writer: Mutex<Connection>,
-    /// Rows in memory from the last advance.
-    pub(crate) kept: Mutex<Option<KeptRows>>,
     /// Those that read.
     pub(crate) readers: Pool,
     path: PathBuf,
@@ -114,7 +111,6 @@ impl Attached {
             shape: shape_of(group),
             home: Home::File(Box::new(FileHome {
                 writer: Mutex::new(connection),
-                kept: Mutex::new(None),
                 readers: Pool::new(path.clone(), limits.clone()),
                 path,
             })),
@@ -182,7 +178,7 @@ impl Attached {
 
 /// Opens a read model's file, made or brought up to this code. Waits for nobody if there is nothing to do.
 pub(crate) fn open_file(path: &Path, limits: &SqliteLimits) -> Result<Connection, Fault> {
-    let mut connection = open_writer(path, Durability::Normal, limits)?;
+    let mut connection = open_writer(path, Durability::Normal, MODEL_PAGE_BYTES, limits)?;
     let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
     if schema_version(&connection, APPLICATION, known)? == known {
         return Ok(connection);

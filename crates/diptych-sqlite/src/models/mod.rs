@@ -1,6 +1,7 @@
 //! Where rows live: tables from declarations, folds driven over them, reads from them. Appending is not here.
 
 mod advance;
+mod ahead;
 mod builds;
 mod bulk;
 mod checkpoint;
@@ -10,7 +11,6 @@ mod file;
 mod files;
 mod fill;
 mod find;
-mod kept;
 mod load;
 mod mend;
 mod money;

@@ -1,5 +1,6 @@
 //! The port to where rows live: each call finds the home of the build that is meant and goes there.
 
+use super::ahead::Ahead;
 use super::checkpoint::{Passed, existing};
 use super::file::{Attached, Home, shape_of};
 use super::fill::is_filled;
@@ -12,10 +13,12 @@ use crate::store::{blocking, fits};
 use crate::writer::Writer;
 use diptych_core::{BoxFuture, Code, Fault, Position, Timestamp};
 use diptych_query::{
-    AdvanceError, Advanced, Checkpoint, Exporting, Fold, Found, Group, Lease, Mend, Mode, ModelStore, Parked,
-    Partition, RawExport, RawFind, RowRef, RowsStamp, ScannedRow, Schema, Stopped, TableSnapshot,
+    AdvanceError, Advanced, Batch, Checkpoint, Exporting, Fold, FoldAhead, Found, Group, Lease, Mend, Mode,
+    ModelStore, Parked, Partition, RawExport, RawFind, RowRef, RowsAhead, RowsStamp, ScannedRow, Schema,
+    Stopped, TableSnapshot,
 };
 use rusqlite::Connection;
+use std::any::Any;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +63,52 @@ impl ModelStore for SqliteStore {
             let (advanced, spent) = self.write(&attached, work).await?;
             if advanced.rows >= FREED_APART_ROWS_MIN {
                 // To free many rows takes a while, and nobody needs to wait for it.
+                tokio::task::spawn_blocking(move || drop(spent));
+            }
+            Ok(advanced)
+        })
+    }
+
+    fn ahead<'a>(
+        &'a self,
+        group: &'a Group,
+        mut fold: Fold,
+    ) -> BoxFuture<'a, Result<Option<FoldAhead>, AdvanceError>> {
+        Box::pin(async move {
+            let attached = self.attached(group).await?;
+            if !Ahead::is_possible(&attached, &self.shared.limits) {
+                return Ok(None);
+            }
+            let (at, limits) = (Arc::clone(&attached), self.shared.limits.clone());
+            let begin = move |connection: &mut Connection| -> Result<_, AdvanceError> {
+                let rows = Ahead::begin(connection, at, &mut fold, &limits)?;
+                Ok(Some((fold, Arc::new(rows) as Arc<dyn RowsAhead>)))
+            };
+            self.write(&attached, begin).await
+        })
+    }
+
+    fn write_ahead<'a>(
+        &'a self,
+        group: &'a Group,
+        rows: &'a Arc<dyn RowsAhead>,
+        batch: Batch,
+    ) -> BoxFuture<'a, Result<Advanced, AdvanceError>> {
+        Box::pin(async move {
+            let attached = self.attached(group).await?;
+            let rows: Arc<dyn Any + Send + Sync> = Arc::clone(rows) as _;
+            let Some(rows) =
+                rows.downcast::<Ahead>().ok().filter(|rows| Arc::ptr_eq(&rows.attached, &attached))
+            else {
+                return Err(AdvanceError::Overtaken);
+            };
+            {
+                let reader = self.shared.readers.now()?;
+                fits(&reader.connection, self.shared.identity, attached.place, batch.through)?;
+            }
+            let (now, limits) = (self.shared.clock.now(), self.shared.limits.clone());
+            let (advanced, spent) = blocking(move || rows.write(batch, now, &limits)).await?;
+            if advanced.rows >= FREED_APART_ROWS_MIN {
                 tokio::task::spawn_blocking(move || drop(spent));
             }
             Ok(advanced)

@@ -98,6 +98,30 @@ pub(crate) fn write(
     Ok(rows.len())
 }
 
+/// The rows among these, not held yet, that are tombstones so far.
+pub(crate) fn buried(
+    connection: &Connection,
+    table: &Table,
+    changes: &TableChanges,
+) -> rusqlite::Result<Tombstones> {
+    let mut found = Tombstones::default();
+    let mut has_tombstones = connection.prepare_cached(&table.has_tombstones)?;
+    if !has_tombstones.query_row([], |row| row.get(0))? {
+        return Ok(found);
+    }
+    let mut tombstone = connection.prepare_cached(&table.select_tombstone)?;
+    for RowChange { stored, existed, .. } in &changes.rows {
+        if *existed || stored.values.is_none() {
+            continue;
+        }
+        Binder::new(&mut tombstone).row(table.schema, &stored.row)?;
+        if tombstone.raw_query().next()?.is_some() {
+            found.insert(stored.row.clone());
+        }
+    }
+    Ok(found)
+}
+
 /// Forgets tombstones whose guard is at or below a position.
 pub(crate) fn sweep_tombstones(
     connection: &Connection,

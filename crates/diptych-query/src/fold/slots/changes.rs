@@ -1,0 +1,142 @@
+//! What becomes of rows: each as it must be kept, and what that changes in indexes and digest.
+
+use super::Slots;
+use crate::fold::digest::{bucket_of, short};
+use crate::fold::stored::AsStored;
+use crate::fold::table::row_error;
+use crate::fold::{FoldError, FoldErrorKind};
+use crate::money_guard::NotMoney;
+use crate::{Changed, ReadModel, RowChange, RowRef, StoredRow, TableChanges, sort_in_table_order};
+use diptych_core::Value;
+use std::collections::BTreeMap;
+
+/// Where the change of a row is among those of a batch.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ChangeAt {
+    batch: u32,
+    number: u32,
+}
+
+/// The changes of a batch, each made as soon as the facts at hand are folded, while its row is still near the
+/// processor.
+pub(in crate::fold) struct Prepared {
+    /// The number of the batch; no row has a change in batch 0.
+    batch: u32,
+    changes: Vec<RowChange>,
+    digest: BTreeMap<u8, (i64, u128)>,
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self { batch: 1, changes: Vec::new(), digest: BTreeMap::new() }
+    }
+}
+
+impl Prepared {
+    /// Hands out a batch, in the order of the table.
+    pub(in crate::fold) fn take(&mut self) -> TableChanges {
+        let changes = std::mem::take(&mut self.changes);
+        let named = changes.iter().enumerate().map(|(number, change)| (&change.stored.row, number)).collect();
+        let order: Vec<_> =
+            sort_in_table_order(named, |(row, _)| row).into_iter().map(|(_, at)| at).collect();
+        let mut changes: Vec<_> = changes.into_iter().map(Some).collect();
+        let rows = order.into_iter().filter_map(|at| changes[at].take()).collect();
+        self.batch = self.batch.checked_add(1).unwrap_or(1);
+        let digest = std::mem::take(&mut self.digest).into_iter();
+        let digest = digest.map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect();
+        TableChanges { rows, digest, facts: Vec::new() }
+    }
+}
+
+impl<M: ReadModel> Slots<M> {
+    /// Adds what has changed since this was last asked to the changes of a batch.
+    pub(in crate::fold) fn prepare(&mut self, into: &mut Prepared) -> Result<(), FoldError> {
+        self.change_at.resize(self.slots.len(), ChangeAt::default());
+        for slot in std::mem::take(&mut self.changed) {
+            self.slots[slot].changed = false;
+            let before = Some(self.change_at[slot]).filter(|at| at.batch == into.batch);
+            match before.and_then(|at| into.changes.get_mut(at.number as usize)) {
+                Some(before) => {
+                    let change = self.take_change(before.stored.row.clone(), slot, &mut into.digest)?;
+                    let changed = before.changed.and(change.changed);
+                    *before = RowChange { stored: change.stored, existed: before.existed, changed };
+                }
+                None => {
+                    let number = u32::try_from(into.changes.len()).unwrap_or(u32::MAX);
+                    self.change_at[slot] = ChangeAt { batch: into.batch, number };
+                    let change = self.take_change(self.row_ref(slot), slot, &mut into.digest)?;
+                    into.changes.push(change);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A row as it must be kept, and what that changes in the digest.
+    pub(in crate::fold) fn take_change(
+        &mut self,
+        row: RowRef,
+        slot: usize,
+        digest: &mut BTreeMap<u8, (i64, u128)>,
+    ) -> Result<RowChange, FoldError> {
+        let (held, RowRef { tenant, key }) = (&self.slots[slot], &row);
+        let guard = held.guard;
+        let values = held.row().map(M::to_row);
+        let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
+        if values.iter().flatten().any(has_nul) {
+            // The last fact that it took has made it so, or one before it that is found when less is
+            // folded.
+            let error = row_error::<M>(&row, |key| FoldErrorKind::RowUnstorable { key });
+            return Err(FoldError { position: guard, ..error });
+        }
+        if let Some(Err(NotMoney { field, reason })) = values.as_ref().map(|values| self.money.check(values))
+        {
+            let model = M::SCHEMA.name;
+            let error = row_error::<M>(&row, |_| FoldErrorKind::MoneyRefused { model, field, reason });
+            return Err(FoldError { position: guard, ..error });
+        }
+        let bucket = self.stored_bucket(slot).unwrap_or_else(|| bucket_of(tenant, key));
+        let new = values.as_ref().map(|values| AsStored::of(tenant, values, bucket));
+        let changed = self.take_index_changes(slot, values.as_deref());
+        let old = self.exchange_stored(slot, new);
+        let (rows, sum) = digest.entry(bucket).or_default();
+        *rows += i64::from(new.is_some()) - i64::from(old.is_some());
+        let digest_of = |stored: Option<AsStored>| stored.map_or(0, |stored| stored.digest);
+        *sum = sum.wrapping_add(digest_of(new)).wrapping_sub(digest_of(old));
+        let stored = StoredRow { row, values, guard, hash: short(digest_of(new)) };
+        Ok(RowChange { stored, existed: old.is_some(), changed })
+    }
+
+    /// Which of [`Slots::indexed`] differ from what the store holds; it is then to hold these.
+    pub(in crate::fold) fn take_index_changes(&mut self, slot: usize, values: Option<&[Value]>) -> Changed {
+        let Self { stored_indexed, indexed, purpose, slots, .. } = self;
+        if indexed.is_empty() {
+            return Changed::of(std::iter::empty());
+        }
+        if stored_indexed.len() <= slot {
+            if !purpose.lasting {
+                return Changed::ALL;
+            }
+            stored_indexed.resize_with(slots.len(), Box::default);
+        }
+        let held = &mut stored_indexed[slot];
+        let Some(values) = values else {
+            *held = Box::default();
+            return Changed::ALL;
+        };
+        if held.len() == indexed.len() {
+            let pairs = indexed.iter().zip(held.iter_mut());
+            return Changed::of(pairs.map(|(column, held)| {
+                let differs = values[*column] != *held;
+                if differs {
+                    held.clone_from(&values[*column]);
+                }
+                differs
+            }));
+        }
+        if purpose.lasting {
+            *held = indexed.iter().map(|column| values[*column].clone()).collect();
+        }
+        Changed::ALL
+    }
+}
