@@ -1,13 +1,16 @@
-//! An application that keeps its own tables, plain CRUD and no decider, and still has read models that
-//! say how
-//! fresh they are: in each of its transactions it records what happened in an outbox, which is taken into the
-//! log. Run it with `cargo run -p diptych --example plain_tables`.
+//! An application that keeps its own tables, plain CRUD and no decider, and still has read models that say
+//! how fresh they are: in each of its transactions it records what happened in an outbox, which is taken into
+//! the log. Run it with `cargo run -p diptych --example plain_tables`.
 #![allow(clippy::print_stdout, reason = "an example talks to people")]
 
 use diptych::prelude::*;
 use diptych::sqlite::Outbox;
 use rusqlite::Connection;
 use std::path::Path;
+use std::time::Duration;
+
+/// How long the shop's front waits for what was just sold.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Id)]
 pub(crate) struct Sku(String);
@@ -130,11 +133,11 @@ pub(crate) async fn story(folder: &Path) -> Result<Vec<StockLevel>, Box<dyn std:
     shop.sell(&tea, 3)?;
     let refused = shop.sell(&cup, 5);
     println!("five cups of four: {}", refused.expect_err("the table's check refuses it"));
-    // What the outbox holds is taken in by itself; here it is waited for.
+    // What the outbox holds is taken in by itself and folded; here both are waited for.
     let outbox = running.outbox().ok_or("the service has an outbox")?;
     outbox.drain().await?;
     let token = running.feed().head().await?.token;
-    let find = StockLevel::find().sort(StockLevel::IN_STOCK.desc()).at_least(token);
+    let find = StockLevel::find().sort(StockLevel::IN_STOCK.desc()).at_least(token).wait(WAIT_MAX);
     let answer = running.queries().find(running.principal(), find).await?;
     let freshness = &answer.freshness;
     println!("as of position {}, {} events behind", freshness.projection_position, freshness.lag_events);
