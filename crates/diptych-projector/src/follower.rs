@@ -121,8 +121,8 @@ pub struct Follower {
     exceptions: Exceptions,
     /// What follows the checkpoint, prepared while the last transaction ran.
     planned: Option<Planned>,
-    /// What is folded ahead of the checkpoint, where the store has it so.
-    ahead: Option<Ahead>,
+    /// What is folded ahead of the checkpoint.
+    ahead: Ahead,
     /// How many steps in a row have failed.
     failures: u32,
     /// Where the last fold failed, and how often.
@@ -179,7 +179,7 @@ impl Follower {
             checkpoint: None,
             exceptions: Exceptions::default(),
             planned: None,
-            ahead: None,
+            ahead: Ahead::default(),
             failures: 0,
             failing: None,
             aside: None,
@@ -213,7 +213,7 @@ impl Follower {
     pub(crate) fn set_feed(&mut self, feed: Arc<dyn Feed>) {
         self.feed = feed;
         self.planned = None;
-        self.ahead = None;
+        self.ahead = self.ahead.forgotten();
     }
 
     /// How far it may go.
@@ -275,7 +275,7 @@ impl Follower {
         if let Some(planned) = self.planned.take().filter(near) {
             return self.apply(&checkpoint, planned).await;
         }
-        let room = self.reach().room(checkpoint.mark.position());
+        let room = reach.room(checkpoint.mark.position());
         if room == 0 {
             return Ok(Step::CaughtUp);
         }
@@ -298,26 +298,25 @@ impl Follower {
     /// Writes what is folded ahead, while what follows it is folded. Nothing where that cannot be had, and
     /// where it failed: it is then done again from what the store holds, and fails where that can be judged.
     async fn step_ahead(&mut self, checkpoint: &Checkpoint) -> Result<Option<Step>, AdvanceError> {
-        let (held, at) = (self.ahead.take(), checkpoint.mark.position());
+        let at = checkpoint.mark.position();
+        let forgotten = self.ahead.forgotten();
+        let held = std::mem::replace(&mut self.ahead, forgotten);
         if at == Position::START || self.failing.is_some() {
             return Ok(None);
         }
         let ahead = match held {
-            Some(ahead) => ahead,
-            None => {
-                let fold = Fold::lasting(&self.group, self.lease, checkpoint.mark);
-                let Some((mut fold, rows)) = self.store.ahead(&self.group, fold).await? else {
-                    return Ok(None);
-                };
-                self.exceptions.tell_skips(&mut fold);
-                Ahead::Rests(Lasting { fold, rows })
-            }
+            Ahead::Unasked => self.begin_ahead(checkpoint.mark).await?,
+            begun => begun,
         };
+        if matches!(ahead, Ahead::Never) {
+            self.ahead = ahead;
+            return Ok(None);
+        }
         let (feed, group, reach) = (Arc::clone(&self.feed), Arc::clone(&self.group), self.reach());
         let next = ahead.next(Going { feed, group, reach, young: self.started_at }).await;
         let (ahead, folded) = match next {
             Ok((Ahead::Rests(lasting), None)) if lasting.fold.through() == checkpoint.mark => {
-                self.ahead = Some(Ahead::Rests(lasting));
+                self.ahead = Ahead::Rests(lasting);
                 return Ok(Some(Step::CaughtUp));
             }
             Ok((ahead, Some(folded))) if folded.follows(at, reach) => (ahead, folded),
@@ -330,17 +329,22 @@ impl Follower {
             Err(AdvanceError::Overtaken) => return Ok(None),
             Err(error) => return Err(error),
         };
-        self.ahead = Some(ahead);
-        self.observe_seen(seen);
-        self.note(advanced);
-        if checkpoint.stopped.is_some() {
-            self.store.set_stopped(&self.group, self.partition, None).await?;
-            self.checkpoint = None;
-        }
-        Ok(Some(Step::Advanced))
+        self.ahead = ahead;
+        self.written(checkpoint, advanced, seen).await.map(Some)
     }
 
-    /// Applies what is planned; what follows it is read and planned meanwhile.
+    /// Asks the store whether it has folds ahead, and begins where it has.
+    async fn begin_ahead(&mut self, mark: Mark) -> Result<Ahead, AdvanceError> {
+        let fold = Fold::lasting(&self.group, self.lease, mark);
+        let Some((mut fold, rows)) = self.store.ahead(&self.group, fold).await? else {
+            return Ok(Ahead::Never);
+        };
+        self.exceptions.tell_skips(&mut fold);
+        Ok(Ahead::Rests(Lasting { fold, rows }))
+    }
+
+    /// Applies what is planned; what follows it is read and planned meanwhile, where no more than that can
+    /// be had ahead.
     async fn apply(&mut self, checkpoint: &Checkpoint, planned: Planned) -> Result<Step, AdvanceError> {
         let Planned { block, mut fold, .. } = planned;
         self.exceptions.tell_skips(&mut fold);
@@ -348,9 +352,9 @@ impl Follower {
         let through = block.through;
         let positions_max = self.reach().room(through.position());
         let more = through.position() < block.head && positions_max > 0;
-        let lease = self.lease;
+        let (lease, plans) = (self.lease, matches!(self.ahead, Ahead::Never));
         let next = async {
-            if !more {
+            if !more || !plans {
                 return None;
             }
             ahead::plan_next(&*feed, &group, begin(&group, lease, through), through, positions_max).await
@@ -358,9 +362,20 @@ impl Follower {
         let (advanced, next) = tokio::join!(self.store.advance(&self.group, fold), next);
         let advanced = advanced?;
         self.planned = next;
-        self.observe_seen(Seen::young(&block.facts, self.started_at).collect());
+        let seen = Seen::young(&block.facts, self.started_at).collect();
+        self.written(checkpoint, advanced, seen).await
+    }
+
+    /// What was written is visible: whatever stopped the partition before is over.
+    async fn written(
+        &mut self,
+        before: &Checkpoint,
+        advanced: Advanced,
+        seen: Vec<Seen>,
+    ) -> Result<Step, AdvanceError> {
+        self.observe_seen(seen);
         self.note(advanced);
-        if checkpoint.stopped.is_some() {
+        if before.stopped.is_some() {
             self.store.set_stopped(&self.group, self.partition, None).await?;
             self.checkpoint = None;
         }
@@ -401,7 +416,7 @@ impl Follower {
         let checkpoint = self.store.checkpoint_of(&self.group, self.partition).await?;
         let exceptions = crate::parking::exceptions(&*self.store, &*self.registry, &self.group).await?;
         if !exceptions.skips_as(&self.exceptions) {
-            self.ahead = None;
+            self.ahead = self.ahead.forgotten();
         }
         self.exceptions = exceptions;
         self.entry.advance_in(self.partition, checkpoint.mark.position());

@@ -73,7 +73,13 @@ impl Reach {
 }
 
 /// What a group has folded ahead.
+#[derive(Default)]
 pub(crate) enum Ahead {
+    /// Nothing; the store has yet to be asked.
+    #[default]
+    Unasked,
+    /// Nothing, ever: the store has it not.
+    Never,
     /// Nothing more than was handed out.
     Rests(Lasting),
     /// Batches on their way, from a fold that goes on until it has caught up or must make room.
@@ -81,12 +87,21 @@ pub(crate) enum Ahead {
 }
 
 impl Ahead {
-    /// The next batch, once every batch before it is written. None when it has caught up.
+    /// What is left when nothing that was folded is of use any more.
+    pub(crate) fn forgotten(&self) -> Self {
+        match self {
+            Self::Never => Self::Never,
+            Self::Unasked | Self::Rests(_) | Self::Goes { .. } => Self::Unasked,
+        }
+    }
+
+    /// The next batch, once every batch before it is written. None when it has caught up, or never begins.
     ///
     /// # Errors
     /// Whatever kept a batch from being folded; it must be folded from what the store holds.
     pub(crate) async fn next(self, going: Going) -> Result<(Self, Option<Folded>), AdvanceError> {
         let mut lasting = match self {
+            Self::Unasked | Self::Never => return Ok((self, None)),
             Self::Rests(lasting) => lasting,
             Self::Goes { mut batches, task } => match batches.recv().await {
                 Some(folded) => return Ok((Self::Goes { batches, task }, Some(folded))),

@@ -5,7 +5,9 @@ mod support;
 
 use diptych::prelude::*;
 use diptych::query::Health;
+use rusqlite::Connection;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use support::Folder;
 
@@ -105,6 +107,74 @@ impl Projection for FragileTotal {
     }
 }
 
+/// The same, by code that tells where it is, and waits where it is told to.
+#[derive(Clone, Debug, PartialEq, ReadModel)]
+#[read_model(name = "watched_total", revision = 1, owner = "works")]
+struct WatchedTotal {
+    #[key]
+    meter: MeterId,
+    units: i64,
+}
+
+impl Projection for WatchedTotal {
+    type Event = MeterEvent;
+
+    fn route(fact: &Fact<MeterEvent>) -> Route<Self> {
+        Route::key(fact.id())
+    }
+
+    fn project(row: Option<Self>, fact: &Fact<MeterEvent>) -> Option<Self> {
+        WATCH.pass(fact.position());
+        units(row.map(|row| row.units), &fact.event).map(|units| Self { meter: fact.id(), units })
+    }
+}
+
+static WATCH: Watch = Watch { state: Mutex::new((Vec::new(), None)), changed: Condvar::new() };
+
+/// The positions that were folded, and the one that is not folded for now.
+struct Watch {
+    state: Mutex<(Vec<Position>, Option<Position>)>,
+    changed: Condvar,
+}
+
+/// Longer than any fold takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Watch {
+    fn pass(&self, position: Position) {
+        let state = self.state.lock().unwrap();
+        let closed = |state: &mut (_, Option<Position>)| state.1 == Some(position);
+        let mut state = self.changed.wait_timeout_while(state, PATIENCE, closed).unwrap().0;
+        state.0.push(position);
+        self.changed.notify_all();
+    }
+
+    /// Forgets what was folded, and lets another position wait, or none.
+    fn hold(&self, position: Option<u64>) {
+        *self.state.lock().unwrap() = (Vec::new(), position.map(Position));
+        self.changed.notify_all();
+    }
+
+    /// Waits until a position is folded.
+    fn reaches(&self, position: u64) {
+        let missing = |state: &mut (Vec<_>, _)| !state.0.contains(&Position(position));
+        let state = self.state.lock().unwrap();
+        let (state, waited) = self.changed.wait_timeout_while(state, PATIENCE, missing).unwrap();
+        assert!(!waited.timed_out(), "{position} is not folded, but {state:?} are");
+    }
+}
+
+/// Keeps everybody from writing a model's file, until it is dropped.
+fn locked(folder: &Folder, model: &str) -> Connection {
+    let mut files =
+        std::fs::read_dir(folder.path().join("models")).unwrap().map(|entry| entry.unwrap().path());
+    let is_of_model = |name: &str| name.starts_with(model) && name.ends_with(".db");
+    let file = files.find(|path| is_of_model(&path.file_name().unwrap().to_string_lossy()));
+    let connection = Connection::open(file.expect("the model has a file")).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
+}
+
 /// Limits so small that a hundred facts take many blocks and many transactions.
 async fn open(folder: &Folder, build_rows_max: usize) -> Running {
     let mut config = Config { roles: Roles::ALL.without(Role::Projector), ..Config::at(folder.path()) };
@@ -116,6 +186,7 @@ async fn open(folder: &Folder, build_rows_max: usize) -> Running {
         .decider::<Meter>()
         .read_model::<Total>()
         .read_model::<FragileTotal>()
+        .read_model::<WatchedTotal>()
         .open(config)
         .await
         .unwrap()
@@ -189,5 +260,41 @@ async fn a_fact_that_fails_in_what_was_planned_ahead_stops_the_model_at_that_fac
     let (freshness, health) = running.queries().freshness("fragile_total").await.unwrap();
     assert_eq!(freshness.projection_position, Position(30));
     assert!(matches!(health, Health::Stopped { position: Position(31), .. }), "{health:?}");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_folded_while_one_is_written_also_after_somebody_else_has_written() {
+    let (folder, mut expected) = (Folder::new(), BTreeMap::new());
+    let running = open(&folder, 1_000).await;
+    work(&running, 0..3, &mut expected).await;
+    running.projector().drain("watched_total").await.unwrap();
+    work(&running, 3..60, &mut expected).await;
+    // Batches end at 10, 17, 24, 31 and so on.
+    WATCH.hold(Some(6));
+    let projector = Arc::clone(running.projector());
+    let draining = tokio::spawn(async move { projector.drain("watched_total").await });
+    WATCH.reaches(5);
+    let other = locked(&folder, "watched_total");
+    WATCH.hold(Some(12));
+    WATCH.reaches(11);
+    let (freshness, _) = running.queries().freshness("watched_total").await.unwrap();
+    assert_eq!(freshness.projection_position, Position(3), "it is folded, but not written");
+    // What is on its way is of no use any more; what comes instead is folded ahead as well.
+    WATCH.hold(Some(26));
+    other.execute_batch("CREATE TABLE beside (x); COMMIT").unwrap();
+    WATCH.reaches(25);
+    drop(other);
+    let other = locked(&folder, "watched_total");
+    WATCH.hold(None);
+    WATCH.reaches(33);
+    let (freshness, _) = running.queries().freshness("watched_total").await.unwrap();
+    let written = freshness.projection_position;
+    assert!(written >= Position(10) && written <= Position(24), "{written} is written");
+    drop(other);
+    draining.await.unwrap().unwrap();
+    let found = running.queries().find(running.principal(), WatchedTotal::find().page(100)).await.unwrap();
+    let rows = found.value.items.into_iter().map(|row| (row.meter.to_string(), row.units));
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), expected);
     running.stop().await.unwrap();
 }

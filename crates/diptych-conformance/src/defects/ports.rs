@@ -39,7 +39,7 @@ pub(super) struct Broken {
     crashed: bool,
     lost: Mutex<BTreeSet<&'static str>>,
     /// The leases that are given to everybody.
-    leases: Mutex<BTreeMap<(&'static str, Partition), Lease>>,
+    leases: tokio::sync::Mutex<BTreeMap<(&'static str, Partition), Lease>>,
     /// The watermarks that are not in the store.
     pub(super) watermarks: Mutex<BTreeMap<Source, Watermark>>,
     /// Numbers arrivals anew, so that none looks known.
@@ -57,14 +57,10 @@ impl Broken {
             conditions: Conditions::new(defect),
             crashed,
             lost: Mutex::default(),
-            leases: Mutex::default(),
+            leases: tokio::sync::Mutex::default(),
             watermarks: Mutex::default(),
             arrived: AtomicU32::new(0),
         }
-    }
-
-    fn leases(&self) -> MutexGuard<'_, BTreeMap<(&'static str, Partition), Lease>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fact(&self, fact: &Arc<RawFact>) -> Arc<RawFact> {
@@ -440,12 +436,14 @@ impl ModelStore for Broken {
             if self.defect != Defect::LeasesShared {
                 return self.inner.models.claim(group, partition, worker, lasting).await;
             }
+            // Held while the store is asked: of those who claim at once all but the first find its lease.
+            let mut leases = self.leases.lock().await;
             let key = (group.name(), partition);
-            if let Some(lease) = self.leases().get(&key) {
+            if let Some(lease) = leases.get(&key) {
                 return Ok(Some(*lease));
             }
             let lease = self.inner.models.claim(group, partition, worker, lasting).await?;
-            self.leases().extend(lease.map(|lease| (key, lease)));
+            leases.extend(lease.map(|lease| (key, lease)));
             Ok(lease)
         })
     }
