@@ -4,6 +4,7 @@
 //! Absolute figures belong to a machine and to the mood of its disk; ratios taken side by side in one run
 //! can be compared. Speed is printed, never asserted: the exit code tells only whether everything ran.
 
+use mimalloc::MiMalloc;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -24,6 +25,10 @@ mod reference;
 mod report;
 mod stores;
 mod workload;
+
+/// As in the services.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 /// What can go wrong here is only told, never handled.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;

@@ -11,7 +11,7 @@ const BLOCKS_MAX: usize = 3;
 
 /// How many facts a build puts together, decodes and folds before it frees them: few enough that the memory
 /// of those before is given out again while it is near, enough that tables need not take turns too often.
-const FACTS_AT_ONCE: usize = 8;
+const FACTS_AT_ONCE: usize = 16;
 
 /// From how many facts on planning is left to a thread that may block.
 const FACTS_IN_PLACE_MAX: usize = 256;

@@ -1,6 +1,11 @@
 //! The binary: `orders` imports the real orders if they are not there yet, and serves.
 
 use diptych::prelude::ExitCode;
+use mimalloc::MiMalloc;
+
+/// Gives out the memory of rows and events that come and go by the million.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     orders::service().main()

@@ -21,20 +21,18 @@ impl<M: JoinedProjection> TypedTable<M> {
     pub(super) fn plan_other(
         &mut self,
         raw: &Arc<RawFact>,
-        block: Option<(&Facts<M::Event>, usize)>,
+        (facts, index): (&Facts<M::Event>, usize),
     ) -> Result<(), FoldError> {
         let Some(correcting) = self.correction(raw)? else {
             self.passed_over(raw);
             return Ok(());
         };
-        match block.filter(|_| !self.rows.is_fresh()) {
-            None => self.correct(&correcting, Position::START),
-            Some((facts, index)) => {
-                let touched = Touched::Corrected(correcting);
-                self.queue.push(Waiting { facts: Arc::clone(facts), index, touched });
-                Ok(())
-            }
+        if self.rows.is_fresh() {
+            return self.correct(&correcting, Position::START);
         }
+        let touched = Touched::Corrected(correcting);
+        self.queue.push(Waiting { facts: Arc::clone(facts), index, touched });
+        Ok(())
     }
 
     /// The correction of a row of this table that a fact is; none for other facts, for rows of another

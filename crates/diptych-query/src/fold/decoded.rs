@@ -9,8 +9,6 @@ use std::sync::Arc;
 /// What a block says in each set of event languages that tables read it in.
 #[derive(Default)]
 pub struct Decoded {
-    /// Whether several tables read the block.
-    shared: bool,
     sets: Vec<Set>,
 }
 
@@ -26,16 +24,6 @@ struct Set {
 pub(super) type Facts<E> = Arc<Vec<Option<Fact<E>>>>;
 
 impl Decoded {
-    /// For a block that so many tables read.
-    pub(super) fn between(tables: usize) -> Self {
-        Self { shared: tables > 1, sets: Vec::new() }
-    }
-
-    /// Whether other tables may read the same facts.
-    pub(super) fn is_shared(&self) -> bool {
-        self.shared
-    }
-
     /// Ends a block: another one is at hand from now on.
     pub(super) fn clear(&mut self) {
         self.sets.iter_mut().for_each(|set| set.current = false);
@@ -83,7 +71,7 @@ fn decode_all<E: EventSet>(block: &[Arc<RawFact>], room: &mut Vec<Option<Fact<E>
 }
 
 /// One fact in the languages of `E`.
-pub(super) fn decode<E: EventSet>(raw: &Arc<RawFact>) -> Result<Option<Fact<E>>, FoldError> {
+fn decode<E: EventSet>(raw: &Arc<RawFact>) -> Result<Option<Fact<E>>, FoldError> {
     if !E::CATEGORIES.contains(&raw.stream.stream.category.as_str()) {
         return Ok(None);
     }

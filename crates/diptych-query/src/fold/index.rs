@@ -40,6 +40,12 @@ impl KeyIndex {
         }
     }
 
+    /// Something of the place where the search for a hash begins, so that it is near when it is searched for.
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        let last = self.places.len().checked_sub(1);
+        last.map_or(0, |last| u64::from(self.places[tag_of(hash) as usize & last].tag))
+    }
+
     /// Adds a slot that was not found.
     pub(super) fn insert(&mut self, hash: u64, slot: usize) {
         if (self.used + 1) * 4 > self.places.len() * 3 {

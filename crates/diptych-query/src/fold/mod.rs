@@ -18,6 +18,7 @@ mod excepted;
 mod guarded;
 mod history;
 mod index;
+mod near;
 mod slots;
 mod stored;
 mod table;
@@ -32,6 +33,8 @@ pub use error::{FailedRow, FoldError, FoldErrorKind};
 pub use slots::TableUse;
 pub use table::TypedTable;
 pub use table_fold::{Ran, TableFold};
+
+use near::ROWS_AT_ONCE;
 
 use crate::{Block, Checkpoint, Group, Lease, Mark, Partition, RowRef, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
@@ -164,8 +167,8 @@ impl Fold {
     fn begin(group: &Group, partition: Partition, mark: Mark, held: Use) -> Self {
         let tables = group.tables(partition, held);
         Self {
-            decoded: Decoded::between(tables.len()),
             tables,
+            decoded: Decoded::default(),
             partition,
             lease: None,
             fresh: held.fresh,
@@ -192,6 +195,21 @@ impl Fold {
     /// # Errors
     /// As [`Fold::plan`].
     pub fn plan_facts(&mut self, facts: &[Arc<RawFact>], through: Mark) -> Result<(), FoldError> {
+        if self.fresh {
+            // They are folded at once: few at a time, so that what is decoded of them stays near.
+            facts.chunks(ROWS_AT_ONCE).try_for_each(|few| self.plan_in_turn(few))?;
+        } else {
+            self.plan_in_turn(facts)?;
+        }
+        self.facts += facts.len();
+        if through.position() > self.through.position() {
+            self.through = through;
+        }
+        Ok(())
+    }
+
+    /// Hands facts to one table after the other.
+    fn plan_in_turn(&mut self, facts: &[Arc<RawFact>]) -> Result<(), FoldError> {
         let misses = RefCell::new(Vec::new());
         self.decoded.clear();
         for index in 0..self.tables.len() {
@@ -199,14 +217,7 @@ impl Fold {
             let planned = rest[0].plan(facts, &mut self.decoded, Earlier::new(earlier, &misses));
             planned.map_err(|error| error.in_table(index))?;
         }
-        if self.fresh {
-            self.settle()?;
-        }
-        self.facts += facts.len();
-        if through.position() > self.through.position() {
-            self.through = through;
-        }
-        Ok(())
+        if self.fresh { self.settle() } else { Ok(()) }
     }
 
     /// Whether the tables are known to be empty, so that a store may load first and index afterwards.

@@ -6,7 +6,7 @@ use super::history::History;
 use super::index::KeyIndex;
 use super::stored::AsStored;
 use crate::money_guard::MoneyGuard;
-use crate::{Partition, ReadModel, RowRef, sort_in_table_order};
+use crate::{Partition, ReadModel, RowRef};
 use diptych_core::{Position, Tenant, Timestamp, Value};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ mod changes;
 mod lasting;
 
 use changes::ChangeAt;
-pub(super) use changes::Prepared;
+pub(super) use changes::{Buckets, Prepared, listed};
 
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -122,7 +122,7 @@ impl<M: ReadModel> Slot<M> {
 /// The rows of one table in memory.
 pub(super) struct Slots<M: ReadModel> {
     purpose: TableUse,
-    by_key: KeyIndex,
+    pub(super) by_key: KeyIndex,
     hasher: foldhash::fast::RandomState,
     pub(super) slots: Vec<Slot<M>>,
     tenants: Tenants,
@@ -150,7 +150,7 @@ pub(super) struct Slots<M: ReadModel> {
     wanted: Vec<usize>,
     changed: Vec<usize>,
     /// Those of them that were not yet taken, in the order of the table.
-    ordered: std::vec::IntoIter<(RowRef, usize)>,
+    ordered: std::vec::IntoIter<usize>,
     /// What money fields inside of columns may hold.
     pub(super) money: Arc<MoneyGuard>,
 }
@@ -173,6 +173,12 @@ impl Tenants {
 
     pub(super) fn name(&self, number: u32) -> &Tenant {
         &self.names[number as usize]
+    }
+
+    /// The place of each in the order of tenants, by number.
+    fn places(&self) -> Vec<usize> {
+        let place = |tenant| self.names.iter().filter(|name| *name < tenant).count();
+        self.names.iter().map(place).collect()
     }
 
     pub(super) fn number(&mut self, tenant: &Tenant) -> u32 {
@@ -342,6 +348,11 @@ impl<M: ReadModel> Slots<M> {
         next
     }
 
+    /// The hash of a key, unless nothing of its tenant is in memory.
+    pub(super) fn hash_if_known(&self, tenant: &Tenant, key: &M::Key) -> Option<u64> {
+        Some(self.hash_of(self.tenants.known(tenant)?, key))
+    }
+
     fn hash_of(&self, tenant: u32, key: &M::Key) -> u64 {
         self.hasher.hash_one((tenant, key))
     }
@@ -507,19 +518,6 @@ impl<M: ReadModel> Slots<M> {
         }
         self.history.clear();
         self.columns.iter_mut().for_each(|index| index.rebuild(&self.slots));
-    }
-
-    /// The slots that changed since this was last asked, in the order of the table, at most so many.
-    pub(super) fn take_changed(&mut self, rows_max: usize) -> Vec<(RowRef, usize)> {
-        if self.ordered.len() == 0 {
-            let changed = std::mem::take(&mut self.changed).into_iter().map(|slot| {
-                self.slots[slot].changed = false;
-                (self.row_ref(slot), slot)
-            });
-            let changed = changed.collect();
-            self.ordered = sort_in_table_order(changed, |(row, _)| row).into_iter();
-        }
-        self.ordered.by_ref().take(rows_max).collect()
     }
 }
 

@@ -1,19 +1,20 @@
 //! The fold over one typed table: facts waiting for their rows, and what became of them.
 
 use super::correction::Correcting;
-use super::decoded::{Decoded, Facts, decode};
+use super::decoded::{Decoded, Facts};
 use super::digest::{bucket_of, short};
 use super::earlier::{Earlier, Looked};
 use super::excepted::Exception;
 use super::guarded::guarded;
-use super::slots::{Prepared, Slots, TableUse};
+use super::near::ROWS_AT_ONCE;
+use super::slots::{Buckets, Prepared, Slots, TableUse, listed};
 use super::stored::AsStored;
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX, Ran, TableFold};
 use crate::{JoinedProjection, Matching, OnFailure, ReadModel, Route, RowRef, Siblings, StoredRow};
 use crate::{TableChanges, TableNeeds};
 use diptych_core::{EventSet, Fact, Position, RawFact, Tenant, Value};
 use std::any::Any;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A table of a typed projection.
@@ -21,6 +22,8 @@ pub struct TypedTable<M: JoinedProjection> {
     pub(super) rows: Slots<M>,
     /// What has changed, where rows stay.
     prepared: Prepared,
+    /// Room for the routes of the facts at hand.
+    routes: Vec<Option<Route<M>>>,
     pub(super) queue: Vec<Waiting<M>>,
     /// The facts of the last run, to be freed when the fold is: nobody waits for it then.
     spent: Vec<Waiting<M>>,
@@ -77,6 +80,7 @@ impl<M: JoinedProjection> TypedTable<M> {
         Self {
             rows: Slots::new(purpose),
             prepared: Prepared::default(),
+            routes: Vec::new(),
             queue: Vec::new(),
             spent: Vec::new(),
             matching: HashSet::new(),
@@ -101,26 +105,40 @@ impl<M: JoinedProjection> TypedTable<M> {
         self.rows.look(tenant, key, at)
     }
 
+    /// Brings the rows near that facts most likely touch.
+    fn approach(&self, facts: &[Option<Fact<M::Event>>], routes: &[Option<Route<M>>]) {
+        self.rows.approach_keys(facts.iter().zip(routes).filter_map(|(fact, route)| match (fact, route) {
+            (Some(fact), Some(Route::Key(key))) => Some((M::SCHEMA.tenants.owner(fact.tenant()), key)),
+            _ => None,
+        }));
+    }
+
     fn plan_one(
         &mut self,
         facts: &Facts<M::Event>,
         index: usize,
+        route: Route<M>,
         earlier: Earlier<'_>,
     ) -> Result<(), FoldError> {
         let Some(fact) = &facts[index] else { return Ok(()) };
         if self.rows.is_fresh() {
-            return self.fold_at_once(fact, earlier);
+            return self.fold_at_once(fact, route, earlier);
         }
-        if let Some(touched) = self.touched(fact, M::route(fact))? {
+        if let Some(touched) = self.touched(fact, route)? {
             self.queue.push(Waiting { facts: Arc::clone(facts), index, touched });
         }
         Ok(())
     }
 
     /// A table that is empty asks for no row: a fact is folded while it is at hand.
-    fn fold_at_once(&mut self, fact: &Fact<M::Event>, earlier: Earlier<'_>) -> Result<(), FoldError> {
+    fn fold_at_once(
+        &mut self,
+        fact: &Fact<M::Event>,
+        route: Route<M>,
+        earlier: Earlier<'_>,
+    ) -> Result<(), FoldError> {
         let moment = Moment { clock: Position::START, earlier };
-        match M::route(fact) {
+        match route {
             // Most facts touch one row, whose key need not be copied then.
             Route::Key(key) => match self.rows.own_with(M::SCHEMA.tenants.owner(fact.tenant()), key) {
                 Some((slot, spare)) => self.fold_with(slot, None, spare, fact, moment),
@@ -388,29 +406,25 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
         decoded: &mut Decoded,
         earlier: Earlier<'_>,
     ) -> Result<(), FoldError> {
-        if self.rows.is_fresh() && !decoded.is_shared() {
-            // Nobody else reads the facts: each is decoded, folded and let go.
-            let result = guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
-                for (index, raw) in facts.iter().enumerate() {
-                    *cursor = index;
-                    match decode(raw)? {
-                        Some(fact) => self.fold_at_once(&fact, earlier)?,
-                        None => self.plan_other(raw, None)?,
-                    }
-                }
-                Ok(())
-            });
-            return self.blame(result);
-        }
         let typed = decoded.facts::<M::Event>(facts)?;
         let result = guarded(&|cursor| facts.get(cursor).map(Arc::clone), &mut |cursor| {
-            for index in 0..typed.len() {
-                *cursor = index;
-                match &typed[index] {
-                    Some(_) => self.plan_one(&typed, index, earlier)?,
-                    None => self.plan_other(&facts[index], Some((&typed, index)))?,
+            let mut routes = std::mem::take(&mut self.routes);
+            for (number, together) in typed.chunks(ROWS_AT_ONCE).enumerate() {
+                let first = number * ROWS_AT_ONCE;
+                for (index, fact) in together.iter().enumerate() {
+                    *cursor = first + index;
+                    routes.push(fact.as_ref().map(M::route));
+                }
+                self.approach(together, &routes);
+                for (index, route) in routes.drain(..).enumerate() {
+                    *cursor = first + index;
+                    match route {
+                        Some(route) => self.plan_one(&typed, *cursor, route, earlier)?,
+                        None => self.plan_other(&facts[*cursor], (&typed, *cursor))?,
+                    }
                 }
             }
+            self.routes = routes;
             Ok(())
         });
         self.blame(result)
@@ -530,17 +544,13 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
             return Ok(self.prepared.take());
         }
         let mut changes = TableChanges::default();
-        let mut digest: BTreeMap<u8, (i64, u128)> = BTreeMap::new();
+        let mut digest = Buckets::new();
         guarded(&|_| None, &mut |_| {
             let changed = self.rows.take_changed(rows_max);
             changes.rows.reserve_exact(changed.len());
-            for (row, slot) in changed {
-                let change = self.rows.take_change(row, slot, &mut digest)?;
-                changes.rows.push(change);
-            }
-            Ok(())
+            self.rows.take_changes(&changed, &mut changes, &mut digest)
         })?;
-        changes.digest = digest.into_iter().map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect();
+        changes.digest = listed(digest);
         Ok(changes)
     }
 

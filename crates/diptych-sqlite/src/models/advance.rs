@@ -49,17 +49,16 @@ pub(crate) fn advance(
     hold_parked(&transaction, attached, &mut fold)?;
     let tombstones = drive(&transaction, &attached.tables, &mut fold)?;
     let mut digests = Digests::default();
-    let changes = if is_bulk(&attached.tables, &fold) {
-        write_all(&transaction, &attached.tables, &mut fold, &tombstones, &mut digests)?
+    let (mut written, changes) = if is_bulk(&attached.tables, &fold) {
+        (write_all(&transaction, &attached.tables, &mut fold, &tombstones, &mut digests)?, Vec::new())
     } else {
         let changes = fold.changes()?;
         for ((table, changes), tombstones) in attached.tables.iter().zip(&changes).zip(&tombstones) {
             write(&transaction, table, changes, tombstones, fold.is_fresh()).or_fault()?;
             digests.add(table, changes);
         }
-        changes
+        (changes.iter().map(|changes| changes.rows.len()).sum(), changes)
     };
-    let mut written = changes.iter().map(|changes| changes.rows.len()).sum();
     for (table, changes) in attached.tables.iter().zip(&changes) {
         written += statements::take(&transaction, table, &changes.facts)?;
     }

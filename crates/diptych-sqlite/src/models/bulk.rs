@@ -7,7 +7,8 @@ use super::write::{Digests, write};
 use crate::fault::OrFault;
 use diptych_query::{AdvanceError, Fold, FoldError, TableChanges};
 use rusqlite::Connection;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::cmp::Reverse;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
 /// From how many rows on they are written in parts, and an empty table before its indexes are made.
 const BULK_ROWS_MIN: usize = 1_000;
@@ -15,8 +16,8 @@ const BULK_ROWS_MIN: usize = 1_000;
 /// How many rows are prepared at once.
 const PART_ROWS: usize = 1_000;
 
-/// How many parts wait to be written.
-const PARTS_MAX: usize = 4;
+/// How many parts wait to be written: as many as are prepared while the indexes of a table are made.
+const PARTS_MAX: usize = 64;
 
 /// Some rows of one table.
 type Part = Result<(usize, TableChanges), FoldError>;
@@ -28,23 +29,26 @@ pub(crate) fn is_bulk(tables: &[Table], fold: &Fold) -> bool {
     folded && fold.rows_held() >= BULK_ROWS_MIN
 }
 
-/// Writes what a fold leaves. Answers it, so that others can free it.
+/// Writes what a fold leaves. Answers how many rows that is.
 pub(crate) fn write_all(
     connection: &Connection,
     tables: &[Table],
     fold: &mut Fold,
     tombstones: &[Tombstones],
     digests: &mut Digests,
-) -> Result<Vec<TableChanges>, AdvanceError> {
+) -> Result<usize, AdvanceError> {
     let fresh = fold.is_fresh();
     let finish = |index: Option<usize>| match index {
         Some(index) if fresh => tables[index].create_indexes(connection).or_fault(),
         _ => Ok(()),
     };
-    let mut written = Vec::new();
+    // While indexes are made, the rows of the tables after them are prepared.
+    let mut order: Vec<_> = (0..tables.len()).collect();
+    order.sort_by_key(|index| Reverse(tables[*index].schema.indexed_columns().len()));
+    let mut written = 0;
     std::thread::scope(|scope| {
-        let (sender, parts) = sync_channel(PARTS_MAX);
-        scope.spawn(move || prepare(fold, tables.len(), &sender));
+        let ((sender, parts), (give_back, given_back)) = (sync_channel(PARTS_MAX), channel());
+        scope.spawn(move || prepare(fold, &order, &sender, &given_back));
         let mut under_way = None;
         for part in parts {
             let (index, changes) = part?;
@@ -56,23 +60,26 @@ pub(crate) fn write_all(
                 }
                 under_way = Some(index);
             }
-            write(connection, table, &changes, &tombstones[index], fresh).or_fault()?;
+            written += write(connection, table, &changes, &tombstones[index], fresh).or_fault()?;
             digests.add(table, &changes);
-            written.push(changes);
+            // When everything is prepared, it is freed here.
+            let _ = give_back.send(changes);
         }
         finish(under_way)?;
         Ok(written)
     })
 }
 
-/// Prepares part after part, until all is done, or nobody takes them any more.
-fn prepare(fold: &mut Fold, tables: usize, parts: &SyncSender<Part>) {
-    for table in 0..tables {
+/// Prepares part after part, table after table, until all is done, or nobody takes them any more. Parts are
+/// freed on the side that makes them, which then gives out memory that is near.
+fn prepare(fold: &mut Fold, order: &[usize], parts: &SyncSender<Part>, given_back: &Receiver<TableChanges>) {
+    for table in order {
         loop {
-            let part = fold.changes_up_to(table, PART_ROWS);
+            given_back.try_iter().for_each(drop);
+            let part = fold.changes_up_to(*table, PART_ROWS);
             let last = part.as_ref().map_or(true, |changes| changes.rows.len() < PART_ROWS);
             let failed = part.is_err();
-            if parts.send(part.map(|changes| (table, changes))).is_err() || failed {
+            if parts.send(part.map(|changes| (*table, changes))).is_err() || failed {
                 return;
             }
             if last {

@@ -245,14 +245,15 @@ fn check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
 }
 
 /// Inserts a row: tenant, what is written of it, guard, hash.
-pub(crate) fn insert(table: &str, schema: &Schema) -> String {
+pub(crate) fn insert(table: &str, schema: &Schema, rows: usize) -> String {
     let written = schema.written();
     let columns: Vec<_> = written.iter().flat_map(|written| document::physical(schema, *written)).collect();
+    let marks = format!("({})", marks(columns.len() + OWN_COLUMNS.len()));
     format!(
-        "INSERT INTO {} (\"tenant_id\", {}, \"projection_position\", \"row_hash\") VALUES ({})",
+        "INSERT INTO {} (\"tenant_id\", {}, \"projection_position\", \"row_hash\") VALUES {}",
         quoted(table),
         columns.join(", "),
-        marks(columns.len() + OWN_COLUMNS.len())
+        vec![marks; rows].join(", ")
     )
 }
 

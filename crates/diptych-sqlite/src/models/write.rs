@@ -2,10 +2,10 @@
 
 use super::load::Tombstones;
 use super::rows::Binder;
-use super::table::{Table, Update};
+use super::table::{INSERT_ROWS, Table, Update};
 use diptych_core::{Position, Value};
-use diptych_query::{Changed, RowChange, TableChanges};
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use diptych_query::{Changed, RowChange, StoredRow, TableChanges};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -63,9 +63,9 @@ pub(crate) fn write(
     let rows = &changes.rows;
     debug_assert!(rows.is_sorted_by(|a, b| a.stored.row.table_cmp(&b.stored.row).is_lt()));
     let mut statements = Statements::new(connection, table)?;
+    let mut new = Vec::with_capacity(INSERT_ROWS);
     for change in rows {
         let RowChange { stored, existed, .. } = change;
-        let guard = stored.guard.0.cast_signed();
         match &stored.values {
             Some(values) if *existed => statements.update(connection, table, change, values)?,
             Some(values) => {
@@ -74,14 +74,10 @@ pub(crate) fn write(
                     Binder::new(delete).row(table.schema, &stored.row)?;
                     delete.raw_execute()?;
                 }
-                let mut binder = Binder::new(&mut statements.insert);
-                binder.text(stored.row.tenant.as_str())?;
-                for written in &table.written {
-                    binder.written(table.schema, *written, values)?;
+                new.push((stored, &**values));
+                if new.len() == INSERT_ROWS {
+                    insert(&mut statements.insert_many, table, new.drain(..))?;
                 }
-                binder.integer(guard)?;
-                binder.integer(stored.hash.cast_signed())?;
-                statements.insert.raw_execute()?;
             }
             None => {
                 if *existed {
@@ -90,12 +86,32 @@ pub(crate) fn write(
                 }
                 let mut binder = Binder::new(&mut statements.upsert_tombstone);
                 binder.row(table.schema, &stored.row)?;
-                binder.integer(guard)?;
+                binder.integer(stored.guard.0.cast_signed())?;
                 statements.upsert_tombstone.raw_execute()?;
             }
         }
     }
+    new.into_iter().try_for_each(|row| insert(&mut statements.insert, table, [row]))?;
     Ok(rows.len())
+}
+
+/// Inserts as many rows as a statement has room for.
+fn insert<'r>(
+    statement: &mut Statement<'_>,
+    table: &Table,
+    rows: impl IntoIterator<Item = (&'r StoredRow, &'r [Value])>,
+) -> rusqlite::Result<()> {
+    let mut binder = Binder::new(statement);
+    for (stored, values) in rows {
+        binder.text(stored.row.tenant.as_str())?;
+        for written in &table.written {
+            binder.written(table.schema, *written, values)?;
+        }
+        binder.integer(stored.guard.0.cast_signed())?;
+        binder.integer(stored.hash.cast_signed())?;
+    }
+    statement.raw_execute()?;
+    Ok(())
 }
 
 /// The rows among these, not held yet, that are tombstones so far.
@@ -137,6 +153,7 @@ pub(crate) fn sweep_tombstones(
 /// The statements of one table for one batch, taken from the connection once.
 struct Statements<'c> {
     insert: CachedStatement<'c>,
+    insert_many: CachedStatement<'c>,
     updates: HashMap<Changed, (CachedStatement<'c>, Arc<Update>)>,
     delete: CachedStatement<'c>,
     upsert_tombstone: CachedStatement<'c>,
@@ -147,6 +164,7 @@ impl<'c> Statements<'c> {
     fn new(connection: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
         Ok(Self {
             insert: connection.prepare_cached(&table.insert)?,
+            insert_many: connection.prepare_cached(&table.insert_many)?,
             updates: HashMap::new(),
             delete: connection.prepare_cached(&table.delete)?,
             upsert_tombstone: connection.prepare_cached(&table.upsert_tombstone)?,

@@ -2,13 +2,23 @@
 
 use super::Slots;
 use crate::fold::digest::{bucket_of, short};
+use crate::fold::near::ROWS_AT_ONCE;
 use crate::fold::stored::AsStored;
 use crate::fold::table::row_error;
 use crate::fold::{FoldError, FoldErrorKind};
 use crate::money_guard::NotMoney;
+use crate::order::{beginning_of, sort_by_beginning};
 use crate::{Changed, ReadModel, RowChange, RowRef, StoredRow, TableChanges, sort_in_table_order};
 use diptych_core::Value;
 use std::collections::BTreeMap;
+
+/// What changes in the buckets of a digest: rows, and the sum of their digests.
+pub(in crate::fold) type Buckets = BTreeMap<u8, (i64, u128)>;
+
+/// The buckets one after the other.
+pub(in crate::fold) fn listed(buckets: Buckets) -> Vec<(u8, i64, u128)> {
+    buckets.into_iter().map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect()
+}
 
 /// Where the change of a row is among those of a batch.
 #[derive(Clone, Copy, Default)]
@@ -23,12 +33,12 @@ pub(in crate::fold) struct Prepared {
     /// The number of the batch; no row has a change in batch 0.
     batch: u32,
     changes: Vec<RowChange>,
-    digest: BTreeMap<u8, (i64, u128)>,
+    digest: Buckets,
 }
 
 impl Default for Prepared {
     fn default() -> Self {
-        Self { batch: 1, changes: Vec::new(), digest: BTreeMap::new() }
+        Self { batch: 1, changes: Vec::new(), digest: Buckets::new() }
     }
 }
 
@@ -42,13 +52,55 @@ impl Prepared {
         let mut changes: Vec<_> = changes.into_iter().map(Some).collect();
         let rows = order.into_iter().filter_map(|at| changes[at].take()).collect();
         self.batch = self.batch.checked_add(1).unwrap_or(1);
-        let digest = std::mem::take(&mut self.digest).into_iter();
-        let digest = digest.map(|(bucket, (rows, sum))| (bucket, rows, sum)).collect();
-        TableChanges { rows, digest, facts: Vec::new() }
+        TableChanges { rows, digest: listed(std::mem::take(&mut self.digest)), facts: Vec::new() }
     }
 }
 
 impl<M: ReadModel> Slots<M> {
+    /// The slots that changed since this was last asked, in the order of the table, at most so many.
+    pub(in crate::fold) fn take_changed(&mut self, rows_max: usize) -> Vec<usize> {
+        if self.ordered.len() == 0 {
+            let (tenants, changed) = (self.tenants.places(), std::mem::take(&mut self.changed));
+            let begun = changed.into_iter().map(|slot| {
+                let held = &mut self.slots[slot];
+                held.changed = false;
+                ((tenants[held.tenant as usize], beginning_of(&held.key_values())), slot)
+            });
+            let begun = begun.collect();
+            self.ordered = sort_by_beginning(begun, |slot| self.row_ref(slot)).into_iter();
+        }
+        self.ordered.by_ref().take(rows_max).collect()
+    }
+
+    /// What becomes of slots.
+    pub(in crate::fold) fn take_changes(
+        &mut self,
+        slots: &[usize],
+        into: &mut TableChanges,
+        digest: &mut Buckets,
+    ) -> Result<(), FoldError> {
+        for slots in slots.chunks(ROWS_AT_ONCE) {
+            self.approach(slots);
+            // Copied together as well: their texts are elsewhere again.
+            let copied = slots.iter().map(|slot| self.copy(*slot)).collect::<Vec<_>>();
+            for (slot, (row, values)) in slots.iter().zip(copied) {
+                into.rows.push(self.take_change(*slot, row, values, digest)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// A row by its name and as values.
+    fn copy(&self, slot: usize) -> (RowRef, Option<Vec<Value>>) {
+        match self.slots[slot].row().map(M::to_row) {
+            None => (self.row_ref(slot), None),
+            Some(values) => {
+                let key = M::SCHEMA.key.iter().map(|column| values[*column].clone()).collect();
+                (RowRef { tenant: self.tenant(slot).clone(), key }, Some(values))
+            }
+        }
+    }
+
     /// Adds what has changed since this was last asked to the changes of a batch.
     pub(in crate::fold) fn prepare(&mut self, into: &mut Prepared) -> Result<(), FoldError> {
         self.change_at.resize(self.slots.len(), ChangeAt::default());
@@ -57,15 +109,17 @@ impl<M: ReadModel> Slots<M> {
             let before = Some(self.change_at[slot]).filter(|at| at.batch == into.batch);
             match before.and_then(|at| into.changes.get_mut(at.number as usize)) {
                 Some(before) => {
-                    let change = self.take_change(before.stored.row.clone(), slot, &mut into.digest)?;
+                    let values = self.slots[slot].row().map(M::to_row);
+                    let row = before.stored.row.clone();
+                    let change = self.take_change(slot, row, values, &mut into.digest)?;
                     let changed = before.changed.and(change.changed);
                     *before = RowChange { stored: change.stored, existed: before.existed, changed };
                 }
                 None => {
                     let number = u32::try_from(into.changes.len()).unwrap_or(u32::MAX);
                     self.change_at[slot] = ChangeAt { batch: into.batch, number };
-                    let change = self.take_change(self.row_ref(slot), slot, &mut into.digest)?;
-                    into.changes.push(change);
+                    let (row, values) = self.copy(slot);
+                    into.changes.push(self.take_change(slot, row, values, &mut into.digest)?);
                 }
             }
         }
@@ -73,15 +127,15 @@ impl<M: ReadModel> Slots<M> {
     }
 
     /// A row as it must be kept, and what that changes in the digest.
-    pub(in crate::fold) fn take_change(
+    fn take_change(
         &mut self,
-        row: RowRef,
         slot: usize,
-        digest: &mut BTreeMap<u8, (i64, u128)>,
+        row: RowRef,
+        values: Option<Vec<Value>>,
+        digest: &mut Buckets,
     ) -> Result<RowChange, FoldError> {
-        let (held, RowRef { tenant, key }) = (&self.slots[slot], &row);
-        let guard = held.guard;
-        let values = held.row().map(M::to_row);
+        let RowRef { tenant, key } = &row;
+        let guard = self.slots[slot].guard;
         let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
         if values.iter().flatten().any(has_nul) {
             // The last fact that it took has made it so, or one before it that is found when less is
