@@ -213,7 +213,7 @@ impl Follower {
     pub(crate) fn set_feed(&mut self, feed: Arc<dyn Feed>) {
         self.feed = feed;
         self.planned = None;
-        self.ahead = self.ahead.forgotten();
+        drop(self.ahead.take());
     }
 
     /// How far it may go.
@@ -298,9 +298,7 @@ impl Follower {
     /// Writes what is folded ahead, while what follows it is folded. Nothing where that cannot be had, and
     /// where it failed: it is then done again from what the store holds, and fails where that can be judged.
     async fn step_ahead(&mut self, checkpoint: &Checkpoint) -> Result<Option<Step>, AdvanceError> {
-        let at = checkpoint.mark.position();
-        let forgotten = self.ahead.forgotten();
-        let held = std::mem::replace(&mut self.ahead, forgotten);
+        let (held, at) = (self.ahead.take(), checkpoint.mark.position());
         if at == Position::START || self.failing.is_some() {
             return Ok(None);
         }
@@ -352,9 +350,10 @@ impl Follower {
         let through = block.through;
         let positions_max = self.reach().room(through.position());
         let more = through.position() < block.head && positions_max > 0;
-        let (lease, plans) = (self.lease, matches!(self.ahead, Ahead::Never));
+        let plans = more && matches!(self.ahead, Ahead::Never);
+        let lease = self.lease;
         let next = async {
-            if !more || !plans {
+            if !plans {
                 return None;
             }
             ahead::plan_next(&*feed, &group, begin(&group, lease, through), through, positions_max).await
@@ -416,7 +415,7 @@ impl Follower {
         let checkpoint = self.store.checkpoint_of(&self.group, self.partition).await?;
         let exceptions = crate::parking::exceptions(&*self.store, &*self.registry, &self.group).await?;
         if !exceptions.skips_as(&self.exceptions) {
-            self.ahead = self.ahead.forgotten();
+            drop(self.ahead.take());
         }
         self.exceptions = exceptions;
         self.entry.advance_in(self.partition, checkpoint.mark.position());

@@ -87,12 +87,10 @@ pub(crate) enum Ahead {
 }
 
 impl Ahead {
-    /// What is left when nothing that was folded is of use any more.
-    pub(crate) fn forgotten(&self) -> Self {
-        match self {
-            Self::Never => Self::Never,
-            Self::Unasked | Self::Rests(_) | Self::Goes { .. } => Self::Unasked,
-        }
+    /// Takes what is folded; what the store has said of itself stays.
+    pub(crate) fn take(&mut self) -> Self {
+        let left = if matches!(self, Self::Never) { Self::Never } else { Self::Unasked };
+        std::mem::replace(self, left)
     }
 
     /// The next batch, once every batch before it is written. None when it has caught up, or never begins.

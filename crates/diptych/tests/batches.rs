@@ -166,11 +166,7 @@ impl Watch {
 
 /// Keeps everybody from writing a model's file, until it is dropped.
 fn locked(folder: &Folder, model: &str) -> Connection {
-    let mut files =
-        std::fs::read_dir(folder.path().join("models")).unwrap().map(|entry| entry.unwrap().path());
-    let is_of_model = |name: &str| name.starts_with(model) && name.ends_with(".db");
-    let file = files.find(|path| is_of_model(&path.file_name().unwrap().to_string_lossy()));
-    let connection = Connection::open(file.expect("the model has a file")).unwrap();
+    let connection = Connection::open(folder.model_file(model)).unwrap();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     connection
 }

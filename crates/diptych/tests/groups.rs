@@ -6,7 +6,6 @@ mod support;
 use diptych::ops::{Output, show_model, verify_models};
 use diptych::prelude::*;
 use diptych::testing::{given_facts, on};
-use std::path::PathBuf;
 use std::time::Duration;
 use support::Folder;
 use tower::ServiceExt;
@@ -376,12 +375,7 @@ async fn an_edited_sibling_is_not_taken_into_other_rows() {
 
 /// Changes a table of the group's file by hand.
 fn edit(folder: &Folder, model: &str, sql: &str) {
-    let entries = std::fs::read_dir(folder.path().join("models")).unwrap();
-    let file = entries.map(|entry| entry.unwrap().path()).find(|path: &PathBuf| {
-        let name = path.file_name().unwrap().to_string_lossy();
-        name.starts_with("work_queue") && name.ends_with(".db")
-    });
-    let edited = rusqlite::Connection::open(file.expect("the group has a file")).unwrap();
+    let edited = rusqlite::Connection::open(folder.model_file("work_queue")).unwrap();
     let names =
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?1 || '%' ORDER BY length(name)";
     let table: String = edited.query_row(names, [model], |row| row.get(0)).unwrap();

@@ -177,8 +177,11 @@ impl Tenants {
 
     /// The place of each in the order of tenants, by number.
     fn places(&self) -> Vec<usize> {
-        let place = |tenant| self.names.iter().filter(|name| *name < tenant).count();
-        self.names.iter().map(place).collect()
+        let mut numbers: Vec<_> = (0..self.names.len()).collect();
+        numbers.sort_unstable_by(|a, b| self.names[*a].cmp(&self.names[*b]));
+        let mut places = vec![0; numbers.len()];
+        numbers.into_iter().enumerate().for_each(|(place, number)| places[number] = place);
+        places
     }
 
     pub(super) fn number(&mut self, tenant: &Tenant) -> u32 {

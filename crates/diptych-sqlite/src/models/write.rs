@@ -76,7 +76,7 @@ pub(crate) fn write(
                 }
                 new.push((stored, &**values));
                 if new.len() == INSERT_ROWS {
-                    insert(&mut statements.insert_many, table, new.drain(..))?;
+                    insert(statements.insert_many(connection, table)?, table, new.drain(..))?;
                 }
             }
             None => {
@@ -153,7 +153,8 @@ pub(crate) fn sweep_tombstones(
 /// The statements of one table for one batch, taken from the connection once.
 struct Statements<'c> {
     insert: CachedStatement<'c>,
-    insert_many: CachedStatement<'c>,
+    /// Prepared when first needed: most batches of a model that keeps up have few new rows.
+    insert_many: Option<CachedStatement<'c>>,
     updates: HashMap<Changed, (CachedStatement<'c>, Arc<Update>)>,
     delete: CachedStatement<'c>,
     upsert_tombstone: CachedStatement<'c>,
@@ -164,11 +165,22 @@ impl<'c> Statements<'c> {
     fn new(connection: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
         Ok(Self {
             insert: connection.prepare_cached(&table.insert)?,
-            insert_many: connection.prepare_cached(&table.insert_many)?,
+            insert_many: None,
             updates: HashMap::new(),
             delete: connection.prepare_cached(&table.delete)?,
             upsert_tombstone: connection.prepare_cached(&table.upsert_tombstone)?,
             delete_tombstone: connection.prepare_cached(&table.delete_tombstone)?,
+        })
+    }
+
+    fn insert_many(
+        &mut self,
+        connection: &'c Connection,
+        table: &Table,
+    ) -> rusqlite::Result<&mut CachedStatement<'c>> {
+        Ok(match &mut self.insert_many {
+            Some(prepared) => prepared,
+            free => free.insert(connection.prepare_cached(&table.insert_many)?),
         })
     }
 

@@ -23,6 +23,17 @@ impl Folder {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// The file of a group whose name is known by its beginning.
+    pub(crate) fn model_file(&self, name: &str) -> PathBuf {
+        let models = std::fs::read_dir(self.0.join("models")).expect("there are models");
+        let mut files = models.map(|entry| entry.expect("an entry is read").path());
+        let is_of_group = |path: &PathBuf| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.starts_with(name) && file.ends_with(".db")
+        };
+        files.find(is_of_group).expect("the group has a file")
+    }
 }
 
 impl Drop for Folder {
