@@ -17,6 +17,7 @@ mod pooler;
 mod postgres;
 mod pouchdb;
 mod process;
+mod programs;
 mod server;
 mod sweeper;
 mod testing;
@@ -66,6 +67,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, String> {
         "bench" => launch::bench(&root, rest),
         "postgres" => environment::around(&root, rest),
         "server" => server::run(rest),
+        programs::NOTE => programs::note(rest),
         "help" | "-h" | "--help" => {
             print!("{USAGE}");
             Ok(true)

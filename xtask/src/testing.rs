@@ -3,12 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::environment::{Environment, FINES, FINES_FOLDER};
-use crate::process::cargo;
-
-/// The one test command of the README; `ci` runs exactly this.
-const TEST_COMMAND: &[&str] = &["test", "--workspace", "--locked", "--no-fail-fast"];
+use crate::programs;
 
 /// What tests need beside the code, with what cannot run without it.
 const NEEDS: &[(&str, &str)] =
@@ -36,8 +34,9 @@ pub(crate) fn run(root: &Path, occasion: Occasion) -> Result<bool, String> {
     // Everything is stopped when this function ends, whatever the tests did.
     let environment = Environment::start(root);
     missing.extend_from_slice(environment.missing());
-    let (passed, report) = run_tests(root, &environment)?;
+    let (failed, report) = run_tests(root, &environment)?;
     let mut complaints = judge(&missing, &report);
+    complaints.extend(failed);
     for not_run in fines_not_run(environment.has_fines(), &report) {
         if occasion == Occasion::Ci && root.join(FINES_FOLDER).is_dir() {
             complaints.push(not_run);
@@ -49,7 +48,7 @@ pub(crate) fn run(root: &Path, occasion: Occasion) -> Result<bool, String> {
         eprintln!("test: {complaint}");
     }
     println!("test: {} passed and {} failed in {} runs", report.passed, report.failed, report.runs);
-    Ok(passed && complaints.is_empty())
+    Ok(complaints.is_empty())
 }
 
 /// Names the tests over the log of fines that did not use it.
@@ -70,33 +69,17 @@ fn prepare(root: &Path) -> Vec<String> {
     missing.map(|(path, what)| format!("{what} could not run: `{path}` is absent")).collect()
 }
 
-fn run_tests(root: &Path, environment: &Environment) -> Result<(bool, Report), String> {
-    let failed = |what: &str, error: std::io::Error| format!("cannot {what} the tests: {error}");
-    // One pipe for both streams keeps cargo's headings in order with the results below them.
-    let (reader, writer) = std::io::pipe().map_err(|error| failed("listen to", error))?;
-    let mut command = cargo(root, TEST_COMMAND);
-    command.env("CARGO_TERM_COLOR", "never");
-    environment.tell(&mut command);
-    command.stdout(writer.try_clone().map_err(|error| failed("listen to", error))?).stderr(writer);
-    let mut child = command.spawn().map_err(|error| failed("start", error))?;
-    // The command holds the write ends; the pipe ends only when they are closed.
-    drop(command);
-    let report = listen(reader, &mut std::io::stdout()).map_err(|error| failed("listen to", error))?;
-    let status = child.wait().map_err(|error| failed("wait for", error))?;
-    Ok((status.success(), report))
-}
-
-/// Passes the output through, line by line, and reads the results out of it.
-fn listen(output: impl Read, echo: &mut dyn Write) -> std::io::Result<Report> {
-    let mut report = Report::default();
-    let mut output = BufReader::new(output);
-    let mut line = Vec::new();
-    while output.read_until(b'\n', &mut line)? > 0 {
-        echo.write_all(&line)?;
-        report.read(String::from_utf8_lossy(&line).trim_end());
-        line.clear();
-    }
-    Ok(report)
+/// Runs all that could be built, and answers what it said and what it ended with.
+fn run_tests(root: &Path, environment: &Environment) -> Result<(Vec<String>, Report), String> {
+    let Some(programs) = programs::build(root, environment)? else {
+        return Ok((vec!["the tests could not be built".to_owned()], Report::default()));
+    };
+    let report = Mutex::new(Report::default());
+    let failed = programs::run(programs, |said| {
+        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.listen(said, &mut std::io::stdout())
+    })?;
+    Ok((failed, report.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn judge(missing: &[String], report: &Report) -> Vec<String> {
@@ -123,6 +106,18 @@ struct Report {
 }
 
 impl Report {
+    /// Passes what a program said through, line by line, and reads the results out of it.
+    fn listen(&mut self, said: impl Read, echo: &mut dyn Write) -> std::io::Result<()> {
+        let mut said = BufReader::new(said);
+        let mut line = Vec::new();
+        while said.read_until(b'\n', &mut line)? > 0 {
+            echo.write_all(&line)?;
+            self.read(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+        }
+        Ok(())
+    }
+
     fn read(&mut self, line: &str) {
         let trimmed = line.trim_start();
         if let Some(program) = trimmed.strip_prefix("Running ").or_else(|| trimmed.strip_prefix("Doc-tests "))
@@ -232,7 +227,8 @@ mod tests {
         let mut output = b"\xff\xfe\n".to_vec();
         output.extend_from_slice(CLEAN.as_bytes());
         let mut echo = Vec::new();
-        let report = listen(output.as_slice(), &mut echo).expect("a slice can always be read");
+        let mut report = Report::default();
+        report.listen(output.as_slice(), &mut echo).expect("a slice can always be read");
         assert_eq!(echo, output);
         assert_eq!(report.runs, 1);
     }
