@@ -20,6 +20,7 @@ mod ledger;
 mod metrics;
 mod outbox;
 mod outbox_worker;
+mod patience;
 mod permission;
 mod queue;
 mod reading;
@@ -57,6 +58,7 @@ pub use outbox::{
     BadRow, Facts, FactsBy, NewRow, OutboxError, OutboxRow, OutboxTable, UNNAMED_COMMAND, Waiting, arrivals,
 };
 pub use outbox_worker::{OutboxHealth, OutboxLimits, OutboxStatus, OutboxWorker};
+pub use patience::patiently;
 pub use queue::{
     Accepted, After, Attempt, Claim, ClaimError, ClaimNumber, ClaimedCommand, CommandQueue, CommandRef,
     Ending, EnqueueError, Enqueued, Holder, QueueChanges, QueueCounts, QueueEntry, QueueLimits, QueueMetrics,

@@ -21,7 +21,7 @@ use crate::facts::FineStep;
 use crate::people::importing;
 use crate::query::FinesByStatus;
 use clap::{Arg, ArgMatches, Command, value_parser};
-use diptych::command::Commands;
+use diptych::command::{Commands, patiently};
 use diptych::core::Fault;
 use diptych::prelude::*;
 use diptych::{Verb, VerbError, VerbFuture};
@@ -30,11 +30,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How many fines are on their way at once; the store commits what waits together.
 const FINES_AT_ONCE: usize = 1_024;
+
+/// How long a command is given again that the store cannot take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `enforcement import`.
 pub struct Import;
@@ -188,8 +191,11 @@ async fn give(
     before: Version,
 ) -> Result<(), Refusal> {
     let id = format!("fines/{}/{}", case.id.as_str(), before.0 + 1);
-    let request = Request::by(principal).to(&case.id, step.command.clone()).command_id(id);
-    match commands.handle::<Fine>(request.if_version(before).at(step.at)).await {
+    let given = patiently(PATIENCE, || {
+        let request = Request::by(principal).to(&case.id, step.command.clone()).command_id(id.as_str());
+        commands.handle::<Fine>(request.if_version(before).at(step.at))
+    });
+    match given.await {
         Ok(_) => Ok(()),
         Err(HandleError::Fault(fault)) => Err(Refusal::Fault(fault)),
         Err(error) => {

@@ -12,18 +12,21 @@ use crate::command::{BookCommand, BookRejection, Books};
 use crate::facts::{AccountId, AccountKind, Entry, Overdraft};
 use crate::query::TrialBalance;
 use clap::{Arg, ArgMatches, Command, value_parser};
-use diptych::command::Commands;
+use diptych::command::{Commands, patiently};
 use diptych::prelude::*;
 use diptych::{Verb, VerbError, VerbFuture};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How many payments are on their way at once; the store commits what waits together.
 const PAYMENTS_AT_ONCE: usize = 512;
+
+/// How long a command is given again that the store cannot take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the retail orders are, seen from the root of the repository.
 const ORDERS_FILE: &str = "data/online_retail_ii_2009_2010.csv.gz";
@@ -155,9 +158,11 @@ impl Work {
                 customer,
                 value_date: None,
             };
-            let request = Request::by(principal).to(&transaction, command);
-            let request = request.command_id(format!("import/{transaction}")).at(at);
-            match commands.handle::<Books>(request).await {
+            let given = patiently(PATIENCE, || {
+                let request = Request::by(principal).to(&transaction, command.clone());
+                commands.handle::<Books>(request.command_id(format!("import/{transaction}")).at(at))
+            });
+            match given.await {
                 // The key of an import long ago may be forgotten; the transaction is not.
                 Ok(_) | Err(HandleError::Rejected(BookRejection::TransactionAlreadyPosted)) => bar.inc(1),
                 Err(error) => return Err(format!("`{transaction}` cannot be posted: {error}").into()),

@@ -10,9 +10,13 @@ use crate::facts::{
     Address, Country, CreditNoteId, LedgerAdjustmentId, LineItem, OrderId, StockAdjustmentId,
 };
 use diptych::VerbError;
-use diptych::command::Commands;
+use diptych::command::{Commands, patiently};
 use diptych::core::Fault;
 use diptych::prelude::*;
+use std::time::Duration;
+
+/// How long a command is given again that the store cannot take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What an invoice is. No invoice of the data set mixes kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,16 +128,23 @@ impl Step {
     }
 }
 
-async fn send<D: Decider>(
+async fn send<D>(
     commands: &Commands,
     principal: &Principal,
     target: &impl Id,
     command: D::Command,
     id: String,
     time: Timestamp,
-) -> Result<(), VerbError> {
-    let request = Request::by(principal).to(target, command).command_id(id.clone()).at(time);
-    match commands.handle::<D>(request).await {
+) -> Result<(), VerbError>
+where
+    D: Decider,
+    D::Command: Clone,
+{
+    let given = patiently(PATIENCE, || {
+        let request = Request::by(principal).to(target, command.clone()).command_id(id.as_str());
+        commands.handle::<D>(request.at(time))
+    });
+    match given.await {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("command `{id}` failed: {error}").into()),
     }
