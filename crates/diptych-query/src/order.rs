@@ -9,7 +9,7 @@ use diptych_core::Value;
 pub fn sort_in_table_order<T>(rows: Vec<T>, row_of: impl Fn(&T) -> &RowRef) -> Vec<T> {
     let tenant = rows.first().map(|first| row_of(first).tenant.clone());
     let one_tenant = rows.iter().all(|row| Some(&row_of(row).tenant) == tenant.as_ref());
-    let begin = |row: &RowRef| if one_tenant { beginning_of(&row.key) } else { 0 };
+    let begin = |row: &RowRef| row.key.first().filter(|_| one_tenant).map_or(0, beginning_of);
     let mut begun: Vec<(u128, T)> = rows.into_iter().map(|row| (begin(row_of(&row)), row)).collect();
     begun
         .sort_unstable_by(|(a, row), (b, other)| a.cmp(b).then_with(|| row_of(row).table_cmp(row_of(other))));
@@ -19,11 +19,6 @@ pub fn sort_in_table_order<T>(rows: Vec<T>, row_of: impl Fn(&T) -> &RowRef) -> V
 /// What most rows of a table are told apart by: the place of their tenant among all, and a number that never
 /// orders two keys other than they order. Rows may share it.
 pub(crate) type Beginning = (usize, u128);
-
-/// The number of a key.
-pub(crate) fn beginning_of(key: &[Value]) -> u128 {
-    key.first().map_or(0, beginning)
-}
 
 /// Sorts what stands for rows, in table order. Only rows that share their beginning are named in whole.
 pub(crate) fn sort_by_beginning<T: Copy>(
@@ -45,7 +40,7 @@ pub(crate) fn sort_by_beginning<T: Copy>(
 }
 
 /// A number that never orders two values of a column other than they order; they may share it.
-fn beginning(value: &Value) -> u128 {
+pub(crate) fn beginning_of(value: &Value) -> u128 {
     match value {
         Value::Text(text) => {
             let mut bytes = [0; 16];
@@ -74,7 +69,7 @@ mod tests {
         let mut expected = rows.clone();
         expected.sort_by(RowRef::table_cmp);
         let place = |row: &RowRef| tenants.iter().filter(|tenant| **tenant < row.tenant.as_str()).count();
-        let begun = rows.iter().enumerate().map(|(at, row)| ((place(row), beginning_of(&row.key)), at));
+        let begun = rows.iter().enumerate().map(|(at, row)| ((place(row), beginning_of(&row.key[0])), at));
         let sorted = sort_by_beginning(begun.collect(), |at| rows[at].clone());
         let sorted: Vec<_> = sorted.into_iter().map(|at| rows[at].clone()).collect();
         assert_eq!(sorted, expected);

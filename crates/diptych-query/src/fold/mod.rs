@@ -9,6 +9,7 @@
 //! again, which is legal because projections are pure.
 
 mod batch;
+mod chunked;
 mod correction;
 mod decoded;
 mod digest;

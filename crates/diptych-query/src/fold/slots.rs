@@ -1,5 +1,6 @@
 //! The rows of one table in memory: found by key or by an indexed column, with what they were before.
 
+use super::chunked::Chunked;
 use super::earlier::Looked;
 use super::excepted::{Excepted, Exception};
 use super::history::History;
@@ -83,6 +84,15 @@ impl<M: ReadModel> Slot<M> {
         }
     }
 
+    /// The first column of the key: enough to tell most rows apart.
+    fn first_of_key(&self) -> Option<Value> {
+        match (&self.held, M::SCHEMA.key) {
+            (Held::Row(row), [first, ..]) => Some(row.value_at(*first)),
+            (Held::Gone(key), _) => M::key_values(key).into_iter().next(),
+            (Held::Row(_), []) => None,
+        }
+    }
+
     /// Whether it is the slot of a key. A row that was taken out has left its key behind.
     pub(super) fn has_key(&self, key: &M::Key) -> bool {
         match &self.held {
@@ -124,7 +134,7 @@ pub(super) struct Slots<M: ReadModel> {
     purpose: TableUse,
     pub(super) by_key: KeyIndex,
     hasher: foldhash::fast::RandomState,
-    pub(super) slots: Vec<Slot<M>>,
+    pub(super) slots: Chunked<Slot<M>>,
     tenants: Tenants,
     /// What the store holds, for the slots of which it holds a row.
     stored: Vec<Option<AsStored>>,
@@ -212,7 +222,7 @@ impl<M: ReadModel> Slots<M> {
             purpose,
             by_key: KeyIndex::default(),
             hasher: foldhash::fast::RandomState::default(),
-            slots: Vec::new(),
+            slots: Chunked::default(),
             tenants: Tenants::default(),
             stored: Vec::new(),
             stored_indexed: Vec::new(),
@@ -546,7 +556,7 @@ impl ColumnIndex {
         }
     }
 
-    fn rebuild<M: ReadModel>(&mut self, slots: &[Slot<M>]) {
+    fn rebuild<M: ReadModel>(&mut self, slots: &Chunked<Slot<M>>) {
         self.slots.clear();
         for (number, slot) in slots.iter().enumerate() {
             if let Some(row) = slot.row() {

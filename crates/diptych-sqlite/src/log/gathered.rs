@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
+/// How many streams are looked up at once: more would drive each other out of the processor's cache again.
+const STREAMS_AT_ONCE: usize = 16;
+
 /// How many pieces of memory are kept for the next blocks: those that one build has in hand.
 const SPARES_MAX: usize = 8;
 
@@ -24,6 +27,8 @@ const SPARE_BYTES_MAX: usize = 4 << 20;
 #[derive(Default)]
 pub(crate) struct Gathered {
     room: Room,
+    /// Of how many rows the stream is looked up; the others are few.
+    named: usize,
     events: Vec<EventName>,
     /// Which of the events each type is; none for a type of a category that nobody wants.
     kinds: Map<i64, Option<u32>>,
@@ -38,7 +43,10 @@ pub(crate) struct Gathered {
 /// The memory of a block, which the next one may use.
 #[derive(Default)]
 struct Room {
+    /// Metadata and payload of each row.
     texts: String,
+    /// The key of each row.
+    keys: String,
     rows: Vec<GatheredRow>,
 }
 
@@ -54,16 +62,20 @@ struct GatheredRow {
     version: Version,
     recorded_at: Timestamp,
     occurred_at: Timestamp,
-    /// The places of its tenant and category, and of its type.
-    scope: u32,
+    /// The place of its type.
     event: u32,
-    /// Where its texts end: key, metadata, payload; the first begins where the last of the row before ends.
-    ends: [u32; 3],
+    /// Where its texts end: metadata, payload; the first begins where the last of the row before ends.
+    ends: [u32; 2],
+    /// The place of its tenant and category, once its stream is looked up.
+    scope: u32,
+    /// Where its key ends, which begins where that of the row before ends.
+    key_ends: u32,
 }
 
 /// Facts to be cut out of what was gathered, one after the other.
 pub(crate) struct Cut {
     texts: Arc<String>,
+    keys: String,
     rows: Vec<GatheredRow>,
     events: Vec<EventName>,
     scopes: Vec<(Tenant, Category)>,
@@ -112,36 +124,49 @@ impl Gathered {
         (position, event): (i64, u32),
         row: &Row<'_>,
     ) -> rusqlite::Result<()> {
-        let stream: i64 = row.get(2)?;
-        let known = names.stream(connection, stream)?;
-        let scope = match self.last {
-            Some((scope, place)) if scope == known.scope => place,
-            _ => self.scope(connection, names, known.scope)?,
-        };
         let recorded_at = Timestamp::from_stored(row.get(4)?);
         let occurred_at: Option<i64> = row.get(5)?;
-        let ends = [
-            self.text(names.key(known))?,
-            self.text(row.get_ref(6)?.as_str()?)?,
-            self.text(row.get_ref(7)?.as_str()?)?,
-        ];
+        let ends = [self.text(row.get_ref(6)?.as_str()?)?, self.text(row.get_ref(7)?.as_str()?)?];
         self.room.rows.push(GatheredRow {
             position: Position(position.cast_unsigned()),
-            stream,
+            stream: row.get(2)?,
             version: Version(row.get::<_, i64>(3)?.cast_unsigned()),
             recorded_at,
             occurred_at: occurred_at.map_or(recorded_at, Timestamp::from_stored),
-            scope,
             event,
             ends,
+            scope: 0,
+            key_ends: 0,
         });
+        if self.room.rows.len() - self.named >= STREAMS_AT_ONCE {
+            self.name_streams(connection, names)?;
+        }
+        Ok(())
+    }
+
+    /// Looks up the streams of the rows that came since this was last done. Streams are met at random: what
+    /// is known of them is brought near for all before it is used, so that it is waited for once.
+    fn name_streams(&mut self, connection: &Connection, names: &mut Names) -> rusqlite::Result<()> {
+        names.approach(self.room.rows[self.named..].iter().map(|row| row.stream));
+        for number in self.named..self.room.rows.len() {
+            let known = names.stream(connection, self.room.rows[number].stream)?;
+            let scope = match self.last {
+                Some((scope, place)) if scope == known.scope => place,
+                _ => self.scope(connection, names, known.scope)?,
+            };
+            self.room.keys.push_str(names.key(known));
+            let row = &mut self.room.rows[number];
+            (row.scope, row.key_ends) = (scope, end_of(&self.room.keys)?);
+        }
+        self.named = self.room.rows.len();
         Ok(())
     }
 
     /// The facts, to be taken in the order in which they were added.
-    pub(crate) fn cut(self) -> Cut {
-        let Self { room: Room { texts, rows }, events, scopes, spares, .. } = self;
-        Cut { texts: Arc::new(texts), rows, events, scopes, next: 0, spares }
+    pub(crate) fn cut(mut self, connection: &Connection, names: &mut Names) -> rusqlite::Result<Cut> {
+        self.name_streams(connection, names)?;
+        let Self { room: Room { texts, keys, rows }, events, scopes, spares, .. } = self;
+        Ok(Cut { texts: Arc::new(texts), keys, rows, events, scopes, next: 0, spares })
     }
 
     /// The place of a tenant and a category; most rows have those of the row before.
@@ -164,10 +189,14 @@ impl Gathered {
     /// Adds a text; answers where it ends.
     fn text(&mut self, text: &str) -> rusqlite::Result<u32> {
         self.room.texts.push_str(text);
-        u32::try_from(self.room.texts.len()).map_err(|_| {
-            rusqlite::Error::ToSqlConversionFailure("the texts of a block are larger than 4 GiB".into())
-        })
+        end_of(&self.room.texts)
     }
+}
+
+fn end_of(texts: &str) -> rusqlite::Result<u32> {
+    u32::try_from(texts.len()).map_err(|_| {
+        rusqlite::Error::ToSqlConversionFailure("the texts of a block are larger than 4 GiB".into())
+    })
 }
 
 impl Cut {
@@ -186,14 +215,17 @@ impl Cut {
 
     fn fact(&self, number: usize, before: Option<&RawFact>) -> RawFact {
         let row = &self.rows[number];
-        let from = if number == 0 { 0 } else { self.rows[number - 1].ends[2] as usize };
-        let [key, metadata, payload] = row.ends.map(|end| end as usize);
+        let (texts_from, key_from) = match number.checked_sub(1).map(|before| &self.rows[before]) {
+            Some(before) => (before.ends[1] as usize, before.key_ends as usize),
+            None => (0, 0),
+        };
+        let [metadata, payload] = row.ends.map(|end| end as usize);
         let same = |_: &&RawFact| self.rows[number - 1].stream == row.stream;
         let stream = match before.filter(same) {
             Some(before) => Arc::clone(&before.stream),
             None => {
                 let (tenant, category) = &self.scopes[row.scope as usize];
-                let key = StreamKey::from_stored(&self.texts[from..key]);
+                let key = StreamKey::from_stored(&self.keys[key_from..row.key_ends as usize]);
                 let stream = StreamId { category: category.clone(), key };
                 Arc::new(StreamRef { tenant: tenant.clone(), stream })
             }
@@ -205,7 +237,7 @@ impl Cut {
             event: self.events[row.event as usize].clone(),
             recorded_at: row.recorded_at,
             occurred_at: row.occurred_at,
-            metadata: SharedText::part(&self.texts, key..metadata),
+            metadata: SharedText::part(&self.texts, texts_from..metadata),
             payload: SharedText::part(&self.texts, metadata..payload),
         }
     }
@@ -228,7 +260,11 @@ impl Drop for Cut {
     fn drop(&mut self) {
         // Facts that are still in use keep their texts.
         if let (Some(spares), Some(texts)) = (&self.spares, Arc::get_mut(&mut self.texts)) {
-            spares.give(Room { texts: std::mem::take(texts), rows: std::mem::take(&mut self.rows) });
+            spares.give(Room {
+                texts: std::mem::take(texts),
+                keys: std::mem::take(&mut self.keys),
+                rows: std::mem::take(&mut self.rows),
+            });
         }
     }
 }
@@ -239,10 +275,11 @@ impl Spares {
     }
 
     fn give(&self, mut room: Room) {
-        if room.texts.capacity() > SPARE_BYTES_MAX {
+        if room.texts.capacity().max(room.keys.capacity()) > SPARE_BYTES_MAX {
             return;
         }
         room.texts.clear();
+        room.keys.clear();
         room.rows.clear();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() < SPARES_MAX {
@@ -259,13 +296,24 @@ mod tests {
         let mut gathered = Gathered::reusing(spares);
         gathered.scopes.push((Tenant::from_stored("main"), Category::from_stored("order")));
         gathered.events.push(EventName { name: "Placed".into(), schema_version: 1 });
-        let ends = [key, "{}", key].map(|text| gathered.text(text).unwrap());
-        let (position, version) = (Position(1), Version(1));
+        let ends = ["{}", key].map(|text| gathered.text(text).unwrap());
+        gathered.room.keys.push_str(key);
+        let (position, version, key_ends) = (Position(1), Version(1), key.len() as u32);
         let (recorded_at, occurred_at) = (Timestamp::EPOCH, Timestamp::EPOCH);
-        let row =
-            GatheredRow { position, stream: 1, version, recorded_at, occurred_at, scope: 0, event: 0, ends };
-        gathered.room.rows.push(row);
-        gathered.cut()
+        gathered.room.rows.push(GatheredRow {
+            position,
+            stream: 1,
+            version,
+            recorded_at,
+            occurred_at,
+            event: 0,
+            ends,
+            scope: 0,
+            key_ends,
+        });
+        gathered.named = 1;
+        let connection = Connection::open_in_memory().unwrap();
+        gathered.cut(&connection, &mut Names::new(1)).unwrap()
     }
 
     #[test]
@@ -285,7 +333,7 @@ mod tests {
     fn little_memory_is_kept() {
         let spares = Spares::default();
         for bytes in [SPARE_BYTES_MAX + 1].into_iter().chain([1; SPARES_MAX + 1]) {
-            spares.give(Room { texts: String::with_capacity(bytes), rows: Vec::new() });
+            spares.give(Room { texts: String::with_capacity(bytes), ..Room::default() });
         }
         let held = spares.0.lock().unwrap();
         assert_eq!(held.len(), SPARES_MAX);

@@ -4,6 +4,7 @@ use crate::fault::damaged;
 use diptych_core::{Category, EventName, Fault, RawFact, Tenant, Version};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::sync::Arc;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -89,13 +90,27 @@ impl Names {
 
     /// A stream by its number.
     pub(crate) fn stream(&mut self, connection: &Connection, id: i64) -> rusqlite::Result<KnownStream> {
-        // Dividing is left to logs that need it: it takes as long as all the rest.
-        let (number, streams_max) = (id.cast_unsigned(), self.streams_max as u64);
-        let place = if number < streams_max { number } else { number % streams_max } as usize;
+        let place = self.place(id);
         match self.streams.get(place) {
             Some(known) if known.id == id => Ok(*known),
             _ => self.learn(connection, id, place),
         }
+    }
+
+    /// Brings what is known of some streams near the processor: first their places, then their keys, so that
+    /// in neither of both one read waits for another.
+    pub(crate) fn approach(&self, ids: impl Iterator<Item = i64> + Clone) {
+        let known = |id| self.streams.get(self.place(id));
+        let places = ids.clone().fold(0, |seen, id| seen ^ known(id).map_or(0, |known| known.from));
+        let keys = self.keys.as_bytes();
+        let first = |id| known(id).and_then(|known| keys.get(known.from as usize)).copied();
+        black_box((places, ids.fold(0, |seen, id| seen ^ first(id).unwrap_or_default())));
+    }
+
+    fn place(&self, id: i64) -> usize {
+        // Dividing is left to logs that need it: it takes as long as all the rest.
+        let (number, streams_max) = (id.cast_unsigned(), self.streams_max as u64);
+        (if number < streams_max { number } else { number % streams_max }) as usize
     }
 
     /// The key of a stream that was just asked for.

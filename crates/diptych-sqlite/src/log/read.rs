@@ -106,7 +106,7 @@ pub(crate) fn range(
     }
     // INVARIANT: a completed range has every position; what readers are given is all there is.
     if expected == end {
-        Ok(gathered.cut())
+        gathered.cut(connection, names).or_fault()
     } else {
         Err(damaged(format!("the log has a gap at position {expected}")))
     }
@@ -133,7 +133,7 @@ pub(crate) fn load(
             gathered.add(connection, names, (position, event), row).or_fault()?;
         }
     }
-    let facts = gathered.cut().rest();
+    let facts = gathered.cut(connection, names).or_fault()?.rest();
     contiguous(after, &facts)?;
     Ok(facts)
 }

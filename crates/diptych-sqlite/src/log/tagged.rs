@@ -72,7 +72,7 @@ pub(crate) fn load_query(
     }
     let last = found.last().filter(|_| found.len() >= facts_max);
     let through = last.map_or(head, |position| Position(position.cast_unsigned()));
-    Ok(Matched { facts: gathered.cut().rest(), through })
+    Ok(Matched { facts: gathered.cut(connection, names).or_fault()?.rest(), through })
 }
 
 /// The position of a fact after another position that matches, if there is one. Inside a transaction it

@@ -64,7 +64,13 @@ impl<M: ReadModel> Slots<M> {
             let begun = changed.into_iter().map(|slot| {
                 let held = &mut self.slots[slot];
                 held.changed = false;
-                ((tenants[held.tenant as usize], beginning_of(&held.key_values())), slot)
+                (
+                    (
+                        tenants[held.tenant as usize],
+                        held.first_of_key().map_or(0, |first| beginning_of(&first)),
+                    ),
+                    slot,
+                )
             });
             let begun = begun.collect();
             self.ordered = sort_by_beginning(begun, |slot| self.row_ref(slot)).into_iter();
