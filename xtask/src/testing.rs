@@ -3,7 +3,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use crate::environment::{Environment, FINES, FINES_FOLDER};
 use crate::programs;
@@ -74,12 +73,9 @@ fn run_tests(root: &Path, environment: &Environment) -> Result<(Vec<String>, Rep
     let Some(programs) = programs::build(root, environment)? else {
         return Ok((vec!["the tests could not be built".to_owned()], Report::default()));
     };
-    let report = Mutex::new(Report::default());
-    let failed = programs::run(programs, |said| {
-        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.listen(said, &mut std::io::stdout())
-    })?;
-    Ok((failed, report.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    let mut report = Report::default();
+    let failed = programs::run(programs, |said| report.listen(said, &mut std::io::stdout()))?;
+    Ok((failed, report))
 }
 
 fn judge(missing: &[String], report: &Report) -> Vec<String> {

@@ -5,6 +5,7 @@ use crate::erased::DecideError;
 use crate::error::RawRejection;
 use crate::fields::texts_fit;
 use crate::ledger::{CommandHeader, CommandRecord, InputHash, Outcome};
+use crate::patience::pause_below;
 use crate::queue::QueuePanel;
 use crate::reading::{contiguous, unreadable, unreadable_stream};
 use crate::request::{Envelope, generate_command_id};
@@ -433,7 +434,7 @@ impl Commands {
     /// Waits a random time below a bound that doubles with every attempt.
     async fn pause(&self, attempt: u32) {
         let bound = Duration::from_millis(1 << attempt.min(16)).min(self.limits.retry_pause_max);
-        tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
+        pause_below(bound).await;
     }
 }
 

@@ -50,13 +50,17 @@ where
     loop {
         match attempt().await {
             Err(HandleError::Fault(fault)) if fault.is_transient() && Instant::now() < until => {
-                // Of many that were told the same, not all come again at once.
-                tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
+                pause_below(bound).await;
                 bound = (bound * 2).min(PAUSE_MAX);
             }
             told => return told,
         }
     }
+}
+
+/// Waits a random time below a bound: of many that were told the same, not all come again at once.
+pub(crate) async fn pause_below(bound: Duration) {
+    tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
 }
 
 #[cfg(test)]

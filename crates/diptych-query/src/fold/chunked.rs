@@ -9,18 +9,18 @@ const CHUNK: usize = 1_024;
 /// Things by number, in chunks that stay where they are.
 pub(super) struct Chunked<T> {
     chunks: Vec<Vec<T>>,
-    len: usize,
 }
 
 impl<T> Default for Chunked<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), len: 0 }
+        Self { chunks: Vec::new() }
     }
 }
 
 impl<T> Chunked<T> {
     pub(super) fn len(&self) -> usize {
-        self.len
+        // All but the last are full.
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     pub(super) fn get(&self, number: usize) -> Option<&T> {
@@ -36,7 +36,6 @@ impl<T> Chunked<T> {
                 self.chunks.push(chunk);
             }
         }
-        self.len += 1;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {

@@ -64,13 +64,8 @@ impl<M: ReadModel> Slots<M> {
             let begun = changed.into_iter().map(|slot| {
                 let held = &mut self.slots[slot];
                 held.changed = false;
-                (
-                    (
-                        tenants[held.tenant as usize],
-                        held.first_of_key().map_or(0, |first| beginning_of(&first)),
-                    ),
-                    slot,
-                )
+                let beginning = held.first_of_key().as_ref().map_or(0, beginning_of);
+                ((tenants[held.tenant as usize], beginning), slot)
             });
             let begun = begun.collect();
             self.ordered = sort_by_beginning(begun, |slot| self.row_ref(slot)).into_iter();
