@@ -387,7 +387,6 @@ suites! {
         declared_differences_do_not,
         a_rebuild_waits_and_goes_on_as_told,
         a_cancelled_rebuild_leaves_nothing,
-        an_old_build_answers_again_at_once,
         a_new_revision_is_read_from_the_old_one_until_it_is_ready,
         questions_catch_another_order,
         a_split_model_is_rebuilt_part_by_part,
@@ -396,6 +395,11 @@ suites! {
         one_rebuild_at_a_time,
         a_build_that_is_further_is_compared_without_what_is_newer,
         it_all_happens_by_itself,
+    }
+    rollbacks {
+        an_old_build_answers_again_at_once,
+        an_old_build_answers_again_once_the_dead_let_go_of_it,
+        an_old_build_of_another_revision_is_waited_for_and_not_for_ever,
     }
     scenarios {
         poison_while_a_build_is_filled,

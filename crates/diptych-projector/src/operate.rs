@@ -161,7 +161,8 @@ impl Projector {
     }
 
     /// Lets the old build answer again, at once. The new one goes on following, and can be compared, switched
-    /// or cancelled.
+    /// or cancelled. An old build that is behind, because whoever moved it died or is under load, is waited
+    /// for twice as long as a lease lasts.
     ///
     /// # Errors
     /// No rebuild, one that has not switched, an old build that nobody has brought up to date, or a fault.

@@ -30,6 +30,7 @@ pub(crate) mod queue;
 pub(crate) mod rebuilds;
 pub(crate) mod records;
 pub(crate) mod restore;
+pub(crate) mod rollbacks;
 pub(crate) mod rules;
 pub(crate) mod scenarios;
 pub(crate) mod states;

@@ -10,7 +10,7 @@ use crate::fixtures::{
 use crate::process::{Patience, Process, SLICES_MAX, build, limits, process, refused, stages};
 use crate::{Failure, Harness, Outcome, Stores};
 use diptych_projector::{Gate, ProjectorLimits, RebuildError, RebuildOrder, RebuildStep, Switching, Tended};
-use diptych_query::{Ask, Direction, Group, Health, QueryError, Stage};
+use diptych_query::{Ask, Direction, Group, Health, Stage};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -286,53 +286,6 @@ pub(crate) async fn a_cancelled_rebuild_leaves_nothing(harness: &dyn Harness) ->
         ensure!(stores.models.checkpoint(&given_up).await.is_err(), "the tables are still there");
     }
     process.verify("balance").await
-}
-
-/// After a switch the old build takes what is recorded, and a rollback is at once; then the new one can be
-/// switched again.
-pub(crate) async fn an_old_build_answers_again_at_once(harness: &dyn Harness) -> Outcome {
-    let stores = harness.open(Vec::new()).await?;
-    history(&stores).await?;
-    let balance = group::<Balance>(harness);
-    let process = process(&stores, "one", &[Arc::clone(&balance)], limits()).await?;
-    process.serve("balance").await?;
-    let ann = principal(MAIN)?;
-    let page = Ask { page_size: Some(1), ..Ask::default() };
-    let begun = process.queries.ask(&ann, "balance", &page).await?.value.next_page_token;
-    process.begin("balance", Switching::Automatic).await?;
-    process.settle().await?;
-    let token = on(&stores, "c", &[deposited(5)?]).await?.record.token;
-    process.drain("balance").await?;
-    let next = Ask { page_token: begun.clone(), ..page.clone() };
-    let old_page = process.queries.ask(&ann, "balance", &next).await?;
-    ensure_eq!(old_page.value.rows.len(), 1, "the next page of one begun before the switch");
-    let back = process.projector.rollback("balance", order("customers complain")?).await.map_err(refused)?;
-    ensure_eq!(back.step, RebuildStep::RolledBack, "where it stands");
-    ensure_eq!(
-        stages(&stores, "balance").await?,
-        vec![(build(1, 1), Stage::Serving), (build(1, 2), Stage::Shadowing)],
-        "the stages after the rollback"
-    );
-    let ask = Ask { at_least: Some(token), ..Ask::default() };
-    let answer = process.queries.ask(&ann, "balance", &ask).await?.freshness;
-    ensure_eq!(answer.caught_up_to_requested_position, Some(true), "whether the newest is in the old build");
-    process.verify("balance").await?;
-    on(&stores, "c", &[crate::drive::renamed("carl")]).await?;
-    process.drain("balance").await?;
-    process.settle().await?;
-    process
-        .projector
-        .switch("balance", order("it was something else")?, Gate::Compared)
-        .await
-        .map_err(refused)?;
-    let moves = stores.registry.stage_moves(Some("balance"), 1).await?;
-    ensure_eq!(moves[0].order.reason, "it was something else".to_owned(), "why it was switched again");
-    process.verify("balance").await?;
-    process.projector.retire("balance", build(1, 1), order("sure now")?).await.map_err(refused)?;
-    ensure_eq!(process.projector.rebuilds_done(1).await?[0].step, RebuildStep::Finished, "how it ended");
-    let gone = process.queries.ask(&ann, "balance", &next).await;
-    ensure!(matches!(gone, Err(QueryError::PageTokenExpired)), "a page of a build that is gone: {gone:?}");
-    Ok(())
 }
 
 /// The code of a new revision answers from the build of the old one until its own was compared and switched;

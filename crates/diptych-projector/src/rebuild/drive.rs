@@ -37,6 +37,8 @@ pub(crate) struct Drive {
     pub(super) old: Result<Arc<Group>, String>,
     /// The old build after a switch, as long as a rollback is possible.
     pub(super) former: Option<Shadow>,
+    /// Since when the old build is wanted back and is behind.
+    pub(super) taking_back_since: Option<Instant>,
     pub(super) filling: Option<Filling>,
     /// What the group is folded from: the log or an export.
     pub(super) feed: Arc<dyn Feed>,
@@ -69,6 +71,7 @@ impl Drive {
             shadow: Shadow::new(group, rebuild.to, progress, worker, follower),
             old,
             former: None,
+            taking_back_since: None,
             filling: None,
             filled_by: Arc::clone(&feed),
             feed,

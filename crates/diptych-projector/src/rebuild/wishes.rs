@@ -5,10 +5,24 @@ use super::{Asked, Gate, Rebuild, RebuildStep, Switching, Wish};
 use crate::shadow::{Followed, Shadow};
 use crate::steward::{StewardParts, Tended};
 use diptych_core::Fault;
-use diptych_query::{BuildMove, Order, Stage, TransitError};
+use diptych_query::{BuildId, BuildMove, Order, Stage, TransitError};
+use std::time::Instant;
 
 /// How often the old build is brought up to date and tried again, when the new one moved meanwhile.
 const TAKE_BACK_ATTEMPTS_MAX: usize = 50;
+
+/// How many times the life of a lease an order to go back stands while the old build is behind: whoever held
+/// it may have died, and its processes may be under load.
+const TAKE_BACK_LEASES_MAX: u32 = 2;
+
+/// Whether the old build answers again.
+enum TakenBack {
+    Done,
+    /// It is behind, which may pass.
+    Behind(String),
+    /// Something stands against it that does not pass by itself.
+    Refused(String),
+}
 
 impl Driving<'_> {
     /// Carries out what is wanted, if anything is.
@@ -16,6 +30,9 @@ impl Driving<'_> {
         let Some(Asked { what, order }) = self.held.rebuild.asked.take() else { return Ok(None) };
         let step = self.held.rebuild.step;
         let stands = matches!(step, RebuildStep::Ready | RebuildStep::Blocked | RebuildStep::RolledBack);
+        if what != Wish::RollBack {
+            drive.taking_back_since = None;
+        }
         let done = match what {
             Wish::Pause
                 if !matches!(step, RebuildStep::Paused | RebuildStep::Failed | RebuildStep::Switched) =>
@@ -65,40 +82,88 @@ impl Driving<'_> {
     async fn roll_back(&mut self, drive: &mut Drive, order: &Order) -> Result<Tended, Fault> {
         let Rebuild { from, to, .. } = self.held.rebuild.clone();
         let Some(from) = from else { return self.refuse("there is no build to go back to".to_owned()).await };
-        let own = from.revision == self.group.revision();
         let mut former = drive.former.take().unwrap_or_else(|| {
             let StewardParts { worker, follower, progress, .. } = self.parts;
             Shadow::new(self.group, from, progress, worker, follower)
         });
-        let mut refused = "the old build could not be brought up to date".to_owned();
+        let refused = match self.take_back(&mut former, from, to, order).await? {
+            TakenBack::Done => {
+                former.let_go().await?;
+                drive.shadow.forget();
+                return self.rolled_back(drive, order).await;
+            }
+            TakenBack::Behind(_) if self.may_still_come(drive) => {
+                drive.former = Some(former);
+                self.held.rebuild.asked = Some(Asked { what: Wish::RollBack, order: order.clone() });
+                return Ok(Tended::AtRest);
+            }
+            TakenBack::Behind(reason) | TakenBack::Refused(reason) => reason,
+        };
+        drive.former = Some(former);
+        drive.taking_back_since = None;
+        self.refuse(refused).await
+    }
+
+    /// Moves the two builds back, with the old one brought as far as it comes now.
+    async fn take_back(
+        &mut self,
+        former: &mut Shadow,
+        from: BuildId,
+        to: BuildId,
+        order: &Order,
+    ) -> Result<TakenBack, Fault> {
+        let mut behind = String::new();
         for _ in 0..TAKE_BACK_ATTEMPTS_MAX {
             // That of another revision is as far as its own processes have brought it.
-            while own && self.follow_former(&mut former).await? == Followed::Moved {}
-            let Some(stage) = self.stage(to) else { break };
+            let own = from.revision == self.group.revision();
+            let followed = if own { self.bring_up(former).await? } else { Followed::NotNow };
+            let Some(stage) = self.stage(to) else {
+                return Ok(TakenBack::Refused(format!("there is no build {to} any more")));
+            };
             let moves = [
                 BuildMove { build: to, from: stage, to: Stage::Shadowing },
                 BuildMove { build: from, from: Stage::Shadowing, to: Stage::Serving },
             ];
-            match self.transit(&moves, order).await? {
-                Ok(()) => {
-                    former.let_go().await?;
-                    drive.shadow.forget();
-                    self.held.rebuild.switching = Switching::Ordered;
-                    self.held.rebuild.switched_at = None;
-                    self.held.rebuild.reason = Some(order.reason.clone());
-                    self.parts.keeper.notify_one();
-                    return self.go_to(RebuildStep::RolledBack).await;
-                }
-                Err(error @ TransitError::Behind { .. }) => refused = error.to_string(),
+            behind = match self.transit(&moves, order).await? {
+                Ok(()) => return Ok(TakenBack::Done),
+                Err(error @ TransitError::Behind { .. }) => error.to_string(),
                 Err(error) => {
-                    refused = error.to_string();
                     self.reload_builds().await?;
-                    break;
+                    return Ok(TakenBack::Refused(error.to_string()));
                 }
+            };
+            match followed {
+                Followed::There | Followed::Moved => {}
+                Followed::NotNow => break,
+                Followed::Stopped(reason) => return Ok(TakenBack::Refused(reason)),
             }
         }
-        drive.former = Some(former);
-        self.refuse(refused).await
+        Ok(TakenBack::Behind(behind))
+    }
+
+    async fn rolled_back(&mut self, drive: &mut Drive, order: &Order) -> Result<Tended, Fault> {
+        drive.taking_back_since = None;
+        self.held.rebuild.switching = Switching::Ordered;
+        self.held.rebuild.switched_at = None;
+        self.held.rebuild.reason = Some(order.reason.clone());
+        self.parts.keeper.notify_one();
+        self.go_to(RebuildStep::RolledBack).await
+    }
+
+    /// Brings the old build as far as it comes now.
+    async fn bring_up(&self, former: &mut Shadow) -> Result<Followed, Fault> {
+        loop {
+            match self.follow_former(former).await? {
+                Followed::Moved => {}
+                followed => return Ok(followed),
+            }
+        }
+    }
+
+    /// Whether an old build that is behind is waited for any longer.
+    fn may_still_come(&self, drive: &mut Drive) -> bool {
+        let since = *drive.taking_back_since.get_or_insert_with(Instant::now);
+        since.elapsed() < self.parts.follower.limits.lease_duration * TAKE_BACK_LEASES_MAX
     }
 
     /// Lets the old build go: the end of a rebuild.
