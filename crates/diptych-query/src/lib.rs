@@ -4,6 +4,7 @@
 //! here, on purpose: commands. Nothing in this crate can give one, and no clock is read: time is handed in.
 
 mod answer;
+mod any_model;
 mod build;
 mod column;
 mod contract;
@@ -51,6 +52,7 @@ mod words;
 mod tests;
 
 pub use answer::{Answer, Freshness, Health, Page};
+pub use any_model::{AnyModel, erase, erase_sql};
 pub use build::{
     Build, BuildId, BuildMove, Order, StageMove, TransitError, judge, own_build, stand_in, taken_over,
 };
@@ -64,7 +66,7 @@ pub use export::{EXPORT_BATCH_ROWS, ExportRows, ExportSender, Exporting, RawExpo
 pub use feed::{Block, Categories, Feed, Mark, RawBlock, RawFacts, Statistics};
 pub use find::{Condition, Cursor, Direction, Filter, Find, Operator, RawFind, Sort};
 pub use fold::{Batch, FailedRow, Fold, FoldError, FoldErrorKind, Passed};
-pub use group::{AnyModel, Group, GroupError, Tables, erase, erase_sql};
+pub use group::{Group, GroupError, Tables};
 pub use job_board::{JobBoard, JobRecords, JobStanding, clock_in_words};
 pub use lag::Lag;
 pub use metrics::{Latency, QueryMetrics};

@@ -2,6 +2,7 @@
 
 use super::FoldError;
 use super::guarded::guarded;
+use crate::{Group, RawFacts};
 use diptych_core::{EventSet, Fact, RawFact};
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ struct Set {
     /// Whether they are those of the block at hand.
     current: bool,
     facts: Box<dyn Any + Send>,
+    /// Empties them, unless a table waits with some.
+    empty: fn(&mut (dyn Any + Send)),
 }
 
 /// The facts of a block in one set of languages, in the block's order; none for what it does not speak of.
@@ -26,7 +29,15 @@ pub(super) type Facts<E> = Arc<Vec<Option<Fact<E>>>>;
 impl Decoded {
     /// Ends a block: another one is at hand from now on.
     pub(super) fn clear(&mut self) {
-        self.sets.iter_mut().for_each(|set| set.current = false);
+        for set in &mut self.sets {
+            set.current = false;
+            (set.empty)(&mut *set.facts);
+        }
+    }
+
+    /// Decodes a block for tables that read it in the languages of `E`, unless it cannot be.
+    pub(crate) fn prepare<E: EventSet>(&mut self, block: &[Arc<RawFact>]) {
+        let _ = self.facts::<E>(block);
     }
 
     /// The block in the languages of `E`. The block is the same at every call until it is ended.
@@ -49,12 +60,40 @@ impl Decoded {
         let mut facts = Vec::with_capacity(block.len());
         decode_all(block, &mut facts)?;
         let facts: Facts<E> = Arc::new(facts);
-        let set = Set { id, current: true, facts: Box::new(Arc::clone(&facts)) };
+        let set = Set { id, current: true, facts: Box::new(Arc::clone(&facts)), empty: empty::<E> };
         match place {
             Some(place) => self.sets[place] = set,
             None => self.sets.push(set),
         }
         Ok(facts)
+    }
+}
+
+/// Some facts of a block with what they say, for a fold that has not come to them yet: whoever waits for it
+/// may decode them meanwhile.
+#[derive(Default)]
+pub struct DecodedFacts {
+    pub(super) facts: Vec<Arc<RawFact>>,
+    pub(super) decoded: Decoded,
+}
+
+impl DecodedFacts {
+    /// Takes the next facts of a block, at most so many, in place of those that it holds, and decodes them
+    /// for all tables of a group. Those that cannot be decoded are left to the fold, which says so in its
+    /// turn. Answers whether there were any.
+    pub fn take(&mut self, group: &Group, block: &mut dyn RawFacts, facts_max: usize) -> bool {
+        self.clear();
+        block.take(facts_max, &mut self.facts);
+        for model in group.models() {
+            model.decode(&self.facts, &mut self.decoded);
+        }
+        !self.facts.is_empty()
+    }
+
+    /// Lets the facts go, and keeps the room for others.
+    pub fn clear(&mut self) {
+        self.decoded.clear();
+        self.facts.clear();
     }
 }
 
@@ -68,6 +107,12 @@ fn decode_all<E: EventSet>(block: &[Arc<RawFact>], room: &mut Vec<Option<Fact<E>
         }
         Ok(())
     })
+}
+
+fn empty<E: EventSet>(facts: &mut (dyn Any + Send)) {
+    if let Some(room) = facts.downcast_mut::<Facts<E>>().and_then(Arc::get_mut) {
+        room.clear();
+    }
 }
 
 /// One fact in the languages of `E`.

@@ -26,7 +26,7 @@ mod table;
 mod table_fold;
 
 pub(crate) use batch::SqlBatch;
-pub use decoded::Decoded;
+pub use decoded::{Decoded, DecodedFacts};
 pub use digest::{BUCKETS, bucket_of, row_digest};
 pub use earlier::Earlier;
 pub(crate) use earlier::Looked;
@@ -198,9 +198,9 @@ impl Fold {
     pub fn plan_facts(&mut self, facts: &[Arc<RawFact>], through: Mark) -> Result<(), FoldError> {
         if self.fresh {
             // They are folded at once: few at a time, so that what is decoded of them stays near.
-            facts.chunks(ROWS_AT_ONCE).try_for_each(|few| self.plan_in_turn(few))?;
+            facts.chunks(ROWS_AT_ONCE).try_for_each(|few| self.plan_few(few))?;
         } else {
-            self.plan_in_turn(facts)?;
+            self.plan_few(facts)?;
         }
         self.facts += facts.len();
         if through.position() > self.through.position() {
@@ -209,13 +209,31 @@ impl Fold {
         Ok(())
     }
 
+    /// Routes facts that were decoded before; they end before the mark of those that are planned next.
+    ///
+    /// # Errors
+    /// As [`Fold::plan`].
+    pub fn plan_decoded(&mut self, facts: &mut DecodedFacts) -> Result<(), FoldError> {
+        let DecodedFacts { facts, decoded } = facts;
+        self.facts += facts.len();
+        self.plan_in_turn(facts, decoded)
+    }
+
+    /// Decodes facts for all tables, and hands them on.
+    fn plan_few(&mut self, facts: &[Arc<RawFact>]) -> Result<(), FoldError> {
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let planned = self.plan_in_turn(facts, &mut decoded);
+        decoded.clear();
+        self.decoded = decoded;
+        planned
+    }
+
     /// Hands facts to one table after the other.
-    fn plan_in_turn(&mut self, facts: &[Arc<RawFact>]) -> Result<(), FoldError> {
+    fn plan_in_turn(&mut self, facts: &[Arc<RawFact>], decoded: &mut Decoded) -> Result<(), FoldError> {
         let misses = RefCell::new(Vec::new());
-        self.decoded.clear();
         for index in 0..self.tables.len() {
             let (earlier, rest) = self.tables.split_at_mut(index);
-            let planned = rest[0].plan(facts, &mut self.decoded, Earlier::new(earlier, &misses));
+            let planned = rest[0].plan(facts, decoded, Earlier::new(earlier, &misses));
             planned.map_err(|error| error.in_table(index))?;
         }
         if self.fresh { self.settle() } else { Ok(()) }

@@ -4,8 +4,9 @@
 use super::world::{BoxEvent, Kept, Log, ShelfEvent, ThingEvent, group};
 use crate::fold::{LOOK_UP_ROUNDS_MAX, ROWS_PER_FACT_MAX};
 use crate::{FoldError, FoldErrorKind, RowRef};
-use diptych_core::{Code, Portable, Position, Tenant};
+use diptych_core::{Code, Portable, Position, RawFact, Tenant};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn named(name: &str) -> ShelfEvent {
     ShelfEvent::Named { name: name.to_owned() }
@@ -73,6 +74,31 @@ fn changes_taken_in_parts_are_those_taken_at_once_in_the_order_of_the_table() {
         assert!(
             digest.into_iter().eq(whole.digest.iter().map(|(bucket, rows, sum)| (*bucket, (*rows, *sum))))
         );
+    }
+}
+
+#[test]
+fn facts_that_are_decoded_before_are_folded_as_others() {
+    let mut log = Log::default();
+    for number in 0..10 {
+        let (shelf, inside) = (format!("shelf {}", number % 3), format!("box {}", number % 4));
+        log.tell(&shelf, named(&format!("name {number}"))).tell(&inside, put(&shelf));
+        log.tell(&format!("thing {number}"), made(&inside, "red")).tell("thing 1", packed(&inside));
+    }
+    let kept = Kept::new(group());
+    let mut whole = kept.plan(&[&log.facts], true).unwrap();
+    let (changes, passed) = (whole.changes().unwrap(), whole.passed());
+    assert!(changes.iter().all(|table| !table.rows.is_empty()), "{changes:?}");
+    let broken = RawFact { payload: "[".to_owned().into(), ..(*log.facts[13]).clone() };
+    let mut unreadable = log.facts.clone();
+    unreadable[13] = Arc::new(broken);
+    let refused = kept.plan(&[&unreadable], true).unwrap_err().to_string();
+    for facts_max in [1, 3, 100] {
+        let mut fold = kept.plan_decoded(&log.facts, facts_max).unwrap();
+        assert_eq!((fold.changes().unwrap(), fold.passed()), (changes.clone(), passed.clone()));
+        assert_eq!((fold.facts(), fold.through()), (whole.facts(), whole.through()));
+        let failed = kept.plan_decoded(&unreadable, facts_max).unwrap_err().to_string();
+        assert_eq!(failed, refused, "{facts_max} at a time");
     }
 }
 

@@ -1,11 +1,12 @@
 //! A small world by hand: shelves, boxes on them, things in boxes, and a store as plain as can be that folds
 //! them.
 
-use crate::fold::{ROWS_PER_FACT_MAX, bucket_of, row_digest};
+use crate::fold::{DecodedFacts, ROWS_PER_FACT_MAX, bucket_of, row_digest};
 use crate::{
-    Batch, Changed, Column, ColumnSpec, Contract, Direction, Fold, FoldError, Governance, Group, IndexSpec,
-    JoinedProjection, Mark, Matching, Mode, Projection, ReadModel, Reads, Route, RowChange, RowRef, Schema,
-    Sensitivity, Siblings, Storage, StoredRow, TableChanges, TableNeeds, Tenants, Upkeep, erase,
+    Batch, Block, Changed, Column, ColumnSpec, Contract, Direction, Fold, FoldError, Governance, Group,
+    IndexSpec, JoinedProjection, Mark, Matching, Mode, Projection, RawBlock, ReadModel, Reads, Route,
+    RowChange, RowRef, Schema, Sensitivity, Siblings, Storage, StoredRow, TableChanges, TableNeeds, Tenants,
+    Upkeep, erase,
 };
 use diptych_core::{
     DecodeError, EncodeError, Epoch, Event, EventName, EventSet, EventType, Fact, Fingerprint, Language,
@@ -478,6 +479,19 @@ impl Kept {
             let through = block.last().map_or(self.reached, |last| last.position);
             fold.plan_facts(block, mark(through))?;
         }
+        Ok(fold)
+    }
+
+    /// As `plan` of one block into an empty store, whose facts are decoded before, so many at a time.
+    pub(super) fn plan_decoded(&self, facts: &[Arc<RawFact>], facts_max: usize) -> Result<Fold, FoldError> {
+        let through = mark(facts.last().map_or(self.reached, |last| last.position));
+        let block = Block { after: self.reached, through, head: through.position(), facts: facts.to_vec() };
+        let (mut block, mut room) = (RawBlock::from(block), DecodedFacts::default());
+        let mut fold = Fold::from_mark(&self.group, mark(self.reached));
+        while room.take(&self.group, &mut *block.facts, facts_max) {
+            fold.plan_decoded(&mut room)?;
+        }
+        fold.plan_facts(&[], through)?;
         Ok(fold)
     }
 

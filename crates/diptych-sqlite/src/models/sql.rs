@@ -244,13 +244,14 @@ fn check_of(schema: &Schema, column: &ColumnSpec) -> Option<String> {
     Some(format!("CONSTRAINT {name} CHECK ({} IN ({allowed}))", quoted(column.name)))
 }
 
-/// Inserts a row: tenant, what is written of it, guard, hash.
+/// Inserts rows: tenant, what is written of each, guard, hash. A failure ends the transaction anyway, so
+/// nothing is noted for undoing the statement alone.
 pub(crate) fn insert(table: &str, schema: &Schema, rows: usize) -> String {
     let written = schema.written();
     let columns: Vec<_> = written.iter().flat_map(|written| document::physical(schema, *written)).collect();
     let marks = format!("({})", marks(columns.len() + OWN_COLUMNS.len()));
     format!(
-        "INSERT INTO {} (\"tenant_id\", {}, \"projection_position\", \"row_hash\") VALUES {}",
+        "INSERT OR FAIL INTO {} (\"tenant_id\", {}, \"projection_position\", \"row_hash\") VALUES {}",
         quoted(table),
         columns.join(", "),
         vec![marks; rows].join(", ")
