@@ -6,7 +6,7 @@ use crate::failure::{ensure, ensure_eq};
 use crate::fixtures::{Balance, Renewed, SAME, group};
 use crate::process::{Patience, build, limits, process, refused, stages};
 use crate::{Harness, Outcome};
-use diptych_projector::{Gate, ProjectorLimits, RebuildError, RebuildStep, Switching};
+use diptych_projector::{Driver, Gate, ProjectorLimits, RebuildError, RebuildStep, Switching};
 use diptych_query::{Ask, QueryError, Stage, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +58,16 @@ pub(crate) async fn an_old_build_answers_again_at_once(harness: &dyn Harness) ->
     Ok(())
 }
 
+/// How often a case pauses so that an order that was seen has been tried, and more than once.
+const PAUSES: usize = 20;
+
+async fn has_been_tried(patience: &Patience) -> Outcome {
+    for _ in 0..PAUSES {
+        patience.pause().await?;
+    }
+    Ok(())
+}
+
 /// The old build is behind while a process that died still holds it: an order to go back stands until that
 /// process is given up.
 pub(crate) async fn an_old_build_answers_again_once_the_dead_let_go_of_it(harness: &dyn Harness) -> Outcome {
@@ -86,14 +96,11 @@ pub(crate) async fn an_old_build_answers_again_once_the_dead_let_go_of_it(harnes
     on(&stores, "c", &[deposited(5)?]).await?;
     second.drain("balance").await?;
     let die = async {
-        let drives = |worker: &str| worker.starts_with("second");
-        while !second.under_way("balance").await?.driver.is_some_and(|driver| drives(&driver.worker)) {
+        let seconds = |driver: &Driver| driver.worker.starts_with("second");
+        while !second.under_way("balance").await?.driver.as_ref().is_some_and(seconds) {
             patience.pause().await?;
         }
-        // It has tried more than once by then.
-        for _ in 0..20 {
-            patience.pause().await?;
-        }
+        has_been_tried(&patience).await?;
         for lease in held {
             stores.models.release(&former, lease).await?;
         }
@@ -132,10 +139,7 @@ pub(crate) async fn an_old_build_of_another_revision_is_waited_for_and_not_for_e
         while new.under_way("balance").await?.asked.is_none() {
             patience.pause().await?;
         }
-        // It has tried by then.
-        for _ in 0..20 {
-            patience.pause().await?;
-        }
+        has_been_tried(&patience).await?;
         old.projector.steward().learn().await?;
         old.drain("balance").await
     };

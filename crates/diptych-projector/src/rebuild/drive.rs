@@ -431,10 +431,7 @@ impl Driving<'_> {
             // That of another revision is moved by the processes that run its code.
             return Ok(Tended::AtRest);
         };
-        let mut former = drive.former.take().unwrap_or_else(|| {
-            let StewardParts { worker, follower, progress, .. } = self.parts;
-            Shadow::new(self.group, from, progress, worker, follower)
-        });
+        let mut former = self.former(drive, from);
         let followed = self.follow_former(&mut former).await;
         drive.former = Some(former);
         match followed? {
@@ -442,6 +439,14 @@ impl Driving<'_> {
             // A build that stopped is no reason to take the other one back.
             _ => Ok(Tended::AtRest),
         }
+    }
+
+    /// The old build, to be followed from here.
+    pub(super) fn former(&self, drive: &mut Drive, from: BuildId) -> Shadow {
+        drive.former.take().unwrap_or_else(|| {
+            let StewardParts { worker, follower, progress, .. } = self.parts;
+            Shadow::new(self.group, from, progress, worker, follower)
+        })
     }
 
     pub(super) async fn follow_former(&self, former: &mut Shadow) -> Result<Followed, Fault> {

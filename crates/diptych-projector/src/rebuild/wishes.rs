@@ -3,7 +3,7 @@
 use super::drive::{Drive, Driving, blocked_by};
 use super::{Asked, Gate, Rebuild, RebuildStep, Switching, Wish};
 use crate::shadow::{Followed, Shadow};
-use crate::steward::{StewardParts, Tended};
+use crate::steward::Tended;
 use diptych_core::Fault;
 use diptych_query::{BuildId, BuildMove, Order, Stage, TransitError};
 use std::time::Instant;
@@ -82,10 +82,7 @@ impl Driving<'_> {
     async fn roll_back(&mut self, drive: &mut Drive, order: &Order) -> Result<Tended, Fault> {
         let Rebuild { from, to, .. } = self.held.rebuild.clone();
         let Some(from) = from else { return self.refuse("there is no build to go back to".to_owned()).await };
-        let mut former = drive.former.take().unwrap_or_else(|| {
-            let StewardParts { worker, follower, progress, .. } = self.parts;
-            Shadow::new(self.group, from, progress, worker, follower)
-        });
+        let mut former = self.former(drive, from);
         let refused = match self.take_back(&mut former, from, to, order).await? {
             TakenBack::Done => {
                 former.let_go().await?;
@@ -112,10 +109,10 @@ impl Driving<'_> {
         to: BuildId,
         order: &Order,
     ) -> Result<TakenBack, Fault> {
+        // That of another revision is as far as its own processes have brought it.
+        let own = from.revision == self.group.revision();
         let mut behind = String::new();
         for _ in 0..TAKE_BACK_ATTEMPTS_MAX {
-            // That of another revision is as far as its own processes have brought it.
-            let own = from.revision == self.group.revision();
             let followed = if own { self.bring_up(former).await? } else { Followed::NotNow };
             let Some(stage) = self.stage(to) else {
                 return Ok(TakenBack::Refused(format!("there is no build {to} any more")));
