@@ -6,12 +6,26 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// The stored name and schema version of a recorded event; interned by the store, so cloning is cheap.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(PartialEq, Eq, Hash, Debug)]
 pub struct EventName {
     /// The stored name.
     pub name: Arc<str>,
     /// The schema version of its payload.
     pub schema_version: u32,
+}
+
+impl Clone for EventName {
+    fn clone(&self) -> Self {
+        Self { name: Arc::clone(&self.name), schema_version: self.schema_version }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        // The same name is not counted anew.
+        if !Arc::ptr_eq(&self.name, &source.name) {
+            self.name = Arc::clone(&source.name);
+        }
+        self.schema_version = source.schema_version;
+    }
 }
 
 /// A recorded event with its bytes still undecoded: what stores exchange with folds.
@@ -42,10 +56,12 @@ pub struct RawFact {
 /// use diptych_core::SharedText;
 /// let all = "{}[]".to_owned().into();
 /// assert_eq!(&*SharedText::part(&all, 2..4), "[]");
+/// assert_eq!(&*SharedText::default(), "");
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct SharedText {
-    whole: Arc<String>,
+    /// None for an empty text that is part of nothing.
+    whole: Option<Arc<String>>,
     from: u32,
     to: u32,
 }
@@ -57,9 +73,22 @@ impl SharedText {
     /// When the range does not lie within the text, not on the borders of characters, or beyond 4 GiB.
     #[must_use]
     pub fn part(whole: &Arc<String>, range: Range<usize>) -> Self {
+        let mut part = Self::default();
+        part.set(whole, range);
+        part
+    }
+
+    /// Becomes a part of a text; of the same one as before without counting it anew.
+    ///
+    /// # Panics
+    /// As [`SharedText::part`].
+    pub fn set(&mut self, whole: &Arc<String>, range: Range<usize>) {
         let end = |at: usize| u32::try_from(at).expect("a text that facts share is smaller than 4 GiB");
         assert!(whole.get(range.clone()).is_some(), "the range must be a part of the text");
-        Self { whole: Arc::clone(whole), from: end(range.start), to: end(range.end) }
+        (self.from, self.to) = (end(range.start), end(range.end));
+        if !self.whole.as_ref().is_some_and(|held| Arc::ptr_eq(held, whole)) {
+            self.whole = Some(Arc::clone(whole));
+        }
     }
 }
 
@@ -67,7 +96,7 @@ impl Deref for SharedText {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.whole[self.from as usize..self.to as usize]
+        self.whole.as_ref().map_or("", |whole| &whole[self.from as usize..self.to as usize])
     }
 }
 

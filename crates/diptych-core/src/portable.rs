@@ -22,6 +22,11 @@ pub trait Portable: Sized {
     /// The value to keep.
     fn to_value(&self) -> Value;
 
+    /// The value to keep, without a copy of what it can be made from.
+    fn into_value(self) -> Value {
+        self.to_value()
+    }
+
     /// Reads a kept value.
     ///
     /// # Errors
@@ -35,7 +40,11 @@ fn mismatch<T>(expected: ValueType, value: &Value) -> Result<T, DecodeError> {
 }
 
 macro_rules! portable {
-    ($type:ty, $kind:ident, $self:ident => $to:expr, $held:ident => $from:expr) => {
+    (
+        $type:ty, $kind:ident,
+        $self:ident => $to:expr, $held:ident => $from:expr
+        $(, $owned:ident => $whole:expr)?
+    ) => {
         // The notes of the trait say which types there are, better than a list of these.
         #[diagnostic::do_not_recommend]
         impl Portable for $type {
@@ -45,6 +54,13 @@ macro_rules! portable {
                 let $self = self;
                 Value::$kind($to)
             }
+
+            $(
+                fn into_value(self) -> Value {
+                    let $owned = self;
+                    Value::$kind($whole)
+                }
+            )?
 
             fn from_value(value: &Value) -> Result<Self, DecodeError> {
                 match value {
@@ -60,10 +76,10 @@ portable!(i64, Integer, number => *number, held => Ok(*held));
 portable!(i32, Integer, number => i64::from(*number), held => narrow(*held));
 portable!(u32, Integer, number => i64::from(*number), held => narrow(*held));
 portable!(bool, Bool, flag => *flag, held => Ok(*held));
-portable!(String, Text, text => text.clone(), held => Ok(held.clone()));
+portable!(String, Text, text => text.clone(), held => Ok(held.clone()), text => text);
 portable!(Timestamp, Timestamp, time => *time, held => Ok(*held));
 portable!(Money, Money, money => *money, held => Ok(*held));
-portable!(Vec<u8>, Bytes, bytes => bytes.clone(), held => Ok(held.clone()));
+portable!(Vec<u8>, Bytes, bytes => bytes.clone(), held => Ok(held.clone()), bytes => bytes);
 
 portable!(Version, Integer, version => wide(version.0), held => narrow(*held).map(Self));
 portable!(Position, Integer, position => wide(position.0), held => narrow(*held).map(Self));
@@ -85,6 +101,10 @@ impl<T: Portable> Portable for Option<T> {
 
     fn to_value(&self) -> Value {
         self.as_ref().map_or(Value::Null, T::to_value)
+    }
+
+    fn into_value(self) -> Value {
+        self.map_or(Value::Null, T::into_value)
     }
 
     fn from_value(value: &Value) -> Result<Self, DecodeError> {

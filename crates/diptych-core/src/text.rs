@@ -61,8 +61,21 @@ pub(crate) fn forbid(what: &'static str, text: &str, bad: impl Fn(char) -> bool)
 macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(std::sync::Arc<str>);
+
+        impl Clone for $name {
+            fn clone(&self) -> Self {
+                Self(std::sync::Arc::clone(&self.0))
+            }
+
+            fn clone_from(&mut self, source: &Self) {
+                // The same text is not counted anew.
+                if !std::sync::Arc::ptr_eq(&self.0, &source.0) {
+                    self.0 = std::sync::Arc::clone(&source.0);
+                }
+            }
+        }
 
         impl $name {
             /// Checks and wraps a text.

@@ -181,6 +181,10 @@ fn traits(name: &Ident) -> TokenStream {
                 ::diptych::__private::core::Value::Text(::core::clone::Clone::clone(&self.0))
             }
 
+            fn into_value(self) -> ::diptych::__private::core::Value {
+                ::diptych::__private::core::Value::Text(self.0)
+            }
+
             fn from_value(
                 value: &::diptych::__private::core::Value,
             ) -> ::core::result::Result<Self, ::diptych::__private::core::DecodeError> {

@@ -242,6 +242,7 @@ pub fn rejection(input: TokenStream) -> TokenStream {
 /// impl Portable for OrderId {
 ///     const TYPE: ValueType = ValueType::Text;
 ///     fn to_value(&self) -> Value { Value::Text(self.0.clone()) }
+///     fn into_value(self) -> Value { Value::Text(self.0) }
 ///     fn from_value(value: &Value) -> Result<Self, DecodeError> { .. }
 /// }
 ///
@@ -363,6 +364,7 @@ pub fn data(input: TokenStream) -> TokenStream {
 ///     fn key_values(key: &OrderId) -> Vec<Value> { vec![key.to_value()] }
 ///     fn key_from_values(values: &[Value]) -> Result<OrderId, DecodeError> { .. }
 ///     fn to_row(&self) -> Vec<Value> { vec![self.order.to_value(), self.customer.to_value(), ..] }
+///     fn into_row(self) -> Vec<Value> { vec![self.order.into_value(), self.customer.into_value(), ..] }
 ///     fn from_row(values: &[Value]) -> Result<Self, DecodeError> { .. }
 ///     fn computed(&self, now: Timestamp) -> Vec<Value> { vec![self.days_open(now).to_value()] }
 ///     fn json_schema(column: usize, generator: &mut SchemaGenerator) -> Option<Schema> { .. }

@@ -179,7 +179,6 @@ fn fold_block(
             break;
         }
         fold.plan_facts(facts, fold.through())?;
-        facts.clear();
     }
     fold.plan_facts(&[], block.through)?;
     fold.run()?;
@@ -197,7 +196,6 @@ pub(crate) fn fold_shared(mut folds: Vec<Fold>, mut block: RawBlock) -> Result<V
         for fold in &mut folds {
             fold.plan_facts(&facts, fold.through())?;
         }
-        facts.clear();
     }
     for fold in &mut folds {
         fold.plan_facts(&[], block.through)?;

@@ -152,7 +152,6 @@ impl Lasting {
             self.fold.plan_facts(&facts, self.fold.through())?;
             self.rows.drive(&mut self.fold)?;
             seen.extend(Seen::young(&facts, young));
-            facts.clear();
         }
         self.fold.plan_facts(&[], block.through)?;
         Ok(Folded { batch: self.fold.take_batch()?, rows: Arc::clone(&self.rows), seen })

@@ -68,7 +68,8 @@ pub struct RawBlock {
 
 /// Facts that are put together when they are asked for.
 pub trait RawFacts: Send {
-    /// Adds the next facts, at most so many; none when all have been taken.
+    /// Puts the next facts in place of those that are there, at most so many; none when all have been taken.
+    /// A fact that nobody else holds may be written over, so that its memory is used again.
     fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>);
 }
 
@@ -82,6 +83,7 @@ struct Ready {
 impl RawFacts for Ready {
     fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>) {
         let end = self.facts.len().min(self.taken.saturating_add(facts_max));
+        into.clear();
         into.extend_from_slice(&self.facts[self.taken..end]);
         self.taken = end;
     }

@@ -37,6 +37,11 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     /// The row as values, in the order of `SCHEMA.columns`.
     fn to_row(&self) -> Vec<Value>;
 
+    /// The row as values, without a copy of its texts; what [`ReadModel::to_row`] answers.
+    fn into_row(self) -> Vec<Value> {
+        self.to_row()
+    }
+
     /// One column's value, by its index in `SCHEMA.columns`; null where there is no such column.
     fn value_at(&self, column: usize) -> Value {
         self.to_row().into_iter().nth(column).unwrap_or(Value::Null)

@@ -139,8 +139,8 @@ pub(crate) async fn ranges_are_complete(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-/// A block whose facts are put together when they are taken holds what the block read at once does, also
-/// while facts of it and of others are still in use.
+/// A block whose facts are put together when they are taken holds what the block read at once does. Facts are
+/// put in place of those before, and one that somebody holds stays what it is.
 async fn taken_in_parts(
     stores: &Stores,
     after: Position,
@@ -151,18 +151,29 @@ async fn taken_in_parts(
     for part in [1, 2, size] {
         let mut raw = stores.feed.read_raw(after, categories, size).await?;
         ensure_eq!((raw.through, raw.head), (expected.through, expected.head), "where a raw block ends");
-        let mut facts = Vec::new();
+        let (mut room, mut facts, mut held) = (Vec::new(), Vec::new(), Vec::new());
         while facts.len() < expected.facts.len() {
             let before = facts.len();
-            raw.facts.take(part, &mut facts);
+            raw.facts.take(part, &mut room);
+            facts.extend(room.iter().map(|fact| Arc::new(apart(fact))));
+            held.extend((before..).zip(&room).step_by(2).map(|(number, fact)| (number, Arc::clone(fact))));
             let end = (before + part).min(expected.facts.len());
             ensure_eq!(facts.len(), end, "the facts taken after {before} of {part} at a time");
         }
-        raw.facts.take(part, &mut facts);
+        raw.facts.take(part, &mut room);
+        ensure_eq!(room, [], "the facts after the last");
         drop(raw);
         ensure_eq!(facts, expected.facts, "the facts of a raw block, taken {part} at a time");
+        for (number, fact) in held {
+            ensure_eq!(fact, expected.facts[number], "the fact {number} that was held, of {part} at a time");
+        }
     }
     Ok(())
+}
+
+/// A copy that shares nothing which would keep the fact from being written over.
+fn apart(fact: &RawFact) -> RawFact {
+    RawFact { stream: Arc::new((*fact.stream).clone()), ..fact.clone() }
 }
 
 /// Facts of other categories are passed over, and the range covers them all the same.

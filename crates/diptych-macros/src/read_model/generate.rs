@@ -232,6 +232,7 @@ impl Model<'_> {
             let ident = &column.field.ident;
             to_value(column, &quote!(&self.#ident))
         });
+        let into = self.columns.iter().map(into_value);
         let at = self.columns.iter().enumerate().map(|(index, column)| {
             let ident = &column.field.ident;
             let value = to_value(column, &quote!(&self.#ident));
@@ -246,6 +247,10 @@ impl Model<'_> {
         quote! {
             fn to_row(&self) -> ::std::vec::Vec<::diptych::__private::core::Value> {
                 ::std::vec![#(#to),*]
+            }
+
+            fn into_row(self) -> ::std::vec::Vec<::diptych::__private::core::Value> {
+                ::std::vec![#(#into),*]
             }
 
             fn value_at(&self, __column: usize) -> ::diptych::__private::core::Value {
@@ -414,6 +419,15 @@ fn to_value(column: &Column, held: &TokenStream) -> TokenStream {
         return quote!(__to_json(#held));
     }
     quote_spanned!(ty.span()=> <#ty as ::diptych::__private::core::Portable>::to_value(#held))
+}
+
+/// The value of a column of `self`, which is used up.
+fn into_value(column: &Column) -> TokenStream {
+    let (ident, ty) = (&column.field.ident, &column.field.ty);
+    if column.json {
+        return quote!(__to_json(&self.#ident));
+    }
+    quote_spanned!(ty.span()=> <#ty as ::diptych::__private::core::Portable>::into_value(self.#ident))
 }
 
 fn sorted((column, descending): (usize, bool)) -> TokenStream {

@@ -82,7 +82,7 @@ impl DecodedFacts {
     /// for all tables of a group. Those that cannot be decoded are left to the fold, which says so in its
     /// turn. Answers whether there were any.
     pub fn take(&mut self, group: &Group, block: &mut dyn RawFacts, facts_max: usize) -> bool {
-        self.clear();
+        self.decoded.clear();
         block.take(facts_max, &mut self.facts);
         for model in group.models() {
             model.decode(&self.facts, &mut self.decoded);
@@ -90,10 +90,17 @@ impl DecodedFacts {
         !self.facts.is_empty()
     }
 
-    /// Lets the facts go, and keeps the room for others.
+    /// Lets what the facts say go, and keeps the room for others.
     pub fn clear(&mut self) {
         self.decoded.clear();
-        self.facts.clear();
+        // Their block's texts are not held any longer by those that will be written over.
+        self.facts.retain_mut(|fact| match Arc::get_mut(fact) {
+            Some(RawFact { metadata, payload, .. }) => {
+                (*metadata, *payload) = Default::default();
+                true
+            }
+            None => false,
+        });
     }
 }
 

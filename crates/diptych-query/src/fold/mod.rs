@@ -36,6 +36,7 @@ pub use table::TypedTable;
 pub use table_fold::{Ran, TableFold};
 
 use near::ROWS_AT_ONCE;
+pub use near::approach_texts;
 
 use crate::{Block, Checkpoint, Group, Lease, Mark, Partition, RowRef, StoredRow, TableChanges, TableNeeds};
 use diptych_core::{Position, RawFact};
@@ -105,6 +106,8 @@ pub struct Fold {
     rounds: usize,
     /// What was told of facts that changed nothing, when a batch was last taken.
     told: Vec<Passed>,
+    /// Whether rows were moved out of it, which nothing can be folded into any more.
+    ended: bool,
 }
 
 /// What a fold knows of its store, and whether it goes on.
@@ -179,6 +182,7 @@ impl Fold {
             folded: 0,
             rounds: 0,
             told: Vec::new(),
+            ended: false,
         }
     }
 
@@ -230,6 +234,7 @@ impl Fold {
 
     /// Hands facts to one table after the other.
     fn plan_in_turn(&mut self, facts: &[Arc<RawFact>], decoded: &mut Decoded) -> Result<(), FoldError> {
+        assert!(!self.ended, "nothing is planned once rows were moved out of a fold");
         let misses = RefCell::new(Vec::new());
         for index in 0..self.tables.len() {
             let (earlier, rest) = self.tables.split_at_mut(index);
@@ -380,6 +385,8 @@ impl Fold {
         }
         self.settle()?;
         (self.folded, self.rounds) = (0, 0);
+        // No table waits with a fact: all of them are free to be written over.
+        self.decoded.clear();
         Ok(None)
     }
 
@@ -405,14 +412,15 @@ impl Fold {
         changes.collect()
     }
 
-    /// What has changed in one table since its changes were last taken, at most so many rows; a store that
-    /// takes part after part may write one while another is prepared. Fewer rows than that are the last.
+    /// Moves what has changed in one table out of a fold that is at its end, at most so many rows; a store
+    /// that takes part after part may write one while another is prepared. Fewer rows than that are the last.
     ///
     /// # Errors
     /// As [`Fold::changes`].
-    pub fn changes_up_to(&mut self, table: usize, rows_max: usize) -> Result<TableChanges, FoldError> {
+    pub fn rows_up_to(&mut self, table: usize, rows_max: usize) -> Result<TableChanges, FoldError> {
         let Some(held) = self.tables.get_mut(table) else { return Ok(TableChanges::default()) };
-        held.changes_up_to(rows_max).map_err(|error| error.in_table(table))
+        self.ended = true;
+        held.rows_up_to(rows_max).map_err(|error| error.in_table(table))
     }
 
     /// How many facts met no row and left none, since the fold began, table by table.

@@ -5,6 +5,7 @@ use super::earlier::Looked;
 use super::excepted::{Excepted, Exception};
 use super::history::History;
 use super::index::KeyIndex;
+use super::near::Near;
 use super::stored::AsStored;
 use crate::money_guard::MoneyGuard;
 use crate::{Partition, ReadModel, RowRef};
@@ -57,6 +58,8 @@ pub(super) struct Slot<M: ReadModel> {
 enum Held<M: ReadModel> {
     Row(M),
     Gone(M::Key),
+    /// The row was moved out of a fold that is at its end.
+    Moved,
 }
 
 impl<M: ReadModel> Slot<M> {
@@ -64,7 +67,7 @@ impl<M: ReadModel> Slot<M> {
     pub(super) fn row(&self) -> Option<&M> {
         match &self.held {
             Held::Row(row) => Some(row),
-            Held::Gone(_) => None,
+            Held::Gone(_) | Held::Moved => None,
         }
     }
 
@@ -73,15 +76,13 @@ impl<M: ReadModel> Slot<M> {
         match &self.held {
             Held::Row(row) => row.key(),
             Held::Gone(key) => key.clone(),
+            Held::Moved => unreachable!("a fold that is at its end asks for no key"),
         }
     }
 
     /// The key as values.
     fn key_values(&self) -> Vec<Value> {
-        match &self.held {
-            Held::Row(row) => M::key_values(&row.key()),
-            Held::Gone(key) => M::key_values(key),
-        }
+        M::key_values(&self.key())
     }
 
     /// The first column of the key: enough to tell most rows apart.
@@ -89,15 +90,16 @@ impl<M: ReadModel> Slot<M> {
         match (&self.held, M::SCHEMA.key) {
             (Held::Row(row), [first, ..]) => Some(row.value_at(*first)),
             (Held::Gone(key), _) => M::key_values(key).into_iter().next(),
-            (Held::Row(_), []) => None,
+            (Held::Row(_), []) | (Held::Moved, _) => None,
         }
     }
 
     /// Whether it is the slot of a key. A row that was taken out has left its key behind.
-    pub(super) fn has_key(&self, key: &M::Key) -> bool {
+    fn has_key(&self, key: &M::Key) -> bool {
         match &self.held {
             Held::Row(row) => row.has_key(key),
             Held::Gone(held) => held == key,
+            Held::Moved => false,
         }
     }
 
@@ -106,6 +108,7 @@ impl<M: ReadModel> Slot<M> {
         match &self.held {
             Held::Row(held) => row.has_key(&held.key()),
             Held::Gone(key) => row.has_key(key),
+            Held::Moved => false,
         }
     }
 
@@ -120,11 +123,21 @@ impl<M: ReadModel> Slot<M> {
     fn take(&mut self, spare: Option<M::Key>) -> Option<M> {
         let gone = match &self.held {
             Held::Row(row) => Held::Gone(spare.unwrap_or_else(|| row.key())),
-            Held::Gone(_) => return None,
+            Held::Gone(_) | Held::Moved => return None,
         };
-        match std::mem::replace(&mut self.held, gone) {
+        self.replace(gone)
+    }
+
+    /// Moves the row out for good, and no copy of its key stays.
+    fn move_out(&mut self) -> Option<M> {
+        self.row()?;
+        self.replace(Held::Moved)
+    }
+
+    fn replace(&mut self, held: Held<M>) -> Option<M> {
+        match std::mem::replace(&mut self.held, held) {
             Held::Row(row) => Some(row),
-            Held::Gone(_) => None,
+            Held::Gone(_) | Held::Moved => None,
         }
     }
 }
@@ -255,8 +268,8 @@ impl<M: ReadModel> Slots<M> {
 
     /// The slot of a key that is in memory.
     pub(super) fn known(&self, tenant: &Tenant, key: &M::Key) -> Option<usize> {
-        let tenant = self.tenants.known(tenant)?;
-        self.find(self.hash_of(tenant, key), tenant, key)
+        let (tenant, hash) = self.hash_if_known(tenant, key)?;
+        self.find(hash, tenant, key)
     }
 
     /// Whether the rows of a key are folded here.
@@ -301,16 +314,22 @@ impl<M: ReadModel> Slots<M> {
 
     /// The slot of a key, if its row is folded here.
     pub(super) fn own(&mut self, tenant: &Tenant, key: M::Key) -> Option<usize> {
-        self.own_with(tenant, key).map(|(slot, _)| slot)
+        self.own_with(tenant, key, Near::default()).map(|(slot, _)| slot)
     }
 
-    /// The same, with the key again where the slot has one already.
-    pub(super) fn own_with(&mut self, tenant: &Tenant, key: M::Key) -> Option<(usize, Option<M::Key>)> {
+    /// The same of a key about which something was found out, with the key again where the slot has one
+    /// already.
+    pub(super) fn own_with(
+        &mut self,
+        tenant: &Tenant,
+        key: M::Key,
+        near: Near,
+    ) -> Option<(usize, Option<M::Key>)> {
         if !self.owns(tenant, &key) {
             return None;
         }
         let since = self.only_since(tenant, &key);
-        let (slot, spare) = self.of_with(tenant, key);
+        let (slot, spare) = self.of_with(tenant, key, near);
         if let Some(since) = since {
             self.except_slot(slot, Exception::Before, since);
         }
@@ -319,14 +338,17 @@ impl<M: ReadModel> Slots<M> {
 
     /// The slot of a key; a new one is asked of the store unless there is nothing to ask.
     pub(super) fn of(&mut self, tenant: &Tenant, key: M::Key) -> usize {
-        self.of_with(tenant, key).0
+        self.of_with(tenant, key, Near::default()).0
     }
 
-    fn of_with(&mut self, tenant: &Tenant, key: M::Key) -> (usize, Option<M::Key>) {
-        let number = self.tenants.number(tenant);
-        let hash = self.hash_of(number, &key);
-        // Looked up by reference: a key that is known, as most are, is not cloned.
-        match self.find(hash, number, &key) {
+    fn of_with(&mut self, tenant: &Tenant, key: M::Key, near: Near) -> (usize, Option<M::Key>) {
+        let (number, hash) = near.hashed.unwrap_or_else(|| {
+            let number = self.tenants.number(tenant);
+            (number, self.hash_of(number, &key))
+        });
+        // Looked up by reference: a key that is known, as most are, is not cloned. A slot that was found
+        // stays; one that was not may have come since.
+        match near.slot.or_else(|| self.find(hash, number, &key)) {
             Some(slot) => {
                 self.slots[slot].met.set(true);
                 (slot, Some(key))
@@ -361,9 +383,10 @@ impl<M: ReadModel> Slots<M> {
         next
     }
 
-    /// The hash of a key, unless nothing of its tenant is in memory.
-    pub(super) fn hash_if_known(&self, tenant: &Tenant, key: &M::Key) -> Option<u64> {
-        Some(self.hash_of(self.tenants.known(tenant)?, key))
+    /// The number of a tenant and the hash of a key, unless nothing of the tenant is in memory.
+    pub(super) fn hash_if_known(&self, tenant: &Tenant, key: &M::Key) -> Option<(u32, u64)> {
+        let tenant = self.tenants.known(tenant)?;
+        Some((tenant, self.hash_of(tenant, key)))
     }
 
     fn hash_of(&self, tenant: u32, key: &M::Key) -> u64 {
@@ -371,10 +394,13 @@ impl<M: ReadModel> Slots<M> {
     }
 
     fn find(&self, hash: u64, tenant: u32, key: &M::Key) -> Option<usize> {
-        self.by_key.find(hash, |slot| {
-            let held = &self.slots[slot];
-            held.tenant == tenant && held.has_key(key)
-        })
+        self.by_key.find(hash, |slot| self.is_of(slot, tenant, key))
+    }
+
+    /// Whether a slot is that of a tenant's key.
+    pub(super) fn is_of(&self, slot: usize, tenant: u32, key: &M::Key) -> bool {
+        let held = &self.slots[slot];
+        held.tenant == tenant && held.has_key(key)
     }
 
     /// Whose row a slot is.
@@ -387,8 +413,8 @@ impl<M: ReadModel> Slots<M> {
         RowRef { tenant: self.tenant(slot).clone(), key: self.slots[slot].key_values() }
     }
 
-    /// Sets what the store is to hold. Answers what it holds.
-    pub(super) fn exchange_stored(&mut self, slot: usize, stored: Option<AsStored>) -> Option<AsStored> {
+    /// Sets what the store is to hold.
+    pub(super) fn set_stored(&mut self, slot: usize, stored: Option<AsStored>) {
         if self.stored.len() <= slot {
             // For every slot there is: at the end of a fold they are asked for one after the other.
             self.stored.resize(self.slots.len(), None);
@@ -396,12 +422,6 @@ impl<M: ReadModel> Slots<M> {
         let before = std::mem::replace(&mut self.stored[slot], stored);
         let bytes_of = |stored: Option<AsStored>| stored.map_or(0, AsStored::bytes);
         self.text_bytes = self.text_bytes + bytes_of(stored) - bytes_of(before);
-        before
-    }
-
-    /// The bucket of a row that the store holds.
-    pub(super) fn stored_bucket(&self, slot: usize) -> Option<u8> {
-        self.stored.get(slot).copied().flatten().map(|stored| stored.bucket)
     }
 
     /// Puts a row of the store into its slot, once: with what is known of it, and what indexes hold of it.
@@ -409,7 +429,7 @@ impl<M: ReadModel> Slots<M> {
         if self.slots[slot].guard > Position::START {
             return;
         }
-        self.exchange_stored(slot, row.as_ref().map(|(_, stored, _)| *stored));
+        self.set_stored(slot, row.as_ref().map(|(_, stored, _)| *stored));
         let row = row.map(|(row, _, indexed)| {
             if self.stored_indexed.len() <= slot {
                 self.stored_indexed.resize_with(self.slots.len(), Box::default);

@@ -6,7 +6,7 @@ use super::digest::{bucket_of, short};
 use super::earlier::{Earlier, Looked};
 use super::excepted::Exception;
 use super::guarded::guarded;
-use super::near::ROWS_AT_ONCE;
+use super::near::{Near, ROWS_AT_ONCE};
 use super::slots::{Buckets, Prepared, Slots, TableUse, listed};
 use super::stored::AsStored;
 use super::{FoldError, FoldErrorKind, ROWS_PER_FACT_MAX, Ran, TableFold};
@@ -24,6 +24,8 @@ pub struct TypedTable<M: JoinedProjection> {
     prepared: Prepared,
     /// Room for the routes of the facts at hand.
     routes: Vec<Option<Route<M>>>,
+    /// What is found out about the rows of each of these facts.
+    near: Vec<Near>,
     pub(super) queue: Vec<Waiting<M>>,
     /// The facts of the last run, to be freed when the fold is: nobody waits for it then.
     spent: Vec<Waiting<M>>,
@@ -81,6 +83,7 @@ impl<M: JoinedProjection> TypedTable<M> {
             rows: Slots::new(purpose),
             prepared: Prepared::default(),
             routes: Vec::new(),
+            near: Vec::new(),
             queue: Vec::new(),
             spent: Vec::new(),
             matching: HashSet::new(),
@@ -106,48 +109,43 @@ impl<M: JoinedProjection> TypedTable<M> {
     }
 
     /// Brings the rows near that facts most likely touch.
-    fn approach(&self, facts: &[Option<Fact<M::Event>>], routes: &[Option<Route<M>>]) {
-        self.rows.approach_keys(facts.iter().zip(routes).filter_map(|(fact, route)| match (fact, route) {
+    fn approach(&mut self, facts: &[Option<Fact<M::Event>>], routes: &[Option<Route<M>>]) {
+        let keys = facts.iter().zip(routes).map(|(fact, route)| match (fact, route) {
             (Some(fact), Some(Route::Key(key))) => Some((M::SCHEMA.tenants.owner(fact.tenant()), key)),
             _ => None,
-        }));
+        });
+        self.rows.approach_keys(keys, &mut self.near);
     }
 
     fn plan_one(
         &mut self,
         facts: &Facts<M::Event>,
         index: usize,
-        route: Route<M>,
+        (route, near): (Route<M>, Near),
         earlier: Earlier<'_>,
     ) -> Result<(), FoldError> {
         let Some(fact) = &facts[index] else { return Ok(()) };
-        if self.rows.is_fresh() {
-            return self.fold_at_once(fact, route, earlier);
-        }
-        if let Some(touched) = self.touched(fact, route)? {
-            self.queue.push(Waiting { facts: Arc::clone(facts), index, touched });
-        }
-        Ok(())
-    }
-
-    /// A table that is empty asks for no row: a fact is folded while it is at hand.
-    fn fold_at_once(
-        &mut self,
-        fact: &Fact<M::Event>,
-        route: Route<M>,
-        earlier: Earlier<'_>,
-    ) -> Result<(), FoldError> {
-        let moment = Moment { clock: Position::START, earlier };
-        match route {
-            // Most facts touch one row, whose key need not be copied then.
-            Route::Key(key) => match self.rows.own_with(M::SCHEMA.tenants.owner(fact.tenant()), key) {
-                Some((slot, spare)) => self.fold_with(slot, None, spare, fact, moment),
-                None => Ok(()),
-            },
+        // Most facts touch one row, whose key need not be copied then.
+        let (touched, spare) = match route {
+            Route::Key(key) => {
+                let tenant = M::SCHEMA.tenants.owner(fact.tenant());
+                let Some((slot, spare)) = self.rows.own_with(tenant, key, near) else { return Ok(()) };
+                (Touched::One(slot), spare)
+            }
             route => match self.touched(fact, route)? {
-                Some(touched) => self.fold_touched(fact, &touched, moment),
-                None => Ok(()),
+                Some(touched) => (touched, None),
+                None => return Ok(()),
             },
+        };
+        // A table that is empty asks for no row: a fact is folded while it is at hand.
+        let moment = Moment { clock: Position::START, earlier };
+        match touched {
+            Touched::One(slot) if self.rows.is_fresh() => self.fold_with(slot, None, spare, fact, moment),
+            touched if self.rows.is_fresh() => self.fold_touched(fact, &touched, moment),
+            touched => {
+                self.queue.push(Waiting { facts: Arc::clone(facts), index, touched });
+                Ok(())
+            }
         }
     }
 
@@ -365,6 +363,23 @@ impl<M: JoinedProjection> TypedTable<M> {
         }
     }
 
+    /// The next changed rows in the order of the table, at most so many, as `take` takes them.
+    fn changes_by(
+        &mut self,
+        rows_max: usize,
+        take: impl Fn(&mut Slots<M>, &[usize], &mut TableChanges, &mut Buckets) -> Result<(), FoldError>,
+    ) -> Result<TableChanges, FoldError> {
+        let mut changes = TableChanges::default();
+        let mut digest = Buckets::new();
+        guarded(&|_| None, &mut |_| {
+            let changed = self.rows.take_changed(rows_max);
+            changes.rows.reserve_exact(changed.len());
+            take(&mut self.rows, &changed, &mut changes, &mut digest)
+        })?;
+        changes.digest = listed(digest);
+        Ok(changes)
+    }
+
     /// Says at which row the projection panicked.
     fn blame(&mut self, result: Result<(), FoldError>) -> Result<(), FoldError> {
         let projecting = self.projecting.take();
@@ -418,8 +433,9 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
                 self.approach(together, &routes);
                 for (index, route) in routes.drain(..).enumerate() {
                     *cursor = first + index;
+                    let near = self.near[index];
                     match route {
-                        Some(route) => self.plan_one(&typed, *cursor, route, earlier)?,
+                        Some(route) => self.plan_one(&typed, *cursor, (route, near), earlier)?,
                         None => self.plan_other(&facts[*cursor], (&typed, *cursor))?,
                     }
                 }
@@ -536,22 +552,17 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
     }
 
     fn changes(&mut self) -> Result<TableChanges, FoldError> {
-        self.changes_up_to(usize::MAX)
-    }
-
-    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
         if self.rows.is_lasting() {
             return Ok(self.prepared.take());
         }
-        let mut changes = TableChanges::default();
-        let mut digest = Buckets::new();
-        guarded(&|_| None, &mut |_| {
-            let changed = self.rows.take_changed(rows_max);
-            changes.rows.reserve_exact(changed.len());
-            self.rows.take_changes(&changed, &mut changes, &mut digest)
-        })?;
-        changes.digest = listed(digest);
-        Ok(changes)
+        self.changes_by(usize::MAX, Slots::take_changes)
+    }
+
+    fn rows_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
+        if self.rows.is_lasting() {
+            return self.changes();
+        }
+        self.changes_by(rows_max, Slots::take_rows)
     }
 
     fn no_ops(&self) -> u64 {

@@ -52,12 +52,12 @@ pub trait TableFold: Send {
     /// # Errors
     /// A row that no store can keep.
     fn changes(&mut self) -> Result<TableChanges, FoldError>;
-    /// As `changes`, but at most so many rows; all of them are told when there are fewer. A table that
-    /// cannot be asked for a part answers all at once.
+    /// As `changes`, but at most so many rows, which are moved out of a fold that is at its end; all of them
+    /// are told when there are fewer. A table that cannot be asked for a part answers all at once.
     ///
     /// # Errors
     /// As `changes`.
-    fn changes_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
+    fn rows_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
         let _ = rows_max;
         self.changes()
     }

@@ -59,7 +59,7 @@ fn changes_taken_in_parts_are_those_taken_at_once_in_the_order_of_the_table() {
     for rows_max in [1, 5, 22, 23, 24] {
         let (mut fold, mut rows, mut digest) = (fold(), Vec::new(), BTreeMap::new());
         loop {
-            let part = fold.changes_up_to(0, rows_max).unwrap();
+            let part = fold.rows_up_to(0, rows_max).unwrap();
             let last = part.rows.len() < rows_max;
             rows.extend(part.rows);
             for (bucket, count, sum) in part.digest {
@@ -75,6 +75,16 @@ fn changes_taken_in_parts_are_those_taken_at_once_in_the_order_of_the_table() {
             digest.into_iter().eq(whole.digest.iter().map(|(bucket, rows, sum)| (*bucket, (*rows, *sum))))
         );
     }
+}
+
+#[test]
+#[should_panic(expected = "nothing is planned once rows were moved out of a fold")]
+fn nothing_is_folded_once_rows_were_moved_out() {
+    let mut log = Log::default();
+    log.tell("shelf 1", named("first")).tell("shelf 2", named("second"));
+    let mut fold = Kept::new(group()).plan(&[&log.facts[..1]], true).unwrap();
+    fold.rows_up_to(0, 1).unwrap();
+    let _ = fold.plan_facts(&log.facts[1..], fold.through());
 }
 
 #[test]

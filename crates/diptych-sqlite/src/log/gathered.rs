@@ -9,6 +9,7 @@ use diptych_core::{
 use diptych_query::{Categories, RawFacts};
 use rusqlite::{Connection, Row};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -215,31 +216,63 @@ impl Cut {
 
     fn fact(&self, number: usize, before: Option<&RawFact>) -> RawFact {
         let row = &self.rows[number];
-        let (texts_from, key_from) = match number.checked_sub(1).map(|before| &self.rows[before]) {
-            Some(before) => (before.ends[1] as usize, before.key_ends as usize),
-            None => (0, 0),
-        };
-        let [metadata, payload] = row.ends.map(|end| end as usize);
-        let same = |_: &&RawFact| self.rows[number - 1].stream == row.stream;
-        let stream = match before.filter(same) {
-            Some(before) => Arc::clone(&before.stream),
-            None => {
-                let (tenant, category) = &self.scopes[row.scope as usize];
-                let key = StreamKey::from_stored(&self.keys[key_from..row.key_ends as usize]);
-                let stream = StreamId { category: category.clone(), key };
-                Arc::new(StreamRef { tenant: tenant.clone(), stream })
-            }
-        };
+        let (metadata, payload) = self.texts_of(number);
         RawFact {
             position: row.position,
-            stream,
+            stream: self.stream_before(number, before).unwrap_or_else(|| self.stream(number)),
             version: row.version,
             event: self.events[row.event as usize].clone(),
             recorded_at: row.recorded_at,
             occurred_at: row.occurred_at,
-            metadata: SharedText::part(&self.texts, texts_from..metadata),
-            payload: SharedText::part(&self.texts, metadata..payload),
+            metadata: SharedText::part(&self.texts, metadata),
+            payload: SharedText::part(&self.texts, payload),
         }
+    }
+
+    /// Writes a fact over another one.
+    fn write_over(&self, fact: &mut RawFact, number: usize, before: Option<&RawFact>) {
+        let row = &self.rows[number];
+        (fact.position, fact.version) = (row.position, row.version);
+        (fact.recorded_at, fact.occurred_at) = (row.recorded_at, row.occurred_at);
+        fact.event.clone_from(&self.events[row.event as usize]);
+        match (self.stream_before(number, before), Arc::get_mut(&mut fact.stream)) {
+            (Some(same), _) => fact.stream = same,
+            (None, Some(StreamRef { tenant, stream })) => {
+                let (of_tenant, category) = &self.scopes[row.scope as usize];
+                tenant.clone_from(of_tenant);
+                stream.category.clone_from(category);
+                stream.key = self.key(number);
+            }
+            (None, None) => fact.stream = self.stream(number),
+        }
+        let (metadata, payload) = self.texts_of(number);
+        fact.metadata.set(&self.texts, metadata);
+        fact.payload.set(&self.texts, payload);
+    }
+
+    /// The stream of the fact before, if it is the same.
+    fn stream_before(&self, number: usize, before: Option<&RawFact>) -> Option<Arc<StreamRef>> {
+        let before = before?;
+        let same = self.rows[number - 1].stream == self.rows[number].stream;
+        same.then(|| Arc::clone(&before.stream))
+    }
+
+    fn stream(&self, number: usize) -> Arc<StreamRef> {
+        let (tenant, category) = &self.scopes[self.rows[number].scope as usize];
+        let stream = StreamId { category: category.clone(), key: self.key(number) };
+        Arc::new(StreamRef { tenant: tenant.clone(), stream })
+    }
+
+    fn key(&self, number: usize) -> StreamKey {
+        let from = number.checked_sub(1).map_or(0, |before| self.rows[before].key_ends);
+        StreamKey::from_stored(&self.keys[from as usize..self.rows[number].key_ends as usize])
+    }
+
+    /// Where metadata and payload stand.
+    fn texts_of(&self, number: usize) -> (Range<usize>, Range<usize>) {
+        let from = number.checked_sub(1).map_or(0, |before| self.rows[before].ends[1]);
+        let [from, metadata, payload] = [from, self.rows[number].ends[0], self.rows[number].ends[1]];
+        (from as usize..metadata as usize, metadata as usize..payload as usize)
     }
 }
 
@@ -247,11 +280,21 @@ impl RawFacts for Cut {
     fn take(&mut self, facts_max: usize, into: &mut Vec<Arc<RawFact>>) {
         let from = self.next;
         self.next = self.rows.len().min(from.saturating_add(facts_max));
-        into.reserve(self.next - from);
+        into.truncate(self.next - from);
+        into.reserve(self.next - from - into.len());
         for number in from..self.next {
-            let before = if number == from { None } else { into.last().map(|fact| &**fact) };
-            let fact = Arc::new(self.fact(number, before));
-            into.push(fact);
+            let (before, rest) = into.split_at_mut(number - from);
+            let before = before.last().map(|fact| &**fact);
+            match rest.first_mut() {
+                Some(fact) => match Arc::get_mut(fact) {
+                    Some(fact) => self.write_over(fact, number, before),
+                    None => *fact = Arc::new(self.fact(number, before)),
+                },
+                None => {
+                    let fact = Arc::new(self.fact(number, before));
+                    into.push(fact);
+                }
+            }
         }
     }
 }
@@ -292,28 +335,73 @@ impl Spares {
 mod tests {
     use super::*;
 
-    fn gathered(spares: &Arc<Spares>, key: &str) -> Cut {
+    /// Facts of streams by number, each with a payload that tells it from all others.
+    fn gathered_of(spares: &Arc<Spares>, streams: &[i64], payload: &str) -> Cut {
         let mut gathered = Gathered::reusing(spares);
-        gathered.scopes.push((Tenant::from_stored("main"), Category::from_stored("order")));
-        gathered.events.push(EventName { name: "Placed".into(), schema_version: 1 });
-        let ends = ["{}", key].map(|text| gathered.text(text).unwrap());
-        gathered.room.keys.push_str(key);
-        let (position, version, key_ends) = (Position(1), Version(1), key.len() as u32);
-        let (recorded_at, occurred_at) = (Timestamp::EPOCH, Timestamp::EPOCH);
-        gathered.room.rows.push(GatheredRow {
-            position,
-            stream: 1,
-            version,
-            recorded_at,
-            occurred_at,
-            event: 0,
-            ends,
-            scope: 0,
-            key_ends,
-        });
-        gathered.named = 1;
+        let scope = |tenant| (Tenant::from_stored(tenant), Category::from_stored("order"));
+        gathered.scopes.extend(["main", "other"].map(scope));
+        let names = ["Placed", "Paid"].map(|name| EventName { name: name.into(), schema_version: 1 });
+        gathered.events.extend(names);
+        for (number, stream) in streams.iter().enumerate() {
+            let ends = ["{}".to_owned(), format!("{payload} {number}")];
+            let ends = ends.map(|text| gathered.text(&text).unwrap());
+            gathered.room.keys.push_str(&format!("stream {stream}"));
+            let time = Timestamp::from_stored(number as i64);
+            gathered.room.rows.push(GatheredRow {
+                position: Position(number as u64),
+                stream: *stream,
+                version: Version(number as u64),
+                recorded_at: time,
+                occurred_at: time,
+                event: number as u32 % 2,
+                ends,
+                scope: *stream as u32 % 2,
+                key_ends: gathered.room.keys.len() as u32,
+            });
+        }
+        gathered.named = streams.len();
         let connection = Connection::open_in_memory().unwrap();
         gathered.cut(&connection, &mut Names::new(1)).unwrap()
+    }
+
+    fn gathered(spares: &Arc<Spares>, payload: &str) -> Cut {
+        gathered_of(spares, &[1], payload)
+    }
+
+    #[test]
+    fn a_fact_is_written_over_unless_somebody_holds_it() {
+        let spares = Arc::default();
+        let streams = [1, 1, 2, 3, 3, 3, 1, 2, 2];
+        let (mut facts, mut held) = (Vec::new(), Vec::new());
+        for block in ["first", "second"] {
+            let expected = gathered_of(&spares, &streams, block).rest();
+            let mut cut = gathered_of(&spares, &streams, block);
+            let mut taken = Vec::new();
+            for part in 0.. {
+                let before: Vec<_> = facts.iter().map(Arc::as_ptr).collect();
+                cut.take(4, &mut facts);
+                let again = facts.iter().zip(before).filter(|(fact, before)| Arc::as_ptr(fact) == *before);
+                let may_be_again = if part % 2 == 0 { facts.len() } else { 3 };
+                assert!(part == 0 || again.count() == may_be_again.min(facts.len()), "{part}");
+                if facts.is_empty() {
+                    break;
+                }
+                // Those that are held are compared when others were put in place of them.
+                let apart = |fact: &Arc<RawFact>| RawFact {
+                    stream: Arc::new((*fact.stream).clone()),
+                    ..(**fact).clone()
+                };
+                taken.extend(facts.iter().map(apart));
+                held.extend(facts.first().filter(|_| part % 2 == 0).map(Arc::clone));
+            }
+            let expected: Vec<_> = expected.iter().map(|fact| RawFact::clone(fact)).collect();
+            assert_eq!(taken, expected);
+        }
+        let payloads: Vec<_> =
+            held.iter().map(|fact| (&*fact.payload, fact.stream.stream.key.as_str())).collect();
+        let expected = [("first 0", "stream 1"), ("first 8", "stream 2")];
+        let expected = expected.into_iter().chain([("second 0", "stream 1"), ("second 8", "stream 2")]);
+        assert!(payloads.into_iter().eq(expected));
     }
 
     #[test]
@@ -325,8 +413,7 @@ mod tests {
         assert_eq!(spares.0.lock().unwrap().len(), 1);
         let third = gathered(&spares, "third");
         assert!(spares.0.lock().unwrap().is_empty(), "the memory of the second is the third's");
-        assert_eq!(third.rest()[0].stream.stream.key.as_str(), "third");
-        assert_eq!((held[0].stream.stream.key.as_str(), &*held[0].payload), ("first", "first"));
+        assert_eq!((&*third.rest()[0].payload, &*held[0].payload), ("third 0", "first 0"));
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn prepare(fold: &mut Fold, order: &[usize], parts: &SyncSender<Part>, given_bac
     for table in order {
         loop {
             given_back.try_iter().for_each(drop);
-            let part = fold.changes_up_to(*table, PART_ROWS);
+            let part = fold.rows_up_to(*table, PART_ROWS);
             let last = part.as_ref().map_or(true, |changes| changes.rows.len() < PART_ROWS);
             let failed = part.is_err();
             if parts.send(part.map(|changes| (*table, changes))).is_err() || failed {

@@ -36,7 +36,7 @@ impl SqliteStore {
         for table in 0..attached.tables.len() {
             loop {
                 let prepared = blocking(move || -> Result<_, AdvanceError> {
-                    let part = fold.changes_up_to(table, PART_ROWS)?;
+                    let part = fold.rows_up_to(table, PART_ROWS)?;
                     Ok((fold, part))
                 });
                 let part;

@@ -4,6 +4,7 @@ use super::load::Tombstones;
 use super::rows::Binder;
 use super::table::{INSERT_ROWS, Table, Update};
 use diptych_core::{Position, Value};
+use diptych_query::fold::approach_texts;
 use diptych_query::{Changed, RowChange, StoredRow, TableChanges};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement};
 use std::collections::hash_map::Entry;
@@ -76,6 +77,7 @@ pub(crate) fn write(
                 }
                 new.push((stored, &**values));
                 if new.len() == INSERT_ROWS {
+                    approach_texts(new.iter().flat_map(|(_, values)| *values));
                     insert(statements.insert_many(connection, table)?, table, new.drain(..))?;
                 }
             }

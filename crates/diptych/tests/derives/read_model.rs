@@ -141,6 +141,7 @@ fn rows_and_keys_come_back_as_they_went() {
     assert_eq!(values[7], Value::Json(r#"[{"productId":"P1","quantity":2,"tags":[]}]"#.into()));
     assert_eq!(values[8], Value::Json("null".into()));
     assert_eq!(OrderSummary::from_row(&values).unwrap(), row);
+    assert_eq!(row.clone().into_row(), values);
     assert_eq!(OrderSummary::key_values(&row.key()), [Value::Text("42".into())]);
     assert_eq!(OrderSummary::key_from_values(&values[..1]).unwrap(), row.key());
     assert_eq!(row.computed(Timestamp::EPOCH.plus(Duration::from_secs(200_000))), [Value::Integer(2)]);

@@ -2,7 +2,7 @@
 
 use super::Slots;
 use crate::fold::digest::{bucket_of, short};
-use crate::fold::near::ROWS_AT_ONCE;
+use crate::fold::near::{ROWS_AT_ONCE, approach_texts};
 use crate::fold::stored::AsStored;
 use crate::fold::table::row_error;
 use crate::fold::{FoldError, FoldErrorKind};
@@ -73,8 +73,23 @@ impl<M: ReadModel> Slots<M> {
         self.ordered.by_ref().take(rows_max).collect()
     }
 
-    /// What becomes of slots.
+    /// What becomes of slots, whose rows stay.
     pub(in crate::fold) fn take_changes(
+        &mut self,
+        slots: &[usize],
+        into: &mut TableChanges,
+        digest: &mut Buckets,
+    ) -> Result<(), FoldError> {
+        for slot in slots {
+            let values = self.slots[*slot].row().map(M::to_row);
+            let row = self.named(*slot, values.as_deref());
+            into.rows.push(self.take_change(*slot, row, values, digest)?);
+        }
+        Ok(())
+    }
+
+    /// What becomes of slots, out of which the rows are moved: the fold is at its end.
+    pub(in crate::fold) fn take_rows(
         &mut self,
         slots: &[usize],
         into: &mut TableChanges,
@@ -82,22 +97,26 @@ impl<M: ReadModel> Slots<M> {
     ) -> Result<(), FoldError> {
         for slots in slots.chunks(ROWS_AT_ONCE) {
             self.approach(slots);
-            // Copied together as well: their texts are elsewhere again.
-            let copied = slots.iter().map(|slot| self.copy(*slot)).collect::<Vec<_>>();
-            for (slot, (row, values)) in slots.iter().zip(copied) {
-                into.rows.push(self.take_change(*slot, row, values, digest)?);
+            let moved: Vec<_> =
+                slots.iter().map(|slot| self.slots[*slot].move_out().map(M::into_row)).collect();
+            approach_texts(moved.iter().flatten().flatten());
+            for (slot, values) in slots.iter().zip(moved) {
+                let row = self.named(*slot, values.as_deref());
+                let old = self.stored.get(*slot).copied().flatten();
+                let (change, _) = self.change(*slot, row, values, old, digest)?;
+                into.rows.push(change);
             }
         }
         Ok(())
     }
 
-    /// A row by its name and as values.
-    fn copy(&self, slot: usize) -> (RowRef, Option<Vec<Value>>) {
-        match self.slots[slot].row().map(M::to_row) {
-            None => (self.row_ref(slot), None),
+    /// A row by its name, which its values tell where it has any.
+    fn named(&self, slot: usize, values: Option<&[Value]>) -> RowRef {
+        match values {
+            None => self.row_ref(slot),
             Some(values) => {
                 let key = M::SCHEMA.key.iter().map(|column| values[*column].clone()).collect();
-                (RowRef { tenant: self.tenant(slot).clone(), key }, Some(values))
+                RowRef { tenant: self.tenant(slot).clone(), key }
             }
         }
     }
@@ -119,7 +138,8 @@ impl<M: ReadModel> Slots<M> {
                 None => {
                     let number = u32::try_from(into.changes.len()).unwrap_or(u32::MAX);
                     self.change_at[slot] = ChangeAt { batch: into.batch, number };
-                    let (row, values) = self.copy(slot);
+                    let values = self.slots[slot].row().map(M::to_row);
+                    let row = self.named(slot, values.as_deref());
                     into.changes.push(self.take_change(slot, row, values, &mut into.digest)?);
                 }
             }
@@ -127,7 +147,7 @@ impl<M: ReadModel> Slots<M> {
         Ok(())
     }
 
-    /// A row as it must be kept, and what that changes in the digest.
+    /// A row as it must be kept from now on, and what that changes in the digest.
     fn take_change(
         &mut self,
         slot: usize,
@@ -135,6 +155,21 @@ impl<M: ReadModel> Slots<M> {
         values: Option<Vec<Value>>,
         digest: &mut Buckets,
     ) -> Result<RowChange, FoldError> {
+        let old = self.stored.get(slot).copied().flatten();
+        let (change, new) = self.change(slot, row, values, old, digest)?;
+        self.set_stored(slot, new);
+        Ok(change)
+    }
+
+    /// A row as it must be kept, what is then known of it, and what that changes in the digest.
+    fn change(
+        &mut self,
+        slot: usize,
+        row: RowRef,
+        values: Option<Vec<Value>>,
+        old: Option<AsStored>,
+        digest: &mut Buckets,
+    ) -> Result<(RowChange, Option<AsStored>), FoldError> {
         let RowRef { tenant, key } = &row;
         let guard = self.slots[slot].guard;
         let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
@@ -150,16 +185,15 @@ impl<M: ReadModel> Slots<M> {
             let error = row_error::<M>(&row, |_| FoldErrorKind::MoneyRefused { model, field, reason });
             return Err(FoldError { position: guard, ..error });
         }
-        let bucket = self.stored_bucket(slot).unwrap_or_else(|| bucket_of(tenant, key));
+        let bucket = old.map_or_else(|| bucket_of(tenant, key), |old| old.bucket);
         let new = values.as_ref().map(|values| AsStored::of(tenant, values, bucket));
         let changed = self.take_index_changes(slot, values.as_deref());
-        let old = self.exchange_stored(slot, new);
         let (rows, sum) = digest.entry(bucket).or_default();
         *rows += i64::from(new.is_some()) - i64::from(old.is_some());
         let digest_of = |stored: Option<AsStored>| stored.map_or(0, |stored| stored.digest);
         *sum = sum.wrapping_add(digest_of(new)).wrapping_sub(digest_of(old));
         let stored = StoredRow { row, values, guard, hash: short(digest_of(new)) };
-        Ok(RowChange { stored, existed: old.is_some(), changed })
+        Ok((RowChange { stored, existed: old.is_some(), changed }, new))
     }
 
     /// Which of [`Slots::indexed`] differ from what the store holds; it is then to hold these.
