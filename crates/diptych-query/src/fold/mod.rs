@@ -414,6 +414,7 @@ impl Fold {
 
     /// Moves what has changed in one table out of a fold that is at its end, at most so many rows; a store
     /// that takes part after part may write one while another is prepared. Fewer rows than that are the last.
+    /// Whoever plans a fact after that panics.
     ///
     /// # Errors
     /// As [`Fold::changes`].

@@ -363,18 +363,14 @@ impl<M: JoinedProjection> TypedTable<M> {
         }
     }
 
-    /// The next changed rows in the order of the table, at most so many, as `take` takes them.
-    fn changes_by(
-        &mut self,
-        rows_max: usize,
-        take: impl Fn(&mut Slots<M>, &[usize], &mut TableChanges, &mut Buckets) -> Result<(), FoldError>,
-    ) -> Result<TableChanges, FoldError> {
+    /// The next changed rows in the order of the table, at most so many.
+    fn take_changes(&mut self, rows_max: usize, at_end: bool) -> Result<TableChanges, FoldError> {
         let mut changes = TableChanges::default();
         let mut digest = Buckets::new();
         guarded(&|_| None, &mut |_| {
             let changed = self.rows.take_changed(rows_max);
             changes.rows.reserve_exact(changed.len());
-            take(&mut self.rows, &changed, &mut changes, &mut digest)
+            self.rows.take_changes(&changed, at_end, &mut changes, &mut digest)
         })?;
         changes.digest = listed(digest);
         Ok(changes)
@@ -555,14 +551,14 @@ impl<M: JoinedProjection> TableFold for TypedTable<M> {
         if self.rows.is_lasting() {
             return Ok(self.prepared.take());
         }
-        self.changes_by(usize::MAX, Slots::take_changes)
+        self.take_changes(usize::MAX, false)
     }
 
     fn rows_up_to(&mut self, rows_max: usize) -> Result<TableChanges, FoldError> {
         if self.rows.is_lasting() {
             return self.changes();
         }
-        self.changes_by(rows_max, Slots::take_rows)
+        self.take_changes(rows_max, true)
     }
 
     fn no_ops(&self) -> u64 {

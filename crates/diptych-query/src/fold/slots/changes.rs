@@ -73,41 +73,34 @@ impl<M: ReadModel> Slots<M> {
         self.ordered.by_ref().take(rows_max).collect()
     }
 
-    /// What becomes of slots, whose rows stay.
+    /// What becomes of slots. Where a fold is at its end, rows are moved out, and nothing is remembered.
     pub(in crate::fold) fn take_changes(
         &mut self,
         slots: &[usize],
-        into: &mut TableChanges,
-        digest: &mut Buckets,
-    ) -> Result<(), FoldError> {
-        for slot in slots {
-            let values = self.slots[*slot].row().map(M::to_row);
-            let row = self.named(*slot, values.as_deref());
-            into.rows.push(self.take_change(*slot, row, values, digest)?);
-        }
-        Ok(())
-    }
-
-    /// What becomes of slots, out of which the rows are moved: the fold is at its end.
-    pub(in crate::fold) fn take_rows(
-        &mut self,
-        slots: &[usize],
+        at_end: bool,
         into: &mut TableChanges,
         digest: &mut Buckets,
     ) -> Result<(), FoldError> {
         for slots in slots.chunks(ROWS_AT_ONCE) {
             self.approach(slots);
-            let moved: Vec<_> =
-                slots.iter().map(|slot| self.slots[*slot].move_out().map(M::into_row)).collect();
-            approach_texts(moved.iter().flatten().flatten());
-            for (slot, values) in slots.iter().zip(moved) {
+            // Taken together as well: their texts are elsewhere again.
+            let rows: Vec<_> = slots.iter().map(|slot| self.values(*slot, at_end)).collect();
+            approach_texts(rows.iter().flatten().flatten());
+            for (slot, values) in slots.iter().zip(rows) {
                 let row = self.named(*slot, values.as_deref());
-                let old = self.stored.get(*slot).copied().flatten();
-                let (change, _) = self.change(*slot, row, values, old, digest)?;
+                let (change, new) = self.take_change(*slot, row, values, digest)?;
+                if !at_end {
+                    self.set_stored(*slot, new);
+                }
                 into.rows.push(change);
             }
         }
         Ok(())
+    }
+
+    fn values(&mut self, slot: usize, at_end: bool) -> Option<Vec<Value>> {
+        let held = &mut self.slots[slot];
+        if at_end { held.move_out().map(M::into_row) } else { held.row().map(M::to_row) }
     }
 
     /// A row by its name, which its values tell where it has any.
@@ -129,47 +122,36 @@ impl<M: ReadModel> Slots<M> {
             let before = Some(self.change_at[slot]).filter(|at| at.batch == into.batch);
             match before.and_then(|at| into.changes.get_mut(at.number as usize)) {
                 Some(before) => {
-                    let values = self.slots[slot].row().map(M::to_row);
+                    let values = self.values(slot, false);
                     let row = before.stored.row.clone();
-                    let change = self.take_change(slot, row, values, &mut into.digest)?;
+                    let (change, new) = self.take_change(slot, row, values, &mut into.digest)?;
+                    self.set_stored(slot, new);
                     let changed = before.changed.and(change.changed);
                     *before = RowChange { stored: change.stored, existed: before.existed, changed };
                 }
                 None => {
                     let number = u32::try_from(into.changes.len()).unwrap_or(u32::MAX);
                     self.change_at[slot] = ChangeAt { batch: into.batch, number };
-                    let values = self.slots[slot].row().map(M::to_row);
+                    let values = self.values(slot, false);
                     let row = self.named(slot, values.as_deref());
-                    into.changes.push(self.take_change(slot, row, values, &mut into.digest)?);
+                    let (change, new) = self.take_change(slot, row, values, &mut into.digest)?;
+                    self.set_stored(slot, new);
+                    into.changes.push(change);
                 }
             }
         }
         Ok(())
     }
 
-    /// A row as it must be kept from now on, and what that changes in the digest.
+    /// A row as it must be kept, what is then known of it, and what that changes in the digest.
     fn take_change(
         &mut self,
         slot: usize,
         row: RowRef,
         values: Option<Vec<Value>>,
         digest: &mut Buckets,
-    ) -> Result<RowChange, FoldError> {
-        let old = self.stored.get(slot).copied().flatten();
-        let (change, new) = self.change(slot, row, values, old, digest)?;
-        self.set_stored(slot, new);
-        Ok(change)
-    }
-
-    /// A row as it must be kept, what is then known of it, and what that changes in the digest.
-    fn change(
-        &mut self,
-        slot: usize,
-        row: RowRef,
-        values: Option<Vec<Value>>,
-        old: Option<AsStored>,
-        digest: &mut Buckets,
     ) -> Result<(RowChange, Option<AsStored>), FoldError> {
+        let old = self.stored.get(slot).copied().flatten();
         let RowRef { tenant, key } = &row;
         let guard = self.slots[slot].guard;
         let has_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
