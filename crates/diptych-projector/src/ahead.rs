@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 /// How many blocks wait between the reading and the folding thread of a build.
 const BLOCKS_MAX: usize = 3;
 
-/// How many facts a build puts together, decodes and folds before it frees them: few enough that the memory
-/// of those before is given out again while it is near, enough that tables need not take turns too often.
+/// How many facts a build puts together, decodes and folds before others are written over them: few enough
+/// that their memory is near all the while, enough that tables need not take turns too often.
 const FACTS_AT_ONCE: usize = 16;
 
 /// How often so many facts are decoded, about 0.1 ms in all, before other tasks have their turn.

@@ -1,6 +1,7 @@
 //! Bringing rows near the processor before they are used. A row that is met at random is waited for three
 //! times: for its place in the index, for its slot, and for its key. Each of these is looked at for several
-//! rows before the next is, so that their memory is waited for together. Nothing here decides anything.
+//! rows before the next is, so that their memory is waited for together. A slot that is found on the way is
+//! held against its key, and is not looked for again.
 
 use super::slots::Slots;
 use crate::ReadModel;
